@@ -1,0 +1,142 @@
+"""Say what is wrong with a configuration before anything is built, in a line that a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lightning_d2l.config import registry
+from lightning_d2l.config.registry import Built, Rule, Rules
+
+
+class RequestError(Exception):
+    """A request that can't be carried out. The message has one or two lines; the exit code is 2."""
+
+
+def nearest(word: str, options: list[str]) -> str:
+    """The options, the one closest in spelling to `word` first named: "did you mean x? (allowed: x, y)"."""
+    close = difflib.get_close_matches(word, options, 1, 0.5) or [o for o in options if word and word in o]
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}(allowed: {', '.join(options)})"
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check a run's resolved configuration, nested dicts and lists without the `hydra` node.
+
+    Raises RequestError on an unknown key, a value out of range, a `_target_` outside the registry, or settings
+    that contradict each other.
+    """
+    _check_mapping(config, registry.RUN, "")
+    _check_together(config)
+
+
+def _check_mapping(node: Mapping[str, Any], rules: Rules, path: str) -> None:
+    for key, value in node.items():
+        full_key = f"{path}{key}"
+        rule = rules.get(str(key), rules.get("*"))
+        if rule is None:
+            options = [f"{path}{name}" for name in rules if name]
+            raise RequestError(f"{full_key}: unknown key; {nearest(full_key, options)}")
+        _check_value(full_key, value, rule)
+    if missing := [name for name in rules if name not in ("", "*") and name not in node]:
+        raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(rules[missing[0]])}")
+
+
+def _allowed(rule: Rule | Rules | Built) -> str:
+    return rule.allowed if isinstance(rule, Rule) else "a group of settings"
+
+
+def _check_value(key: str, value: Any, rule: Rule | Rules | Built) -> None:
+    if isinstance(rule, Built):
+        _check_built(key, value, rule)
+    elif isinstance(rule, Rule):
+        if any(True for _ in targets(value)):
+            raise RequestError(f"{key}: a _target_ is not allowed here")
+        if not rule.accepts(value):
+            hint = f"; {nearest(value, rule.allowed.removeprefix('one of ').split(', '))}" if (
+                isinstance(value, str) and rule.allowed.startswith("one of ")
+            ) else ""
+            raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
+    elif isinstance(value, dict):
+        _check_mapping(value, rule, f"{key}.")
+    elif "" in rule:
+        _check_value(key, value, rule[""])
+    else:
+        raise RequestError(f"{key}={_show(value)}: must be a group of settings: {', '.join(rule)}")
+
+
+def _check_built(key: str, value: Any, rule: Built) -> None:
+    if value is None and rule.optional:
+        return
+    if not isinstance(value, dict) or "_target_" not in value:
+        raise RequestError(f"{key}={_show(value)}: must be a group of settings with a _target_")
+    target = value["_target_"]
+    if target not in rule.table:
+        options = ", ".join(rule.table)
+        raise RequestError(f"{key}._target_={target}: not registered, so it is not run (allowed: {options})")
+    settings = {k: v for k, v in value.items() if k != "_target_"}
+    _check_mapping(settings, rule.table[target], f"{key}.")
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def targets(node: Any) -> Iterator[str]:
+    """Every `_target_` in nested dicts and lists."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from targets(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            yield from targets(value)
+
+
+def _check_together(config: Mapping[str, Any]) -> None:
+    data, model, optimizer = config["data"], config["model"], config["optimizer"]
+    classes = data["_target_"].endswith("FashionMNISTData")
+    if classes:
+        left = 60_000 - data["val_size"]
+        if (data["n_train"] or 1) > left:
+            raise RequestError(
+                f"data.n_train={data['n_train']}: must be at most {left}, "
+                f"what data.val_size={data['val_size']} leaves of 60000"
+            )
+    net = model["_target_"].rpartition(".")[2]
+    if net == "SoftmaxRegression" and not classes or net == "LinearRegression" and classes:
+        raise RequestError(
+            f"model={net}: must be a model for {'classes' if classes else 'numbers'}, "
+            f"which is what data={data['_target_'].rpartition('.')[2]} holds; mlp fits both"
+        )
+    if config["loss"] is not None and (config["loss"] == "cross_entropy") != classes:
+        allowed = "cross_entropy or null" if classes else "mse, half_mse or null"
+        raise RequestError(f"loss={config['loss']}: must be {allowed} for this data")
+    widths, dropout = model.get("num_hiddens"), model.get("dropout")
+    if isinstance(dropout, list) and len(dropout) != (len(widths) if isinstance(widths, list) else 1):
+        raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as model.num_hiddens={widths}")
+    if optimizer.get("nesterov") and not optimizer["momentum"]:
+        raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
+
+
+def check_hydra(node: Mapping[str, Any]) -> None:
+    """Check the `hydra` node: it may build launchers, sweepers and plain log handlers, and run nothing else."""
+    for target in targets(node):
+        if target not in registry.HYDRA_TARGETS:
+            raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
+    for key in ("job_logging", "hydra_logging"):
+        for name, value in _leaves(node.get(key) or {}):
+            harmless = str(value) in ("ext://sys.stdout", "ext://sys.stderr") or not str(value).startswith("ext://")
+            if name == "()" or not harmless or (name == "class" and value not in registry.LOGGING_CLASSES):
+                raise RequestError(f"hydra.{key}: {name}={value} is not registered, so it is not run")
+
+
+def _leaves(node: Any) -> Iterator[tuple[str, Any]]:
+    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+        if isinstance(value, (Mapping, list)):
+            yield from _leaves(value)
+        else:
+            yield str(key), value

@@ -1,0 +1,177 @@
+"""What a configuration may name, and the values that each setting may take.
+
+A config is data, not a program: a `_target_` is built only if its exact name stands in one of the tables below.
+To add a model of your own, register it in one line before `main()` and give it a file in a conf/model folder:
+
+    registry.MODELS["my_package.MyNet"] = registry.ANYTHING
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`accepts(value)` says whether a value is allowed; `allowed` completes the sentence "must be ..."."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A node that is built from a `_target_`: one of the table's names, with the settings listed there."""
+
+    table: dict[str, Rules]
+    optional: bool = False
+
+
+Rules = Mapping[str, "Rule | Rules | Built"]
+ANYTHING: Rules = {"*": Rule("anything", lambda value: True)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(low: int, high: float = math.inf) -> Rule:
+    """A whole number of at least `low` and at most `high`."""
+    allowed = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
+    return Rule(allowed, lambda v: _is_number(v) and isinstance(v, int) and low <= v <= high)
+
+
+def number(interval: str) -> Rule:
+    """A number in an interval such as "(0, inf)" or "[0, 1)"."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+
+    def accepts(v: Any) -> bool:
+        above = _is_number(v) and (v > low or (v == low and interval[0] == "["))
+        return above and (v < high or (v == high and interval[-1] == "]"))
+
+    return Rule(f"a number in {interval}" if math.isfinite(low) else "a number", accepts)
+
+
+def choice(*options: str) -> Rule:
+    """One of the names given."""
+    return Rule(f"one of {', '.join(options)}", lambda v: v in options)
+
+
+def list_of(rule: Rule, *, min_length: int = 1) -> Rule:
+    """A list whose every item obeys `rule`."""
+    return Rule(
+        f"a list of {'at least one item' if min_length else 'items'}, each {rule.allowed}",
+        lambda v: isinstance(v, list) and len(v) >= min_length and all(map(rule.accepts, v)),
+    )
+
+
+def either(*rules: Rule) -> Rule:
+    """What any one of the rules accepts."""
+    return Rule(" or ".join(r.allowed for r in rules), lambda v: any(r.accepts(v) for r in rules))
+
+
+NULL = Rule("null", lambda v: v is None)
+FLAG = Rule("true or false", lambda v: isinstance(v, bool))
+TEXT = Rule("text", lambda v: isinstance(v, str) and v != "")
+COUNT = whole(1)
+SEED = whole(0, 2**63 - 1)
+REAL = number("(-inf, inf)")
+POSITIVE = number("(0, inf)")
+NOT_NEGATIVE = number("[0, inf)")
+FRACTION = number("[0, 1)")
+
+INITIALISATIONS = choice(
+    "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant"
+)
+INIT: Rules = {"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "": INITIALISATIONS}
+ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
+
+MODELS: dict[str, Rules] = {
+    "lightning_d2l.nets.linear.LinearRegression": {"bias": FLAG, "init": INIT},
+    "lightning_d2l.nets.linear.SoftmaxRegression": {"init": INIT},
+    "lightning_d2l.nets.mlp.MLP": {
+        "num_hiddens": either(COUNT, list_of(COUNT)),
+        "activation": ACTIVATIONS,
+        "dropout": either(FRACTION, list_of(FRACTION)),
+        "init": INIT,
+    },
+}
+_SAMPLES: Rules = {"n_train": COUNT, "n_val": whole(0), "n_test": COUNT, "batch_size": COUNT, "seed": SEED}
+DATA: dict[str, Rules] = {
+    "lightning_d2l.data.fashion_mnist.FashionMNISTData": {
+        "root": either(TEXT, NULL),
+        "source": choice("auto", "official", "generated"),
+        "batch_size": COUNT,
+        "val_size": whole(0, 59_999),
+        "n_train": either(whole(1, 60_000), NULL),
+        "resize": either(whole(1, 512), NULL),
+        "label_noise": number("[0, 1]"),
+        "seed": SEED,
+    },
+    "lightning_d2l.data.synthetic.SyntheticRegressionData": {
+        "w": list_of(REAL), "b": REAL, "noise": NOT_NEGATIVE, **_SAMPLES,
+    },
+    "lightning_d2l.data.synthetic.PolynomialData": {
+        "degree": whole(0, 100),
+        "coefficients": list_of(REAL),
+        "factorial": FLAG,
+        "noise": NOT_NEGATIVE,
+        **_SAMPLES,
+    },
+    "lightning_d2l.data.synthetic.HighDimensionalData": {
+        "d": COUNT, "w": REAL, "b": REAL, "noise": NOT_NEGATIVE, **_SAMPLES,
+    },
+}  # fmt: skip
+_DECAY: Rules = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
+_BETAS = Rule(
+    "two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v))
+)
+OPTIMIZERS: dict[str, Rules] = {
+    "torch.optim.SGD": {**_DECAY, "momentum": FRACTION, "nesterov": FLAG},
+    "torch.optim.Adam": {**_DECAY, "betas": _BETAS},
+    "torch.optim.AdamW": {**_DECAY, "betas": _BETAS},
+    "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
+}
+LOGGERS: dict[str, Rules] = {
+    "lightning_d2l.training.tensorboard.TensorBoard": {
+        "graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG,
+    },
+}  # fmt: skip
+
+RUN: Rules = {
+    "seed": SEED,
+    "loss": either(choice("cross_entropy", "mse", "half_mse"), NULL),
+    "resume": either(TEXT, NULL),
+    "verbose": FLAG,
+    "data": Built(DATA),
+    "model": Built(MODELS),
+    "optimizer": Built(OPTIMIZERS),
+    "logger": Built(LOGGERS, optional=True),
+    "trainer": {
+        "max_epochs": COUNT,
+        "log_every_n_epochs": COUNT,
+        "evaluate": list_of(choice("train", "val", "test"), min_length=0),
+        "precision": choice("32-true", "64-true"),
+        "accelerator": choice("auto", "cpu", "gpu", "mps"),
+        "automatic_optimization": FLAG,
+        "checkpoint_every_n_seconds": NOT_NEGATIVE,
+    },
+}
+
+# What Hydra itself may build; its launchers and sweepers are plugins that a person chose to install.
+HYDRA_TARGETS = frozenset(
+    {
+        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+    }
+)
+LOGGING_CLASSES = frozenset(
+    {"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"}
+)

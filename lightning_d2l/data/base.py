@@ -1,0 +1,89 @@
+"""What every data set offers: splits of tensors in memory, their loaders, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lightning_d2l.data.batches import Batches, Chunks
+
+EVALUATION_BATCH = 4096  # rows; sums over samples make the metrics independent of it
+
+
+class TensorDataModule(pl.LightningDataModule):
+    """A LightningDataModule over tensors in memory.
+
+    Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`:
+    x (n, ...) uint8 pixels or float features, y (n,) int64 classes or (n, 1) float targets.
+    """
+
+    name: str
+    task: str  # "classification" or "regression"
+    source = "synthetic"
+    class_names: tuple[str, ...] = ()
+    noise = 0.0  # standard deviation of the targets around the true function
+
+    def __init__(self, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.batch_size, self.seed = batch_size, seed
+        self.splits: dict[str, tuple[Tensor, Tensor]] = {}
+        self.shuffle_seed = 0
+        self.logging_points: list[int] = []
+        self.evaluate: list[str] = []
+
+    def plan(self, shuffle_seed: int, logging_points: list[int], evaluate: Iterable[str]) -> None:
+        """Fix the order of the training batches, where epochs are chunked (nowhere if empty), and what is evaluated."""
+        self.setup()
+        self.shuffle_seed, self.logging_points = shuffle_seed, logging_points
+        self.evaluate = [split for split in evaluate if split in self.splits]
+
+    def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Load or generate the splits."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.splits:
+            self.splits = self.draw()
+
+    @property
+    def num_inputs(self) -> int:
+        """Features of one sample."""
+        return self.splits["train"][0][0].numel()
+
+    @property
+    def num_outputs(self) -> int:
+        """Classes, or numbers to predict."""
+        return len(self.class_names) or self.splits["train"][1].shape[1]
+
+    def identity(self) -> dict[str, Any]:
+        """Name, source and a checksum (SHA-256) of every number of every split."""
+        digest = hashlib.sha256()
+        for split, tensors in sorted(self.splits.items()):
+            for tensor in tensors:
+                digest.update(f"{split}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(tensor.numpy().data)
+        return {"name": self.name, "source": self.source, "checksum": digest.hexdigest()}
+
+    def train_dataloader(self) -> Batches | Chunks:
+        batches = self._batches("train", self.batch_size, self.shuffle_seed)
+        return Chunks(batches, self.logging_points) if self.logging_points else batches
+
+    def val_dataloader(self) -> list[Batches]:
+        return [self._batches(split, EVALUATION_BATCH) for split in self.evaluate]
+
+    def test_dataloader(self) -> Batches:
+        return self._batches("test", EVALUATION_BATCH)
+
+    def _batches(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> Batches:
+        x, y = self.splits[split]
+        module = self.trainer.lightning_module if self.trainer else None
+        device = module.device if module else torch.device("cpu")
+        dtype = module.dtype if module and isinstance(module.dtype, torch.dtype) else torch.float32
+        x = x.to(device, dtype if x.is_floating_point() else None)
+        y = y.to(device, dtype if y.is_floating_point() else None)
+        return Batches(x, y, batch_size, dtype, shuffle_seed)

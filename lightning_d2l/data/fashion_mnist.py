@@ -1,0 +1,121 @@
+"""Fashion-MNIST: 28 x 28 grey images of ten kinds of garments (d2l 3.5)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from platformdirs import user_cache_dir
+from torch import Tensor
+
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import generator
+from lightning_d2l.data.download import official_folder, read_official
+
+log = logging.getLogger(__name__)
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+class FashionMNISTData(TensorDataModule):
+    """60,000 training and 10,000 test images, x (n, 28, 28) uint8, y (n,) classes.
+
+    `val_size` images are held out of the training images, `n_train` of the rest are kept (null: all), both balanced
+    over the classes and nested: a smaller `n_train` is a part of a larger one, and the validation images stay.
+    `label_noise` replaces that fraction of the training labels, chosen at random, by uniformly random classes.
+    """
+
+    name = "fashion_mnist"
+    task = "classification"
+    class_names = (
+        "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        root: str | None,
+        source: str,
+        batch_size: int,
+        val_size: int,
+        n_train: int | None,
+        resize: int | None,
+        label_noise: float,
+        seed: int,
+    ) -> None:
+        super().__init__(batch_size, seed)
+        self.root, self.wanted_source = root, source
+        self.val_size, self.n_train, self.resize, self.label_noise = val_size, n_train, resize, label_noise
+
+    def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
+        folder, reason = official_folder(self.root, self.wanted_source)
+        self.source = "official" if folder else "generated"
+        if folder is None:
+            log.warning("GENERATED GARMENTS, not Fashion-MNIST: %s", reason)
+        raw = {s: read_official(folder, s) if folder else generated_garments(s) for s in ("train", "test")}
+        x, y = torch.from_numpy(raw["train"][0].copy()), torch.from_numpy(raw["train"][1]).long()
+        splits = {"test": (torch.from_numpy(raw["test"][0].copy()), torch.from_numpy(raw["test"][1]).long())}
+        if self.val_size or self.n_train:
+            order = balanced_order(y, generator(self.seed, 0))
+            val, kept = order[: self.val_size], order[self.val_size :][: self.n_train].sort().values
+            if self.val_size:
+                splits["val"] = x[val], y[val]
+            x, y = x[kept], y[kept]
+        splits["train"] = x, randomise(y, self.label_noise, len(self.class_names), generator(self.seed, 1))
+        if self.resize:
+            splits = {split: (resized(x, self.resize), y) for split, (x, y) in splits.items()}
+        return splits
+
+
+def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
+    """A random order (n,) of the samples in which every prefix holds the classes y (n,) as evenly as they come."""
+    shuffled = torch.randperm(len(y), generator=random)
+    by_class = shuffled[y[shuffled].argsort(stable=True)]
+    counts = y.bincount()
+    starts = counts.cumsum(0) - counts
+    round_number = torch.arange(len(y)) - starts.repeat_interleave(counts)
+    return by_class[round_number.argsort(stable=True)]
+
+
+def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Generator) -> Tensor:
+    """Labels (n,) of which round(fraction * n), chosen at random, are replaced by uniformly random classes."""
+    chosen = torch.randperm(len(y), generator=random)[: round(fraction * len(y))]
+    replaced = y.clone()
+    replaced[chosen] = torch.randint(num_classes, (len(chosen),), generator=random)
+    return replaced
+
+
+def resized(x: Tensor, side: int) -> Tensor:
+    """Images (n, h, w) uint8 scaled to (n, side, side)."""
+    from torchvision.transforms.v2.functional import resize
+
+    parts = [resize(part[:, None], [side, side], antialias=True)[:, 0] for part in x.split(4096)]
+    return torch.cat(parts)
+
+
+def generated_garments(split: str) -> Arrays:
+    """Drawn garments (n, 28, 28) and classes (n,) that stand in for a split, cached in the user's cache folder."""
+    from lightning_d2l.data.garments import VERSION, draw_garments
+
+    n, seed = {"train": (60_000, 0), "test": (10_000, 1)}[split]
+    cached = Path(user_cache_dir("lightning_d2l")) / f"garments-{VERSION}-{split}.npz"
+    try:
+        with np.load(cached, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+        if images.shape == (n, 28, 28) and labels.shape == (n,):
+            return images, labels
+    except Exception:  # absent, cut short or from elsewhere: drawn anew
+        log.debug("no usable %s", cached)
+    images, labels = draw_garments(n, seed)
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=cached.parent, suffix=".npz")
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, images=images, labels=labels)
+        os.replace(temporary, cached)
+    except OSError as error:  # a full or read-only cache costs seconds, not the run
+        log.debug("garments not cached: %s", error)
+    return images, labels

@@ -1,0 +1,124 @@
+"""Regression data whose true function and noise are known (d2l 3.2.1, 4.4.4, 4.5.2)."""
+
+from __future__ import annotations
+
+from math import factorial as factorial_of
+
+import torch
+from torch import Tensor
+
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import generator
+
+
+class RegressionData(TensorDataModule):
+    """y = X w + b + noise, with features X made from inputs that are drawn from N(0, 1).
+
+    The splits come from random streams of their own, so the size of one does not change the others. `noise` is
+    a standard deviation, in the unit of y.
+    """
+
+    task = "regression"
+
+    def __init__(
+        self, w: Tensor, b: float, noise: float, sizes: tuple[int, int, int], batch_size: int, seed: int
+    ) -> None:
+        super().__init__(batch_size, seed)
+        self.w, self.b, self.noise = w, b, noise
+        self.sizes = dict(zip(("train", "val", "test"), sizes, strict=True))
+
+    num_raw: int
+    """Inputs of one sample, before `features`."""
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Features (n, d) of inputs (n, num_raw)."""
+        return inputs
+
+    def true_function(self, inputs: Tensor) -> Tensor:
+        """Noiseless targets (n, 1) of inputs (n, num_raw)."""
+        return inputs @ self.w + self.b
+
+    def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
+        splits = {}
+        for number, (split, n) in enumerate(self.sizes.items()):
+            if n == 0:
+                continue
+            random = generator(self.seed, number)
+            inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
+            noise = self.noise * torch.randn(n, 1, generator=random, dtype=torch.float64)
+            splits[split] = self.features(inputs), self.true_function(inputs) + noise
+        return splits
+
+
+class SyntheticRegressionData(RegressionData):
+    """y = X w + b + noise with a few weights (d2l 3.2.1)."""
+
+    name = "synthetic_regression"
+
+    def __init__(
+        self, w: list[float], b: float, noise: float, n_train: int, n_val: int, n_test: int, batch_size: int, seed: int
+    ) -> None:
+        weights = torch.tensor(w, dtype=torch.float64)[:, None]
+        super().__init__(weights, b, noise, (n_train, n_val, n_test), batch_size, seed)
+        self.num_raw = len(w)
+
+
+class HighDimensionalData(RegressionData):
+    """y = b + w (x_1 + ... + x_d) + noise, with more features than training samples (d2l 4.5.2)."""
+
+    name = "high_dimensional"
+
+    def __init__(
+        self,
+        d: int,
+        w: float,
+        b: float,
+        noise: float,
+        n_train: int,
+        n_val: int,
+        n_test: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        weights = torch.full((d, 1), w, dtype=torch.float64)
+        super().__init__(weights, b, noise, (n_train, n_val, n_test), batch_size, seed)
+        self.num_raw = d
+
+
+class PolynomialData(RegressionData):
+    """A polynomial of one input with noise; the model sees 1, x, ..., x^degree (d2l 4.4.4).
+
+    With `factorial` the i-th feature is x^i / i!. The true function's `coefficients` stand on the same scale, and
+    do not depend on `degree`: data of one seed differ between degrees in the number of features alone.
+    """
+
+    name = "polynomial"
+    num_raw = 1
+
+    def __init__(
+        self,
+        degree: int,
+        coefficients: list[float],
+        factorial: bool,
+        noise: float,
+        n_train: int,
+        n_val: int,
+        n_test: int,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.degree, self.factorial = degree, factorial
+        weights = torch.tensor(coefficients, dtype=torch.float64)[:, None]
+        super().__init__(weights, 0.0, noise, (n_train, n_val, n_test), batch_size, seed)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        return self._powers(inputs, self.degree + 1)
+
+    def true_function(self, inputs: Tensor) -> Tensor:
+        return self._powers(inputs, len(self.w)) @ self.w
+
+    def _powers(self, x: Tensor, number: int) -> Tensor:
+        powers = x ** torch.arange(number)
+        if self.factorial:
+            powers /= torch.tensor([float(factorial_of(i)) for i in range(number)], dtype=x.dtype)
+        return powers

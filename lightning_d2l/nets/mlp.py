@@ -1,0 +1,45 @@
+"""The multilayer perceptron (d2l 4.1 to 4.3, with dropout 4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lightning_d2l.nets.initialisation import Init, initialise
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "prelu": nn.PReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+}
+
+
+class MLP(nn.Sequential):
+    """Fully connected layers with an activation, then dropout where it is above 0, after each hidden one.
+
+    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` is one width or one a
+    hidden layer, `dropout` one probability in [0, 1) or one a hidden layer.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        num_hiddens: int | list[int] = 256,
+        activation: str = "relu",
+        dropout: float | list[float] = 0.0,
+        init: Init = "default",
+    ) -> None:
+        widths = [num_hiddens] if isinstance(num_hiddens, int) else list(num_hiddens)
+        rates = dropout if isinstance(dropout, list) else [dropout] * len(widths)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for n_in, n_out, p in zip([num_inputs, *widths], widths, rates, strict=False):
+            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+            if p > 0:
+                layers.append(nn.Dropout(p))
+        super().__init__(*layers, nn.Linear(widths[-1], num_outputs))
+        initialise(self, init, activation)
