@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -53,3 +54,81 @@ def _main(arguments: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach main() above instead of Hydra's own printer
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
     return next((code for code in codes if code > 2), max(codes, default=0))
+
+
+def _folder(config: DictConfig, overrides: list[str], *, multirun: bool) -> list[str]:
+    """The overrides that place a run, or a sweep, in a folder that no other run has."""
+    kind = "sweep" if multirun else "run"
+    source = ""
+    if config.data["_target_"].endswith("FashionMNISTData"):
+        from lightning_d2l.data.download import official_folder
+
+        source = "" if official_folder(config.data.root, config.data.source)[0] else "-generated"
+    key = f"hydra.{kind}.dir"
+    if config.resume is not None:
+        _check_resumable(config)
+        return [f"{key}={quote(config.resume)}"]
+    wanted = Path(config.hydra[kind].dir)
+    try:
+        if any(override.lstrip("+").startswith(f"{key}=") for override in overrides):
+            if (wanted / "run.json").exists():
+                raise RequestError(f"{key}={wanted}: holds a run already; choose another folder, or resume={wanted}")
+            wanted.mkdir(parents=True, exist_ok=True)
+            return []
+        for number in itertools.count(1):
+            folder = wanted.with_name(f"{wanted.name}{source}{f'-{number}' if number > 1 else ''}")
+            try:
+                folder.mkdir(parents=True)
+                return [f"{key}={quote(str(folder))}"]
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise RequestError(f"{key}={wanted}: cannot be written ({error.strerror})") from error
+    raise AssertionError("unreachable")
+
+
+def _check_resumable(config: DictConfig) -> None:
+    """Raise RequestError unless `resume` is the folder of a run with this very configuration."""
+    from lightning_d2l.training.record import LAST, read_record
+
+    folder = Path(config.resume)
+    if not (folder / LAST).exists():
+        raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to go on with")
+    before, now = (_flat(c) for c in (read_record(folder)["config"], plain(config)))
+    free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key) and not key.startswith(free):
+            raise RequestError(
+                f"resume={folder}: another run's folder: {key} is {before.get(key)} there and {now.get(key)} here\n"
+                f"go on with the overrides of that run"
+            )
+
+
+def _flat(node: object, prefix: str = "") -> dict[str, object]:
+    if not isinstance(node, dict):
+        return {prefix[:-1]: node}
+    return {key: value for name in node for key, value in _flat(node[name], f"{prefix}{name}.").items()}
+
+
+def _job(config: DictConfig) -> int:
+    """One job of Hydra's: check its configuration once more (a sweep's jobs differ) and run it."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from lightning_d2l.training.job import Request, run
+
+    settings, own = HydraConfig.get(), plain(config)
+    try:
+        check(own)
+    except RequestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return run(
+        Request(
+            config=own,
+            folder=Path(settings.runtime.output_dir),
+            overrides=list(settings.overrides.task),
+            command=shlex.join(["python", "train.py", *settings.overrides.task]),
+            part_of_sweep=settings.mode == RunMode.MULTIRUN,
+        )
+    )

@@ -35,6 +35,7 @@ class TensorDataModule(pl.LightningDataModule):
         self.shuffle_seed = 0
         self.logging_points: list[int] = []
         self.evaluate: list[str] = []
+        self._train: Batches | None = None
 
     def plan(self, shuffle_seed: int, logging_points: list[int], evaluate: Iterable[str]) -> None:
         """Fix the order of the training batches, where epochs are chunked (nowhere if empty), and what is evaluated."""
@@ -60,6 +61,16 @@ class TensorDataModule(pl.LightningDataModule):
         """Classes, or numbers to predict."""
         return len(self.class_names) or self.splits["train"][1].shape[1]
 
+    @property
+    def num_batches(self) -> int:
+        """Minibatches of one epoch."""
+        return -(-len(self.splits["train"][0]) // self.batch_size)
+
+    @property
+    def served(self) -> int:
+        """Minibatches of training data handed out since the first epoch began."""
+        return self._train.served if self._train else 0
+
     def identity(self) -> dict[str, Any]:
         """Name, source and a checksum (SHA-256) of every number of every split."""
         digest = hashlib.sha256()
@@ -70,8 +81,8 @@ class TensorDataModule(pl.LightningDataModule):
         return {"name": self.name, "source": self.source, "checksum": digest.hexdigest()}
 
     def train_dataloader(self) -> Batches | Chunks:
-        batches = self._batches("train", self.batch_size, self.shuffle_seed)
-        return Chunks(batches, self.logging_points) if self.logging_points else batches
+        self._train = self._batches("train", self.batch_size, self.shuffle_seed)
+        return Chunks(self._train, self.logging_points) if self.logging_points else self._train
 
     def val_dataloader(self) -> list[Batches]:
         return [self._batches(split, EVALUATION_BATCH) for split in self.evaluate]

@@ -37,7 +37,7 @@ class Batches:
         self, x: Tensor, y: Tensor, batch_size: int, dtype: torch.dtype, shuffle_seed: int | None = None
     ) -> None:
         self.x, self.y, self.batch_size, self.dtype, self.shuffle_seed = x, y, batch_size, dtype, shuffle_seed
-        self.epoch = 0
+        self.epoch = self.served = 0  # served: minibatches since epoch 0 began, which a progress bar reads
 
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
@@ -54,8 +54,10 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         order = self.order(self.epoch)
+        self.served = self.epoch * len(self)
         for start in range(0, len(self.x), self.batch_size):
             rows = slice(start, start + self.batch_size) if order is None else order[start : start + self.batch_size]
+            self.served += 1
             yield as_input(self.x[rows], self.dtype), self.y[rows]
 
 

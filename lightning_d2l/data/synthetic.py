@@ -26,6 +26,7 @@ class RegressionData(TensorDataModule):
         super().__init__(batch_size, seed)
         self.w, self.b, self.noise = w, b, noise
         self.sizes = dict(zip(("train", "val", "test"), sizes, strict=True))
+        self.inputs: dict[str, Tensor] = {}
 
     num_raw: int
     """Inputs of one sample, before `features`."""
@@ -46,6 +47,7 @@ class RegressionData(TensorDataModule):
             random = generator(self.seed, number)
             inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
             noise = self.noise * torch.randn(n, 1, generator=random, dtype=torch.float64)
+            self.inputs[split] = inputs
             splits[split] = self.features(inputs), self.true_function(inputs) + noise
         return splits
 

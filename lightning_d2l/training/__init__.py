@@ -1,0 +1,1 @@
+"""One job from configuration to record: build, fit, test, resume, record."""

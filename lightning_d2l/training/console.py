@@ -1,0 +1,129 @@
+"""What a person sees of a run: a progress bar in a terminal, a line an epoch in a log, a small table at the end."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from lightning_d2l.data.base import TensorDataModule
+
+log = logging.getLogger(__name__)
+
+# Said of every run by Lightning, TensorBoard and torch's tracer, and nothing that the reader of a run can act on.
+_CHATTER = (
+    "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "litlogger", "litmodels",
+    "LOCAL_RANK", "Restored all states", "Restoring states", "Loaded model weights",
+    "`isinstance(treespec, LeafSpec)`", "does not have many workers", "smaller than the logging interval",
+    "exists and is not empty", "Please use the new API settings", "Consider setting `num_workers",
+    "`torch.jit.trace`", "`torch.jit.trace_method`", "The `srun` command is available",
+)  # fmt: skip
+
+
+class _NoChatter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not any(words in record.getMessage() for words in _CHATTER)
+
+
+def quiet() -> None:
+    """Leave out the advertisements and notices of dependencies, by their words; other warnings stay."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(_NoChatter())
+    for words in _CHATTER:
+        warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
+
+
+class _Bar(Progress):
+    """A progress bar that looks up for itself how many minibatches were served."""
+
+    data: TensorDataModule
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.tasks:
+            self.update(TaskID(0), completed=self.data.served)
+        yield from super().get_renderables()
+
+
+class Console(Logger):
+    """A Lightning logger for people. In a terminal the lines of the epochs go to the log file alone."""
+
+    def __init__(self, data: TensorDataModule, max_epochs: int, *, bar: bool) -> None:
+        super().__init__()
+        self.data, self.max_epochs = data, max_epochs
+        self.bar: _Bar | None = None
+        if bar and sys.stdout.isatty():
+            columns = ("epoch {task.fields[epoch]}/" + str(max_epochs), "{task.fields[metrics]}")
+            epoch, metrics = (TextColumn(column, markup=False) for column in columns)
+            self.bar = _Bar(epoch, BarColumn(bar_width=None), metrics, TimeRemainingColumn(compact=True), expand=True)
+            self.bar.data = data
+        self.last_epoch, self.last_time = 0, time.monotonic()
+
+    @property
+    def name(self) -> str:
+        return "console"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the record holds them."""
+
+    def start(self, epoch: int) -> None:
+        """Begin to count time, and show the bar, at a number of finished epochs."""
+        self.last_epoch, self.last_time = epoch, time.monotonic()
+        if self.bar:
+            self.bar.add_task("", total=self.max_epochs * self.data.num_batches, epoch=epoch, metrics="")
+            self.bar.start()
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "loss/train" not in metrics or step is None:
+            return
+        now = time.monotonic()
+        samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
+        rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
+        values = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
+        log.log(logging.DEBUG if self.bar else logging.INFO, "epoch %d/%d  %s  %s", step, self.max_epochs, values, rate)
+        if self.bar:
+            loss = f"loss {number(metrics['loss/train'])}  {rate}"
+            self.bar.update(TaskID(0), epoch=step, metrics=loss)
+        self.last_epoch, self.last_time = step, now
+
+    def stop(self) -> None:
+        """Take the bar away; safe to call at any time, and more than once."""
+        if self.bar:
+            self.bar.stop()
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Metrics named `<metric>/<split>` of a few rows, such as final and best, as lines of at most 80 columns."""
+    splits = [s for s in ("train", "val", "test") if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
+    lines = [f"{'':16}" + "".join(f"{split:>12}" for split in splits)]
+    for title, row in rows.items():
+        for metric in dict.fromkeys(name.split("/")[0] for name in row if "/" in name):
+            cells = (row.get(f"{metric}/{split}") for split in splits)
+            line = "".join(f"{'' if cell is None else number(cell):>12}" for cell in cells)
+            lines.append(f"{f'{title} {metric}':16}{line}")
+    return "\n".join(lines)
+
+
+def from_here(path: Path) -> Path:
+    """A path as one would type it in the current folder."""
+    try:
+        return Path(path).resolve().relative_to(Path.cwd())
+    except ValueError:
+        return Path(path)

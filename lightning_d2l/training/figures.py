@@ -1,0 +1,207 @@
+"""The pictures that a run leaves in figures/: its curves, its mistakes, its weights, its fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor, nn
+
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.record import replacing
+
+BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
+STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
+LABELS = {"loss": "loss", "acc": "accuracy"}
+
+
+def draw(
+    folder: Path, data: TensorDataModule, net: nn.Module, history: Sequence[dict[str, float]], title: str
+) -> list[Path]:
+    """Draw every picture that fits the data and the network, with its title; returns the PNG files."""
+    figures: dict[str, Figure | None] = {"curves": curves(history)}
+    x, y = data.splits["test"]
+    output = outputs(net, x)
+    if data.task == "classification":
+        figures |= {
+            "predictions": predictions(x, y, output, data.class_names),
+            "confusion_matrix": confusion_matrix(y, output, data.class_names),
+            "first_layer_weights": first_layer_weights(net, x.shape[1:], data.class_names),
+        }
+    elif isinstance(data, RegressionData):
+        figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
+    paths = []
+    for name, figure in figures.items():
+        if figure is not None:
+            figure.suptitle(title, fontsize=9, color=GREY)
+            paths.append(save(figure, folder / "figures" / f"{name}.png"))
+    return paths
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, whole or not at all."""
+    with replacing(path) as file:
+        FigureCanvasAgg(figure).print_png(file)
+    return path
+
+
+@torch.no_grad()
+def outputs(net: nn.Module, x: Tensor) -> Tensor:
+    """What a network returns for x (n, ...), without dropout, (n, num_outputs) on the CPU."""
+    like = next(net.parameters())
+    net.eval()
+    return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in x.split(4096)])
+
+
+def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
+def curves(history: Sequence[dict[str, float]]) -> Figure | None:
+    """Every metric over the epochs, the splits on one chart."""
+    metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name))
+    if not metrics:
+        return None
+    figure, panels = _panels(1, len(metrics), 4.6 * len(metrics), 3.4)
+    for panel, metric in zip(panels, metrics, strict=True):
+        for split, (colour, line) in STYLES.items():
+            points = [(row["epoch"], row[f"{metric}/{split}"]) for row in history if f"{metric}/{split}" in row]
+            if points:
+                epochs, values = zip(*points, strict=True)
+                panel.plot(epochs, values, line, color=colour, label=split, marker="o", markersize=3)
+        values = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
+        if min(values) > 0 and max(values) > 20 * min(values):
+            panel.set_yscale("log")
+        panel.set(xlabel="epoch", ylabel=LABELS.get(metric, metric))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.grid(alpha=0.3)
+        panel.legend()
+    return figure
+
+
+def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
+    """The first test images, and the mistakes made with the most confidence: true name, below it the predicted one."""
+    confidence, predicted = output.softmax(1).max(1)
+    wrong = (predicted != y).nonzero().flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True)][:16].tolist()
+    figure, panels = _panels(4, 8, 9, 6.4)
+    for number, panel in enumerate(panels):
+        panel.axis("off")
+        index = number if number < 16 else worst[number - 16] if number - 16 < len(worst) else None
+        if index is None:
+            continue
+        panel.imshow(x[index], cmap="gray_r")
+        true, guess = names[y[index]], names[predicted[index]]
+        colour = GREEN if true == guess else RED
+        panel.set_title(f"{true}\n{guess} {confidence[index]:.0%}", fontsize=7.5, color=colour, pad=3)
+    figure.supxlabel(
+        "true name, below it the prediction with its probability.  "
+        "Rows 1, 2: the first test images.  Rows 3, 4: the most confident mistakes",
+        fontsize=8,
+    )
+    return figure
+
+
+def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
+    """Share of each true class (row) that was given each name (column), in percent."""
+    n = len(names)
+    counts = torch.bincount(y * n + output.argmax(1), minlength=n * n).reshape(n, n)
+    share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
+    figure, (panel,) = _panels(1, 1, 6.2, 5.6)
+    picture = panel.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for row in range(n):
+        for column in range(n):
+            if counts[row, column]:
+                colour = "white" if share[row, column] > 50 else "black"
+                text = f"{share[row, column]:.0f}" if share[row, column] >= 0.5 else "·"
+                panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
+    panel.set_xticks(range(n), names, rotation=45, ha="right", fontsize=8)
+    panel.set_yticks(range(n), names, fontsize=8)
+    panel.set(xlabel="predicted", ylabel="true")
+    figure.colorbar(picture, ax=panel, label="% of the true class", shrink=0.8)
+    return figure
+
+
+def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[str]) -> Figure | None:
+    """Weights of the first linear layer as images: one a class, or the 40 hidden units with the largest norm."""
+    first = next((layer for layer in net.modules() if isinstance(layer, nn.Linear)), None)
+    if first is None or first.in_features != math.prod(image):
+        return None
+    weight = first.weight.detach().cpu()
+    classes = len(weight) == len(names)
+    shown = range(len(names)) if classes else weight.norm(dim=1).argsort(descending=True)[:40].tolist()
+    rows, columns = (2, 5) if classes else (-(-len(shown) // 8), 8)
+    figure, panels = _panels(rows, columns, 8, 1.75 * rows if classes else 1.05 * rows + 0.6)
+    for panel in panels:
+        panel.axis("off")
+    picture = None
+    for panel, unit in zip(panels, shown, strict=False):
+        largest = weight[shown].abs().quantile(0.995) if weight.numel() < 2**24 else weight.abs().max()
+        picture = panel.imshow(weight[unit].reshape(*image), cmap="RdBu_r", vmin=-largest, vmax=largest)
+        panel.set_title(names[unit] if classes else f"unit {unit}", fontsize=7, pad=2)
+    if picture is not None:
+        figure.colorbar(picture, ax=panels, label="weight", shrink=0.7)
+    return figure
+
+
+def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
+    """The training samples of one input, the true function and the fitted one."""
+    figure, (panel,) = _panels(1, 1, 5.6, 4)
+    # Inputs are drawn from N(0, 1), so nearly all of them lie here.
+    inputs = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
+    x, y = data.inputs["train"][:, 0], data.splits["train"][1]
+    panel.plot(x, y, "o", color=GREY, markersize=3, alpha=0.7, label="training data")
+    true = data.true_function(inputs)
+    panel.plot(inputs, true, "--", color=ORANGE, label="true function", linewidth=2)
+    panel.plot(inputs, outputs(net, data.features(inputs)), color=BLUE, label="fitted")
+    margin = 0.25 * float(y.max() - y.min()) + 1e-9
+    panel.set_ylim(float(y.min()) - margin, float(y.max()) + margin)
+    panel.set(xlabel="x", ylabel="y", xlim=(-3, 3))
+    panel.grid(alpha=0.3)
+    panel.legend()
+    return figure
+
+
+def fit(data: RegressionData, net: nn.Module) -> Figure:
+    """With up to three inputs the fitted and the true line along each, the others held at 0; then test predictions."""
+    shown = data.num_raw if data.num_raw <= 3 else 0
+    linear = next((layer for layer in net.modules() if isinstance(layer, nn.Linear)), None)
+    learned = linear is not None and shown == 0 and linear.weight.shape[0] == 1
+    figure, panels = _panels(1, shown + learned + 1, 3.6 * (shown + learned + 1), 3.4)
+    inputs, (_, y) = data.inputs["train"], data.splits["train"]
+    for j in range(shown):
+        others = inputs.clone()
+        others[:, j] = 0
+        without = data.true_function(others) - data.true_function(torch.zeros_like(others))
+        line = torch.zeros(2, data.num_raw, dtype=torch.float64)
+        line[:, j] = torch.tensor([-3.0, 3.0])
+        panels[j].plot(inputs[:, j], y - without, "o", color=GREY, markersize=2, alpha=0.4, label="training data")
+        _true_and_fitted(panels[j], line[:, j], data.true_function(line), outputs(net, data.features(line)))
+        panels[j].set(xlabel=f"x{j + 1}", ylabel="y less the other inputs' part")
+    if learned and linear is not None:
+        panels[0].plot(linear.weight.detach().cpu()[0], ".", color=BLUE, label="learned")
+        panels[0].plot(data.w[:, 0], "--", color=ORANGE, label="true")
+        panels[0].set(xlabel="feature", ylabel="weight")
+        panels[0].legend(fontsize=7)
+    x, y = data.splits["test"]
+    panels[-1].plot(y, outputs(net, x), "o", color=BLUE, markersize=3, alpha=0.6)
+    panels[-1].axline((float(y.mean()), float(y.mean())), slope=1, color=ORANGE, linestyle="--")
+    panels[-1].set(xlabel="y of the test samples", ylabel="predicted y")
+    for panel in panels:
+        panel.grid(alpha=0.3)
+    return figure
+
+
+def _true_and_fitted(panel: Axes, x: Tensor, true: Tensor, fitted: Tensor) -> None:
+    panel.plot(x, fitted, color=BLUE, label="fitted")
+    panel.plot(x, true, "--", color=ORANGE, label="true function")
+    panel.legend(fontsize=7)

@@ -1,0 +1,302 @@
+"""One run, from its configuration to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import logging
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import as_input, stream
+from lightning_d2l.modules.base import Diverged, SupervisedModule
+from lightning_d2l.modules.classification import ClassificationModule
+from lightning_d2l.modules.regression import RegressionModule
+from lightning_d2l.training import console
+from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, load_checkpoint
+from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
+from lightning_d2l.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+INITIALISATION, SHUFFLING, NOISE = 0, 1, 2  # the random streams of a seed; noise is dropout's masks
+
+
+class Stopped(BaseException):
+    """A signal asked the run to stop."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+
+
+@dataclass
+class Request:
+    """A run to do: its resolved configuration, and where its traces go."""
+
+    config: dict[str, Any]
+    folder: Path
+    overrides: list[str] = field(default_factory=list)
+    command: str = ""
+    part_of_sweep: bool = False
+
+    @property
+    def resuming(self) -> bool:
+        return self.config["resume"] is not None
+
+
+def run(request: Request) -> int:
+    """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal."""
+    folder = request.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with _logging_to(folder, verbose=request.config["verbose"]), _signals_stop_the_run():
+        previous = read_record(folder) if request.resuming else {}
+        record = Record(folder, previous or _first_fields(request))
+        began = time.monotonic()
+        status, message, code = "failed", "", 1
+        try:
+            record.update(status="running", error=None)
+            record.update(**train(request, record))
+            status, code = "completed", 0
+        except Diverged as error:
+            status, message = "diverged", f"diverged: {error}"
+        except Stopped as stop:
+            message = f"stopped by {signal.Signals(stop.signum).name}; go on with: {_resume_command(request)}"
+            code = 128 + stop.signum
+        except RequestError as error:
+            message, code = f"error: {error}", 2
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+            message = f"error: hydra.run.dir={folder}: {error}" if full else f"failed: {type(error).__name__}: {error}"
+            code = 2 if full else 1
+            level = logging.INFO if request.config["verbose"] else logging.DEBUG
+            log.log(level, traceback.format_exc())
+        with contextlib.suppress(OSError):  # a full disk was reported above
+            seconds = round(previous.get("seconds", 0.0) + time.monotonic() - began, 3)
+            record.update(status=status, error=message or None, seconds=seconds)
+        if message:
+            log.error(message)
+            log.info("run folder  %s", console.from_here(folder))
+        return code
+
+
+def train(request: Request, record: Record) -> dict[str, Any]:
+    """Build, fit and test; returns what the record then holds beside the fields of the request.
+
+    Raises Diverged, RequestError, Stopped, and whatever a model of the user's own raises.
+    """
+    config, folder = request.config, request.folder
+    if not config["verbose"]:
+        console.quiet()
+    settings = config["trainer"]
+    points = logging_points(settings["max_epochs"], settings["log_every_n_epochs"])
+    automatic = settings["automatic_optimization"]
+    data = build_data(config)
+    data.plan(stream(config["seed"], SHUFFLING), [] if automatic else points, settings["evaluate"])
+    module = build_module(config, data, points)
+    name = f"{type(module.net).__name__} on {data.name} ({data.source})"
+    num_parameters = sum(p.numel() for p in module.net.parameters())
+    record.update(data=data.identity(), model=type(module.net).__name__, num_parameters=num_parameters)
+    log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
+
+    start = load_checkpoint(folder / LAST)["epoch"] if request.resuming else 0
+    io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
+    recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
+    line = console.Console(data, settings["max_epochs"], bar=not request.part_of_sweep)
+    board = _open_board(request, data, module, from_epoch=start, note=name)
+    trainer = pl.Trainer(
+        max_epochs=settings["max_epochs"],
+        accelerator=_accelerator(settings["accelerator"]),
+        devices=1,
+        precision=settings["precision"],
+        logger=[logger for logger in (board, line) if logger],
+        callbacks=[recorder],
+        plugins=[io],
+        default_root_dir=str(folder),
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    torch.manual_seed(stream(config["seed"], NOISE))
+    line.start(start)
+    try:
+        trainer.fit(module, data, ckpt_path=str(folder / LAST) if request.resuming else None, weights_only=True)
+    finally:
+        line.stop()
+    metrics = test(trainer, module, data, folder, recorder.best)
+    _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {settings['max_epochs']} epochs")
+    _summary(request, metrics, recorder.best)
+    return {"metrics": metrics}
+
+
+def test(
+    trainer: pl.Trainer, module: SupervisedModule, data: TensorDataModule, folder: Path, best: dict[str, float]
+) -> dict[str, dict[str, float]]:
+    """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
+    final = dict(MetricsFile(folder).rows()[-1])
+    trainer.test(module, data, verbose=False)
+    last = {name: value for name, value in module.metrics.items() if name.endswith("/test")}
+    at_best = last
+    if best["epoch"] != final["epoch"]:
+        weights = {name: value.clone() for name, value in module.state_dict().items()}
+        module.load_state_dict(load_checkpoint(folder / BEST)["state_dict"])
+        trainer.loggers = []  # TensorBoard's test figures are the last weights'
+        trainer.test(module, data, verbose=False)
+        at_best = dict(module.metrics)
+        module.load_state_dict(weights)
+    return {"final": final | last, "best": best | at_best}
+
+
+def logging_points(max_epochs: int, every: int) -> list[int]:
+    """The first epoch, every n-th and the last, counted from 1."""
+    return sorted({1, *range(every, max_epochs + 1, every), max_epochs})
+
+
+def build_data(config: Mapping[str, Any]) -> TensorDataModule:
+    """The data module of a configuration, its splits in memory."""
+    data: TensorDataModule = hydra.utils.instantiate(config["data"], _convert_="all")
+    data.setup()
+    return data
+
+
+def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list[int]) -> SupervisedModule:
+    """The module of a configuration, its network initialised from the seed's own stream."""
+    torch.manual_seed(stream(config["seed"], INITIALISATION))
+    sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
+    net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
+    optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
+    shared = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
+    if data.task == "classification":
+        return ClassificationModule(*shared)
+    return RegressionModule(*shared, loss=config["loss"] or "mse")
+
+
+def _accelerator(name: str) -> str:
+    available = {"gpu": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name in available and not available[name]():
+        raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
+    return name
+
+
+def _open_board(
+    request: Request, data: TensorDataModule, module: SupervisedModule, *, from_epoch: int, note: str
+) -> TensorBoard | None:
+    if request.config["logger"] is None:
+        return None
+    board: TensorBoard = hydra.utils.instantiate(request.config["logger"], _convert_="all")
+    hparams = {"model": type(module.net).__name__, "data": data.name, "source": data.source}
+    hparams |= _varied(request.config, request.overrides)
+    board.open(request.folder, hparams, module.metric_names, from_epoch=from_epoch, note=note)
+    if not request.part_of_sweep:
+        x = data.splits["train"][0][:1]
+        board.watch(module.net, as_input(x, torch.float32))
+    return board
+
+
+def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The settings that most runs differ in, and those that this run's command line gave."""
+    usual = ("seed", "optimizer.lr", "optimizer.weight_decay", "data.batch_size", "trainer.max_epochs")
+    given = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    found = {}
+    for key in dict.fromkeys([*usual, *given]):
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if node is not None and not isinstance(node, Mapping):
+            found[key] = node
+    return found
+
+
+def _draw(
+    request: Request, data: TensorDataModule, module: SupervisedModule, board: TensorBoard | None, *, title: str
+) -> None:
+    if not request.part_of_sweep:
+        from lightning_d2l.training import figures  # matplotlib: a second that a sweep's jobs need not spend
+
+        pictures = figures.draw(request.folder, data, module.net, MetricsFile(request.folder).rows(), title)
+        if board:
+            board.add_pictures(pictures, request.config["trainer"]["max_epochs"])
+    if board:
+        board.close()
+
+
+def _summary(request: Request, metrics: Mapping[str, Mapping[str, float]], best: Mapping[str, float]) -> None:
+    rows, note = {"final": metrics["final"]}, ""
+    if best["epoch"] != metrics["final"]["epoch"]:
+        rows["best"] = metrics["best"]
+        note = f"best: epoch {best['epoch']:.0f}, the lowest validation loss\n"
+    log.info("\n%s\n%s", console.table(rows), note)
+    folder = console.from_here(request.folder)
+    log.info("run folder  %s", folder)
+    if not request.part_of_sweep:
+        log.info("look at it  tensorboard --logdir %s", folder.parts[0] if folder.parts[0] == "outputs" else folder)
+        log.info("use it      lightning-d2l predict %s", folder)
+
+
+def _first_fields(request: Request) -> dict[str, Any]:
+    return {
+        "status": "running",
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": request.command,
+        "overrides": request.overrides,
+        "seed": request.config["seed"],
+        "config": {**request.config, "resume": None},
+        "versions": versions(),
+        "git": git_revision(),
+    }
+
+
+def _resume_command(request: Request) -> str:
+    overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
+    return " ".join(["python train.py", *overrides, f"resume={console.from_here(request.folder)}"])
+
+
+@contextlib.contextmanager
+def _logging_to(folder: Path, *, verbose: bool) -> Iterator[None]:
+    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG."""
+    package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
+    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
+    screen.setLevel(logging.DEBUG if verbose else logging.INFO)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    package.setLevel(logging.DEBUG)
+    for handler in (screen, file):
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (screen, file):
+            root.removeHandler(handler)
+            handler.close()
+
+
+@contextlib.contextmanager
+def _signals_stop_the_run() -> Iterator[None]:
+    """SIGINT and SIGTERM raise Stopped, once: what follows is the writing of the checkpoint."""
+
+    def stop(signum: int, frame: object) -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped(signum)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,142 @@
+"""The record that a run leaves: run.json and metrics.csv, readable whole at any moment."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import lightning_d2l
+from lightning_d2l.config.check import RequestError
+
+METRICS = "metrics.csv"
+LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes the place of `path` when it is whole and on the disk, or leaves no trace."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Record:
+    """run.json of a run folder; every change is on the disk when the call returns."""
+
+    def __init__(self, folder: Path, fields: Mapping[str, Any]) -> None:
+        self.path = folder / "run.json"
+        self.fields = dict(fields)
+
+    def update(self, **fields: Any) -> None:
+        self.fields |= fields
+        with replacing(self.path) as file:
+            file.write(json.dumps(self.fields, indent=2, default=str).encode() + b"\n")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The run.json of a run folder; raises RequestError if there is none or it is damaged."""
+    path = Path(folder) / "run.json"
+    try:
+        record = json.loads(path.read_text())
+        if isinstance(record, dict) and {"config", "status"} <= record.keys():
+            return record
+    except FileNotFoundError:
+        raise RequestError(f"{folder}: not a run folder (it has no run.json)") from None
+    except (OSError, ValueError):
+        pass
+    raise RequestError(f"{path}: damaged; a run's record can't be read from it")
+
+
+class MetricsFile:
+    """metrics.csv: one row a logging point, with the number of the epoch first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / METRICS
+
+    def rows(self) -> list[dict[str, float]]:
+        """The whole rows; one that a crash cut short is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().splitlines(keepends=True)
+        table = csv.DictReader(line for line in lines if line.endswith("\n"))
+        return [{k: (int if k in ("epoch", "step") else float)(v) for k, v in row.items()} for row in table]
+
+    def cut_after(self, epoch: int) -> None:
+        """Drop what is later than `epoch`."""
+        rows = [row for row in self.rows() if row["epoch"] <= epoch]
+        self.path.unlink(missing_ok=True)
+        if rows:
+            with replacing(self.path) as file:
+                file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
+
+    def append(self, row: Mapping[str, float]) -> None:
+        new = not self.path.exists()
+        with open(self.path, "ab") as file:
+            size = file.tell()
+            try:
+                file.write(((_line(row) if new else "") + _line(row.values())).encode())
+                file.flush()
+            except OSError:
+                os.truncate(self.path, size)
+                raise
+
+
+def _line(cells: Any) -> str:
+    return ",".join(str(cell) for cell in cells) + "\n"
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """What was installed."""
+    packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "tensorboard", "numpy")
+    return {
+        "lightning_d2l": lightning_d2l.__version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+    }
+
+
+@functools.cache
+def git_revision() -> str | None:
+    """The commit of the checkout that this package runs from, "+" behind it if files were changed, or None."""
+    root = Path(lightning_d2l.__file__).parents[1]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not (root / ".git").exists():
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,90 @@
+"""What TensorBoard shows of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.loggers.logger import Logger
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+
+class TensorBoard(Logger):
+    """Scalars over epochs, train and val of a metric on one chart, HParams, the graph, histograms and pictures.
+
+    `histograms_every_n_epochs` is for weights and gradients, 0 for none; a run of a sweep leaves graph, histograms
+    and figures out.
+    """
+
+    def __init__(self, graph: bool, histograms_every_n_epochs: int, figures: bool) -> None:
+        super().__init__()
+        self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
+        self.net: nn.Module | None = None
+        self.next_histogram = 1
+
+    @property
+    def name(self) -> str:
+        return "tensorboard"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def open(
+        self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], *, from_epoch: int, note: str
+    ) -> None:
+        """Begin to write into a run's folder; what an interrupted run wrote after `from_epoch` is hidden."""
+        self.writer = SummaryWriter(str(folder), purge_step=from_epoch + 1 if from_epoch else None)
+        charts = {metric: ["Multiline", [f"^{metric}/(train|val|test)$"]] for metric in metrics}
+        self.writer.add_custom_scalars({"train, validation and test on one chart": charts})
+        if from_epoch == 0:
+            plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
+            self.writer._get_file_writer().add_summary(hparams_pb(plain, trial_id=folder.name))  # type: ignore
+            self.writer.add_text("run", note)
+
+    def watch(self, net: nn.Module, example: Tensor) -> None:
+        """Write the graph of a network for an input (1, ...), and its histograms from now on."""
+        self.net = net
+        if self.graph:
+            net.eval()  # traced without dropout, and so without a draw from the run's random stream
+            with torch.no_grad():
+                self.writer.add_graph(net, example)
+            net.train()
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `open` writes them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, step)
+        if self.net and self.histograms_every_n_epochs and "loss/train" in metrics and step is not None:
+            if step >= self.next_histogram:
+                for name, parameter in self.net.named_parameters():
+                    self.writer.add_histogram(f"weights/{name}", parameter.detach(), step)
+                    if parameter.grad is not None:
+                        self.writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+                self.next_histogram = step + self.histograms_every_n_epochs
+
+    def add_pictures(self, pictures: list[Path], step: int) -> None:
+        """Show PNG files under the names of the files."""
+        if not self.figures:
+            return
+        for path in pictures:
+            png = path.read_bytes()
+            width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
+            image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+            summary = Summary(value=[Summary.Value(tag=f"figures/{path.stem}", image=image)])
+            self.writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+
+    def finalize(self, status: str) -> None:
+        if hasattr(self, "writer"):
+            self.writer.flush()
+
+    def close(self) -> None:
+        if hasattr(self, "writer"):
+            self.writer.close()
