@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import CONF, compose_checked, plain, quote

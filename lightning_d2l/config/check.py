@@ -54,9 +54,11 @@ def _check_value(key: str, value: Any, rule: Rule | Rules | Built) -> None:
         if any(True for _ in targets(value)):
             raise RequestError(f"{key}: a _target_ is not allowed here")
         if not rule.accepts(value):
-            hint = f"; {nearest(value, rule.allowed.removeprefix('one of ').split(', '))}" if (
-                isinstance(value, str) and rule.allowed.startswith("one of ")
-            ) else ""
+            hint = (
+                f"; {nearest(value, rule.allowed.removeprefix('one of ').split(', '))}"
+                if (isinstance(value, str) and rule.allowed.startswith("one of "))
+                else ""
+            )
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
     elif isinstance(value, dict):
         _check_mapping(value, rule, f"{key}.")
@@ -107,7 +109,7 @@ def _check_together(config: Mapping[str, Any]) -> None:
                 f"what data.val_size={data['val_size']} leaves of 60000"
             )
     net = model["_target_"].rpartition(".")[2]
-    if net == "SoftmaxRegression" and not classes or net == "LinearRegression" and classes:
+    if (net == "SoftmaxRegression" and not classes) or (net == "LinearRegression" and classes):
         raise RequestError(
             f"model={net}: must be a model for {'classes' if classes else 'numbers'}, "
             f"which is what data={data['_target_'].rpartition('.')[2]} holds; mlp fits both"
@@ -117,7 +119,9 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise RequestError(f"loss={config['loss']}: must be {allowed} for this data")
     widths, dropout = model.get("num_hiddens"), model.get("dropout")
     if isinstance(dropout, list) and len(dropout) != (len(widths) if isinstance(widths, list) else 1):
-        raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as model.num_hiddens={widths}")
+        raise RequestError(
+            f"model.dropout={dropout}: must have one value a hidden layer, as model.num_hiddens={widths}"
+        )
     if optimizer.get("nesterov") and not optimizer["momentum"]:
         raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
 

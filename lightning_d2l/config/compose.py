@@ -36,7 +36,13 @@ def parse(overrides: list[str], *, multirun: bool) -> list[Override]:
         if override.is_sweep_override() and not multirun:
             raise RequestError(f"{text}: several values need -m before them, a list needs brackets: '{key}=[...]'")
         value = {"_target_": value} if key.split(".")[-1] == "_target_" else value
-        known = {*registry.MODELS, *registry.DATA, *registry.OPTIMIZERS, *registry.LOGGERS, *registry.HYDRA_TARGETS}
+        known = {
+            *registry.MODELS,
+            *registry.DATA,
+            *registry.OPTIMIZERS,
+            *registry.LOGGERS,
+            *registry.HYDRA_TARGETS,
+        }
         if unknown := [t for t in targets(value) if t.strip("'\"") not in known]:
             raise RequestError(f"{key}: _target_={unknown[0]} is not registered, so it is not run")
         if key.startswith("hydra.searchpath") and "pkg://" in text:
@@ -84,7 +90,7 @@ def _first_value(override: Override) -> str:
     if not override.is_sweep_override():
         return str(override.input_line)
     first = next(override.sweep_string_iterator())
-    return f"{override.input_line.partition('=')[0]}={first}"
+    return f"{str(override.input_line).partition('=')[0]}={first}"
 
 
 def _explained(error: Exception, parsed: list[Override]) -> RequestError:
@@ -117,4 +123,4 @@ def _siblings(key: str, parsed: list[Override]) -> list[str]:
     while parent and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
         parent = parent.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
-    return [f"{parent}.{name}" if parent else str(name) for name in node if name != "_target_"]
+    return [f"{parent}.{name!s}" if parent else str(name) for name in node if name != "_target_"]

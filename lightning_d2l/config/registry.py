@@ -83,9 +83,7 @@ POSITIVE = number("(0, inf)")
 NOT_NEGATIVE = number("[0, inf)")
 FRACTION = number("[0, 1)")
 
-INITIALISATIONS = choice(
-    "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant"
-)
+INITIALISATIONS = choice("default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant")
 INIT: Rules = {"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "": INITIALISATIONS}
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
@@ -126,9 +124,7 @@ DATA: dict[str, Rules] = {
     },
 }  # fmt: skip
 _DECAY: Rules = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
-_BETAS = Rule(
-    "two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v))
-)
+_BETAS = Rule("two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v)))
 OPTIMIZERS: dict[str, Rules] = {
     "torch.optim.SGD": {**_DECAY, "momentum": FRACTION, "nesterov": FLAG},
     "torch.optim.Adam": {**_DECAY, "betas": _BETAS},

@@ -106,7 +106,10 @@ def _fetch(url: str, destination: Path) -> None:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".download-")
     try:
-        with os.fdopen(descriptor, "wb") as file, urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response:
+        with (
+            os.fdopen(descriptor, "wb") as file,
+            urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response,
+        ):
             while block := response.read(2**16):
                 size += len(block)
                 if size > LARGEST_FILE or time.monotonic() > deadline:

@@ -56,8 +56,10 @@ class FashionMNISTData(TensorDataModule):
         if folder is None:
             log.warning("GENERATED GARMENTS, not Fashion-MNIST: %s", reason)
         raw = {s: read_official(folder, s) if folder else generated_garments(s) for s in ("train", "test")}
-        x, y = torch.from_numpy(raw["train"][0].copy()), torch.from_numpy(raw["train"][1]).long()
-        splits = {"test": (torch.from_numpy(raw["test"][0].copy()), torch.from_numpy(raw["test"][1]).long())}
+        tensors = {
+            split: (torch.tensor(images), torch.tensor(labels).long()) for split, (images, labels) in raw.items()
+        }
+        (x, y), splits = tensors["train"], {"test": tensors["test"]}
         if self.val_size or self.n_train:
             order = balanced_order(y, generator(self.seed, 0))
             val, kept = order[: self.val_size], order[self.val_size :][: self.n_train].sort().values

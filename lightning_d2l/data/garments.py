@@ -13,7 +13,18 @@ Array = npt.NDArray[np.float32]
 Number = float | Array
 Drawing = tuple[Array, Array]
 
-CLASS_NAMES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+CLASS_NAMES = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 SIZE = 28
 PIXEL = 2 / SIZE
 BATCH = 100  # So few drawings that their grids stay in the processor's cache.
@@ -201,7 +212,14 @@ def sneaker(c: Canvas) -> Drawing:
 def ankle_boot(c: Canvas) -> Drawing:
     """High shaft above a foot, with a heel."""
     ground, left = c.between(0.7, 0.9), c.between(-0.15, 0.15)
-    foot = box(c.x, c.y, -0.93, 0.85, ground - shoe_height(c, c.between(0.35, 0.5), 0.8 + 0 * left, left - 0.5), ground)
+    foot = box(
+        c.x,
+        c.y,
+        -0.93,
+        0.85,
+        ground - shoe_height(c, c.between(0.35, 0.5), 0.8 + 0 * left, left - 0.5),
+        ground,
+    )
     shaft = box(c.x + c.between(-0.1, 0.1) * c.y, c.y, left, 0.85, c.between(-0.95, -0.4), ground)
     arch = box(c.x, c.y, c.between(-0.1, 0.1), c.between(0.3, 0.6), ground - c.between(0.02, 0.25), 2)
     sole = line(c.y - ground + 0.2, 0.02)
@@ -249,6 +267,8 @@ def draw_garments(num_samples: int, seed: int) -> tuple[npt.NDArray[np.uint8], n
         for start in range(0, len(members), BATCH)
     ]
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(draw, *job, stream) for job, stream in zip(jobs, source.spawn(len(jobs)), strict=True)]:
+        for done in [
+            pool.submit(draw, *job, stream) for job, stream in zip(jobs, source.spawn(len(jobs)), strict=True)
+        ]:
             done.result()
     return images, labels.astype(np.uint8)

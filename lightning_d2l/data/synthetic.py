@@ -58,7 +58,15 @@ class SyntheticRegressionData(RegressionData):
     name = "synthetic_regression"
 
     def __init__(
-        self, w: list[float], b: float, noise: float, n_train: int, n_val: int, n_test: int, batch_size: int, seed: int
+        self,
+        w: list[float],
+        b: float,
+        noise: float,
+        n_train: int,
+        n_val: int,
+        n_test: int,
+        batch_size: int,
+        seed: int,
     ) -> None:
         weights = torch.tensor(w, dtype=torch.float64)[:, None]
         super().__init__(weights, b, noise, (n_train, n_val, n_test), batch_size, seed)

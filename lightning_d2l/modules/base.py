@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_d2l.data.batches import Batch, Chunk
+from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.modules.loop import Sums, train_minibatches
 
 OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
@@ -72,15 +72,18 @@ class SupervisedModule(pl.LightningModule):
         parameters = list(self.net.parameters())
         weights = [p for p in parameters if p.dim() >= 2]
         others = [p for p in parameters if p.dim() < 2]
-        groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
         return self.optimizer_factory([group for group in groups if group["params"]])
 
     def on_train_epoch_start(self) -> None:
-        self.trainer.train_dataloader.set_epoch(self.trainer.current_epoch)
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, (Batches, Chunks))
+        loader.set_epoch(self.trainer.current_epoch)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         if not self.automatic_optimization:
-            return self._train_chunk(batch)
+            self._train_chunk(batch)
+            return None
         loss, sums = self.objective(batch)
         self._running.append(sums)
         return loss

@@ -21,7 +21,7 @@ def train_minibatches(objective: Objective, batches: Iterable[Batch], optimizer:
     for batch in batches:
         optimizer.zero_grad()
         loss, sums = objective(batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         history.append(sums)
     return history

@@ -92,7 +92,14 @@ class Console(Logger):
         samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
         values = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
-        log.log(logging.DEBUG if self.bar else logging.INFO, "epoch %d/%d  %s  %s", step, self.max_epochs, values, rate)
+        log.log(
+            logging.DEBUG if self.bar else logging.INFO,
+            "epoch %d/%d  %s  %s",
+            step,
+            self.max_epochs,
+            values,
+            rate,
+        )
         if self.bar:
             loss = f"loss {number(metrics['loss/train'])}  {rate}"
             self.bar.update(TaskID(0), epoch=step, metrics=loss)

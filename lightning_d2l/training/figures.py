@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
@@ -17,6 +17,9 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.record import replacing
+
+if TYPE_CHECKING:
+    from lightning_d2l.training.reuse import Prediction
 
 BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
@@ -49,7 +52,7 @@ def draw(
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, whole or not at all."""
     with replacing(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+        figure.savefig(file, format="png")
     return path
 
 
@@ -78,8 +81,8 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
             if points:
                 epochs, values = zip(*points, strict=True)
                 panel.plot(epochs, values, line, color=colour, label=split, marker="o", markersize=3)
-        values = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
-        if min(values) > 0 and max(values) > 20 * min(values):
+        shown = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
+        if min(shown) > 0 and max(shown) > 20 * min(shown):
             panel.set_yscale("log")
         panel.set(xlabel="epoch", ylabel=LABELS.get(metric, metric))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -100,7 +103,7 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
         if index is None:
             continue
         panel.imshow(x[index], cmap="gray_r")
-        true, guess = names[y[index]], names[predicted[index]]
+        true, guess = names[int(y[index])], names[int(predicted[index])]
         colour = GREEN if true == guess else RED
         panel.set_title(f"{true}\n{guess} {confidence[index]:.0%}", fontsize=7.5, color=colour, pad=3)
     figure.supxlabel(
@@ -122,8 +125,8 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
         for column in range(n):
             if counts[row, column]:
                 colour = "white" if share[row, column] > 50 else "black"
-                text = f"{share[row, column]:.0f}" if share[row, column] >= 0.5 else "·"
-                panel.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
+                percent = round(float(share[row, column]))
+                panel.text(column, row, str(percent or "·"), ha="center", va="center", fontsize=7.5, color=colour)
     panel.set_xticks(range(n), names, rotation=45, ha="right", fontsize=8)
     panel.set_yticks(range(n), names, fontsize=8)
     panel.set(xlabel="predicted", ylabel="true")
@@ -143,9 +146,8 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     figure, panels = _panels(rows, columns, 8, 1.75 * rows if classes else 1.05 * rows + 0.6)
     for panel in panels:
         panel.axis("off")
-    picture = None
+    picture, largest = None, float(weight[shown].abs().max()) / 2  # saturates few weights, shows the others
     for panel, unit in zip(panels, shown, strict=False):
-        largest = weight[shown].abs().quantile(0.995) if weight.numel() < 2**24 else weight.abs().max()
         picture = panel.imshow(weight[unit].reshape(*image), cmap="RdBu_r", vmin=-largest, vmax=largest)
         panel.set_title(names[unit] if classes else f"unit {unit}", fontsize=7, pad=2)
     if picture is not None:
@@ -161,13 +163,11 @@ def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
     x, y = data.inputs["train"][:, 0], data.splits["train"][1]
     panel.plot(x, y, "o", color=GREY, markersize=3, alpha=0.7, label="training data")
     true = data.true_function(inputs)
-    panel.plot(inputs, true, "--", color=ORANGE, label="true function", linewidth=2)
-    panel.plot(inputs, outputs(net, data.features(inputs)), color=BLUE, label="fitted")
+    _true_and_fitted(panel, inputs, true, outputs(net, data.features(inputs)))
     margin = 0.25 * float(y.max() - y.min()) + 1e-9
     panel.set_ylim(float(y.min()) - margin, float(y.max()) + margin)
     panel.set(xlabel="x", ylabel="y", xlim=(-3, 3))
     panel.grid(alpha=0.3)
-    panel.legend()
     return figure
 
 
@@ -202,6 +202,27 @@ def fit(data: RegressionData, net: nn.Module) -> Figure:
 
 
 def _true_and_fitted(panel: Axes, x: Tensor, true: Tensor, fitted: Tensor) -> None:
+    panel.plot(x, true, "--", color=ORANGE, label="true function", linewidth=4)
     panel.plot(x, fitted, color=BLUE, label="fitted")
-    panel.plot(x, true, "--", color=ORANGE, label="true function")
     panel.legend(fontsize=7)
+
+
+def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figure:
+    """Each image with the probabilities of its classes as bars; for regression the predicted values as points."""
+    if not data.class_names:
+        figure, (panel,) = _panels(1, 1, 6, 3.6)
+        panel.plot([float(item.output[0]) for item in items], "o", color=BLUE)
+        panel.set_xticks(range(len(items)), [item.name for item in items], rotation=45, ha="right", fontsize=7)
+        panel.set(xlabel="input", ylabel="predicted y")
+        return figure
+    figure, panels = _panels(len(items), 2, 6, 1.7 * len(items))
+    for item, left, right in zip(items, panels[::2], panels[1::2], strict=True):
+        left.imshow(item.x, cmap="gray_r")
+        left.set_title(item.name, fontsize=8)
+        left.axis("off")
+        right.barh(range(len(data.class_names)), item.output.softmax(0), color=BLUE)
+        right.set_yticks(range(len(data.class_names)), data.class_names, fontsize=6)
+        right.invert_yaxis()
+        right.set_xlim(0, 1)
+    panels[-1].set_xlabel("probability")
+    return figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import logging
 import signal
 import sys
@@ -79,7 +78,12 @@ def run(request: Request) -> int:
         except RequestError as error:
             message, code = f"error: {error}", 2
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+            full = isinstance(error, OSError) and error.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EROFS,
+                errno.EACCES,
+            )
             message = f"error: hydra.run.dir={folder}: {error}" if full else f"failed: {type(error).__name__}: {error}"
             code = 2 if full else 1
             level = logging.INFO if request.config["verbose"] else logging.DEBUG
@@ -145,7 +149,11 @@ def train(request: Request, record: Record) -> dict[str, Any]:
 
 
 def test(
-    trainer: pl.Trainer, module: SupervisedModule, data: TensorDataModule, folder: Path, best: dict[str, float]
+    trainer: pl.Trainer,
+    module: SupervisedModule,
+    data: TensorDataModule,
+    folder: Path,
+    best: dict[str, float],
 ) -> dict[str, dict[str, float]]:
     """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
     final = dict(MetricsFile(folder).rows()[-1])
@@ -180,10 +188,10 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
     optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
-    shared = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
+    automatic = config["trainer"]["automatic_optimization"]
     if data.task == "classification":
-        return ClassificationModule(*shared)
-    return RegressionModule(*shared, loss=config["loss"] or "mse")
+        return ClassificationModule(net, optimizer, points, data.evaluate, automatic)
+    return RegressionModule(net, optimizer, points, data.evaluate, automatic, loss=config["loss"] or "mse")
 
 
 def _accelerator(name: str) -> str:
@@ -223,7 +231,12 @@ def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
 
 
 def _draw(
-    request: Request, data: TensorDataModule, module: SupervisedModule, board: TensorBoard | None, *, title: str
+    request: Request,
+    data: TensorDataModule,
+    module: SupervisedModule,
+    board: TensorBoard | None,
+    *,
+    title: str,
 ) -> None:
     if not request.part_of_sweep:
         from lightning_d2l.training import figures  # matplotlib: a second that a sweep's jobs need not spend

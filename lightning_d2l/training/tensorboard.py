@@ -36,7 +36,13 @@ class TensorBoard(Logger):
         return ""
 
     def open(
-        self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], *, from_epoch: int, note: str
+        self,
+        folder: Path,
+        hparams: Mapping[str, Any],
+        metrics: tuple[str, ...],
+        *,
+        from_epoch: int,
+        note: str,
     ) -> None:
         """Begin to write into a run's folder; what an interrupted run wrote after `from_epoch` is hidden."""
         self.writer = SummaryWriter(str(folder), purge_step=from_epoch + 1 if from_epoch else None)
@@ -62,13 +68,13 @@ class TensorBoard(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
-        if self.net and self.histograms_every_n_epochs and "loss/train" in metrics and step is not None:
-            if step >= self.next_histogram:
-                for name, parameter in self.net.named_parameters():
-                    self.writer.add_histogram(f"weights/{name}", parameter.detach(), step)
-                    if parameter.grad is not None:
-                        self.writer.add_histogram(f"gradients/{name}", parameter.grad, step)
-                self.next_histogram = step + self.histograms_every_n_epochs
+        wanted = self.net and self.histograms_every_n_epochs and "loss/train" in metrics
+        if self.net and wanted and step is not None and step >= self.next_histogram:
+            for name, parameter in self.net.named_parameters():
+                self.writer.add_histogram(f"weights/{name}", parameter.detach(), step)
+                if parameter.grad is not None:
+                    self.writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+            self.next_histogram = step + self.histograms_every_n_epochs
 
     def add_pictures(self, pictures: list[Path], step: int) -> None:
         """Show PNG files under the names of the files."""

@@ -1,0 +1,141 @@
+"""The commands beside training: `lightning-d2l predict | evaluate | rerun`, and `train` itself."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from lightning_d2l.config.check import RequestError
+
+if TYPE_CHECKING:
+    from lightning_d2l.training.reuse import FinishedRun, Prediction
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `lightning-d2l ARGUMENTS`; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["train"]:
+        from lightning_d2l import app
+
+        sys.argv = [f"{sys.argv[0]} train", *arguments[1:]]
+        return app.main()
+    try:
+        args = _parser().parse_args(arguments)
+        return int(args.command(args))
+    except RequestError as error:
+        if "--verbose" in arguments:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, head for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lightning-d2l", description="Experiments on linear networks and multilayer perceptrons.")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    commands.add_parser("train", help="what `python train.py` does: lightning-d2l train model=mlp", add_help=False)
+
+    def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("folder", type=Path, metavar="RUN_FOLDER")
+        sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command("predict", _predict, "Predict with the best checkpoint of a run.")
+    sub.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images; for regression CSV files of inputs")
+    sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
+    _with_format(sub)
+    _with_format(command("evaluate", _evaluate, "Repeat the test figures of a run."))
+    sub = command("rerun", _rerun, "Do a run again from its run.json, and say whether the numbers are the same.")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
+    return parser
+
+
+def _with_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from lightning_d2l.training.record import BEST
+    from lightning_d2l.training.reuse import load_run, predict
+
+    _quiet(args)
+    if args.figure and args.figure.suffix != ".png":
+        raise RequestError(f"--figure={args.figure}: must end in .png")
+    finished = load_run(args.folder, BEST)
+    predictions = predict(finished, args.files)
+    if args.format == "json":
+        print(json.dumps([_as_json(finished, prediction) for prediction in predictions], indent=2))
+    else:
+        for prediction in predictions:
+            print(_as_text(finished, prediction))
+    if args.figure:
+        from lightning_d2l.training import figures
+
+        figure = figures.few_predictions(finished.data, predictions)
+        try:
+            figures.save(figure, args.figure)
+        except OSError as error:
+            raise RequestError(f"--figure={args.figure}: cannot be written ({error.strerror})") from error
+    return 0
+
+
+def _as_json(finished: FinishedRun, prediction: Prediction) -> dict[str, object]:
+    names, output = finished.data.class_names, prediction.output
+    values = dict(zip(names, output.softmax(0).tolist(), strict=True)) if names else output.tolist()
+    return {"input": prediction.name, "probabilities" if names else "prediction": values, "note": prediction.note}
+
+
+def _as_text(finished: FinishedRun, prediction: Prediction) -> str:
+    names, output = finished.data.class_names, prediction.output
+    note = f"   ({prediction.note})" if prediction.note else ""
+    if not names:
+        return f"{prediction.name:<20} {'  '.join(f'{v:.6g}' for v in output.tolist()):<12}{note}"
+    probabilities = output.softmax(0)
+    best = probabilities.argsort(descending=True)[:3].tolist()
+    return f"{prediction.name:<16}" + "  ".join(f"{names[i]} {float(probabilities[i]):.1%}" for i in best) + note
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from lightning_d2l.training import console, reuse
+
+    _quiet(args)
+    results = reuse.evaluate(args.folder)
+    print(json.dumps(results, indent=2) if args.format == "json" else console.table(results))
+    return 0
+
+
+def _rerun(args: argparse.Namespace) -> int:
+    from lightning_d2l.training.record import read_record
+    from lightning_d2l.training.reuse import rerun
+
+    read_record(args.folder)
+    base = args.folder.resolve()
+    candidates = (base.with_name(f"{base.name}-rerun{f'-{n}' if n > 1 else ''}") for n in itertools.count(1))
+    into = args.into or next(folder for folder in candidates if not folder.exists())
+    if (into / "run.json").exists():
+        raise RequestError(f"--into={into}: holds a run already; choose another folder")
+    return rerun(args.folder, into)
+
+
+def _quiet(args: argparse.Namespace) -> None:
+    from lightning_d2l.training.console import quiet
+
+    if not args.verbose:
+        quiet()

@@ -1,0 +1,145 @@
+"""What a finished run is good for: predictions, its test figures again, the same run again."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.training import console
+from lightning_d2l.training.checkpoint import load_checkpoint
+from lightning_d2l.training.figures import outputs
+from lightning_d2l.training.job import Request, build_data, build_module, run
+from lightning_d2l.training.record import BEST, LAST, read_record
+
+
+@dataclasses.dataclass
+class FinishedRun:
+    """A run folder, with its data and its network as they were in a checkpoint."""
+
+    folder: Path
+    record: dict[str, Any]
+    data: TensorDataModule
+    module: SupervisedModule
+
+
+def load_run(folder: Path, checkpoint: Path) -> FinishedRun:
+    """The run of a folder, its weights from `checkpoint` below it.
+
+    Raises RequestError if the folder holds no run, or the data or checkpoint is not the run's.
+    """
+    record = read_record(folder)
+    config = record["config"]
+    check(config)
+    weights = load_checkpoint(folder / checkpoint)["state_dict"]
+    data = build_data(config)
+    if "data" in record and data.identity()["checksum"] != record["data"]["checksum"]:
+        wanted = record["data"]["source"]
+        raise RequestError(f"{folder}: its data were {wanted} with another checksum; these are {data.source}")
+    module = build_module(config, data, [])
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RequestError(f"{folder / checkpoint}: the weights of another model") from error
+    return FinishedRun(folder, record, data, module)
+
+
+def evaluate(folder: Path) -> dict[str, dict[str, float]]:
+    """Metrics on the test split of the last weights ("final") and of the best epoch's ("best")."""
+    results = {}
+    for name, checkpoint in (("final", LAST), ("best", BEST)):
+        finished = load_run(folder, checkpoint)
+        trainer = pl.Trainer(
+            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False, precision=finished.record["config"]["trainer"]["precision"],
+        )  # fmt: skip
+        trainer.test(finished.module, finished.data, verbose=False)
+        results[name] = dict(finished.module.metrics)
+    return results
+
+
+def rerun(folder: Path, into: Path) -> int:
+    """Do a run again, from its record alone, in the folder `into`; 0 if its numbers come out the same, else 1."""
+    before = read_record(folder)
+    check(before["config"])
+    code = run(Request(before["config"], into, before["overrides"], before["command"]))
+    after = read_record(into)
+    if code == 0 and before.get("metrics") == after.get("metrics"):
+        print("same numbers as", console.from_here(folder))
+        return 0
+    if code == 0:
+        print(f"other numbers than {console.from_here(folder)}: {before.get('metrics')} there")
+        print(f"versions there: {before['versions']}")
+    return code or 1
+
+
+@dataclasses.dataclass
+class Prediction:
+    """One input and what the network makes of it."""
+
+    name: str
+    x: Tensor
+    output: Tensor
+    note: str = ""
+
+
+def predict(finished: FinishedRun, files: list[Path]) -> list[Prediction]:
+    """Predict image files, or the rows of CSV files with one column an input; without files, ten test samples."""
+    data = finished.data
+    if not files:
+        x, y = data.splits["test"]
+        names = [f"test {i}" for i in range(min(10, len(x)))]
+        truth = [data.class_names[int(t)] if data.class_names else console.number(float(t)) for t in y[: len(names)]]
+        inputs = [(name, x[i : i + 1], f"true: {t}") for i, (name, t) in enumerate(zip(names, truth, strict=True))]
+    elif data.task == "classification":
+        inputs = [(file.name, *read_image(file, data.splits["test"][0].shape[1])) for file in files]
+    else:
+        assert isinstance(data, RegressionData)
+        inputs = [item for file in files for item in read_csv(file, data)]
+    return [Prediction(name, x[0], outputs(finished.module.net, x)[0], note) for name, x, note in inputs]
+
+
+def read_image(file: Path, side: int) -> tuple[Tensor, str]:
+    """An image file as (1, side, side) uint8, light on dark as the data, and a note if it had to be inverted."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            pixels = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{file}: not an image that can be read ({error})") from error
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    light = float(border.mean()) > 127
+    note = "inverted: its background is light" if light else ""
+    return torch.tensor(255 - pixels if light else pixels)[None], note
+
+
+def read_csv(file: Path, data: RegressionData) -> Iterator[tuple[str, Tensor, str]]:
+    """Inputs of a CSV file, one a row and a column an input, a header allowed, as features (1, d)."""
+    try:
+        rows = [row for row in csv.reader(file.read_text().splitlines()) if row]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file}: can't be read ({error})") from error
+    for number, row in enumerate(rows, 1):
+        try:
+            values = torch.tensor([[float(cell) for cell in row]], dtype=torch.float64)
+        except ValueError:
+            if number == 1:
+                continue
+            raise RequestError(f"{file}: row {number} is not numbers: {','.join(row)[:60]}") from None
+        if values.shape[1] != data.num_raw:
+            raise RequestError(
+                f"{file}: row {number} has {values.shape[1]} columns: must be {data.num_raw}, the inputs"
+            )
+        yield ", ".join(f"{v:g}" for v in values[0, :8].tolist()), data.features(values), ""
