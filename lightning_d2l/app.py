@@ -8,6 +8,7 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_args(arguments)
     only_asks = args.help or args.hydra_help or args.info or args.shell_completion
     extra: list[str] = []
@@ -43,6 +45,7 @@ def _main(arguments: list[str]) -> int:
             raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
         config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
         if not args.cfg:
+            _check_accelerator(config.trainer.accelerator)
             extra = _folder(config, args.overrides, multirun=args.multirun)
     codes: list[int] = []
 
@@ -54,6 +57,18 @@ def _main(arguments: list[str]) -> int:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach main() above instead of Hydra's own printer
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
     return next((code for code in codes if code > 2), max(codes, default=0))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise RequestError(f"{message} (see --help)")
+
+
+def _check_accelerator(name: str) -> None:
+    if name in ("gpu", "mps"):
+        import torch
+
+        if not (torch.cuda.is_available() if name == "gpu" else torch.backends.mps.is_available()):
+            raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
 
 
 def _folder(config: DictConfig, overrides: list[str], *, multirun: bool) -> list[str]:

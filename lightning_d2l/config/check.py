@@ -15,10 +15,16 @@ class RequestError(Exception):
 
 
 def nearest(word: str, options: list[str]) -> str:
-    """The options, the one closest in spelling to `word` first named: "did you mean x? (allowed: x, y)"."""
+    """A question after the option closest in spelling to `word`, or nothing: "; did you mean x?"."""
     close = difflib.get_close_matches(word, options, 1, 0.5) or [o for o in options if word and word in o]
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}(allowed: {', '.join(options)})"
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def unknown_key(key: str, siblings: list[str]) -> RequestError:
+    """The error for a full key, given the names that its last part may have."""
+    parent, _, name = key.rpartition(".")
+    where = f" in {parent}" if parent else ""
+    return RequestError(f"{key}: unknown key{nearest(name, siblings)} (allowed{where}: {', '.join(siblings)})")
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -32,15 +38,14 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 def _check_mapping(node: Mapping[str, Any], rules: Rules, path: str) -> None:
+    if missing := [name for name in rules if name not in ("", "*") and name not in node]:
+        raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(rules[missing[0]])}")
     for key, value in node.items():
         full_key = f"{path}{key}"
         rule = rules.get(str(key), rules.get("*"))
         if rule is None:
-            options = [f"{path}{name}" for name in rules if name]
-            raise RequestError(f"{full_key}: unknown key; {nearest(full_key, options)}")
+            raise unknown_key(full_key, [name for name in rules if name])
         _check_value(full_key, value, rule)
-    if missing := [name for name in rules if name not in ("", "*") and name not in node]:
-        raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(rules[missing[0]])}")
 
 
 def _allowed(rule: Rule | Rules | Built) -> str:
@@ -54,11 +59,7 @@ def _check_value(key: str, value: Any, rule: Rule | Rules | Built) -> None:
         if any(True for _ in targets(value)):
             raise RequestError(f"{key}: a _target_ is not allowed here")
         if not rule.accepts(value):
-            hint = (
-                f"; {nearest(value, rule.allowed.removeprefix('one of ').split(', '))}"
-                if (isinstance(value, str) and rule.allowed.startswith("one of "))
-                else ""
-            )
+            hint = nearest(value, rule.allowed.split("one of ")[-1].split(", ")) if isinstance(value, str) else ""
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
     elif isinstance(value, dict):
         _check_mapping(value, rule, f"{key}.")

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.check import RequestError, check, check_hydra, nearest, targets
+from lightning_d2l.config.check import RequestError, check, check_hydra, nearest, targets, unknown_key
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
@@ -47,6 +47,8 @@ def parse(overrides: list[str], *, multirun: bool) -> list[Override]:
             raise RequestError(f"{key}: _target_={unknown[0]} is not registered, so it is not run")
         if key.startswith("hydra.searchpath") and "pkg://" in text:
             raise RequestError(f"{text}: must be a folder; pkg:// would import a package")
+        if value is None and (CONF / key).is_dir() and key != "experiment":
+            raise RequestError(f"{text}: must be one of {', '.join(sorted(p.stem for p in (CONF / key).glob('*')))}")
         parsed.append(override)
     return parsed
 
@@ -98,18 +100,16 @@ def _explained(error: Exception, parsed: list[Override]) -> RequestError:
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '(.+?)/([^/']+)'", message)):
         group, option = found.groups()
-        return RequestError(f"{group}={option}: unknown option; {nearest(option, _options(group))}")
+        options = [line.strip() for line in message.splitlines() if line.startswith("\t") and "://" not in line]
+        allowed = f" (allowed: {', '.join(options)})" if options else ""
+        return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
     if found := re.search(r"Could not override '(.+?)'", message):
         key = found[1].partition("@")[0]
         groups = [path.name for path in CONF.iterdir() if path.is_dir()]
         siblings = _siblings(key, parsed) or groups
         names = siblings if "." in key else sorted({*siblings, *groups})
-        return RequestError(f"{key}: unknown key; {nearest(key, names)}")
+        return unknown_key(key, names)
     return RequestError(" ".join(message.split())[:300])
-
-
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def _siblings(key: str, parsed: list[Override]) -> list[str]:
@@ -123,4 +123,4 @@ def _siblings(key: str, parsed: list[Override]) -> list[str]:
     while parent and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
         parent = parent.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
-    return [f"{parent}.{name!s}" if parent else str(name) for name in node if name != "_target_"]
+    return [str(name) for name in node if name != "_target_"]

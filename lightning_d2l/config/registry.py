@@ -40,7 +40,7 @@ def _is_number(value: Any) -> bool:
 
 def whole(low: int, high: float = math.inf) -> Rule:
     """A whole number of at least `low` and at most `high`."""
-    allowed = f"a whole number from {low} to {high}" if high < math.inf else f"a whole number, {low} or more"
+    allowed = f"a whole number from {low} {f'to {high}' if high < math.inf else 'up'}"
     return Rule(allowed, lambda v: _is_number(v) and isinstance(v, int) and low <= v <= high)
 
 
@@ -63,9 +63,14 @@ def choice(*options: str) -> Rule:
 def list_of(rule: Rule, *, min_length: int = 1) -> Rule:
     """A list whose every item obeys `rule`."""
     return Rule(
-        f"a list of {'at least one item' if min_length else 'items'}, each {rule.allowed}",
+        f"a list{' of at least one item' if min_length else ''}, each {rule.allowed}",
         lambda v: isinstance(v, list) and len(v) >= min_length and all(map(rule.accepts, v)),
     )
+
+
+def one_or_list(rule: Rule) -> Rule:
+    """What `rule` accepts, or a list of at least one such value."""
+    return Rule(f"{rule.allowed}, or a list of such", either(rule, list_of(rule)).accepts)
 
 
 def either(*rules: Rule) -> Rule:
@@ -91,9 +96,9 @@ MODELS: dict[str, Rules] = {
     "lightning_d2l.nets.linear.LinearRegression": {"bias": FLAG, "init": INIT},
     "lightning_d2l.nets.linear.SoftmaxRegression": {"init": INIT},
     "lightning_d2l.nets.mlp.MLP": {
-        "num_hiddens": either(COUNT, list_of(COUNT)),
+        "num_hiddens": one_or_list(COUNT),
         "activation": ACTIVATIONS,
-        "dropout": either(FRACTION, list_of(FRACTION)),
+        "dropout": one_or_list(FRACTION),
         "init": INIT,
     },
 }
