@@ -1,0 +1,16 @@
+"""Train small models inside the test process, without Hydra's output folders."""
+
+from pathlib import Path
+
+from lightning_d2l.config.compose import compose_checked, plain
+from lightning_d2l.training.job import Request, run
+
+POLYNOMIAL = ["model=polynomial_regression", "logger=none", "trainer.accelerator=cpu"]
+
+
+def config(*overrides: str) -> dict:
+    return plain(compose_checked(list(overrides)))
+
+
+def run_here(folder: Path, *overrides: str, part_of_sweep: bool = True) -> int:
+    return run(Request(config(*overrides), folder, list(overrides), part_of_sweep=part_of_sweep))
