@@ -1,0 +1,160 @@
+"""What one run costs, as ratios to a bare PyTorch loop on the same machine in the same minutes.
+
+    LIGHTNING_D2L_DATA=... python benchmarks/single_run.py [--pairs 5]
+
+Everything is measured in turn, product and yardstick, product and yardstick; quoted are the medians of the ratios
+of neighbours. The product's epochs hold all that a run does: metrics, validation, TensorBoard, console, checkpoints.
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from bare import epoch, network
+from torch import nn
+from torch.nn import functional
+
+from lightning_d2l.config.compose import compose_checked, plain
+from lightning_d2l.training import job
+
+HERE = Path(__file__).parent
+
+
+def product(epochs: int, *overrides: str) -> float:
+    """Seconds an epoch of `trainer.fit`, which is timed inside a whole run."""
+    seconds: list[float] = []
+    fit = job.pl.Trainer.fit
+
+    @functools.wraps(fit)
+    def timed(*args: object, **kwargs: object) -> None:
+        began = time.perf_counter()
+        fit(*args, **kwargs)
+        seconds.append(time.perf_counter() - began)
+
+    job.pl.Trainer.fit = timed
+    try:
+        with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+            shown, sys.stdout = sys.stdout, nowhere
+            try:
+                config = plain(compose_checked([*overrides, f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu"]))
+                assert job.run(job.Request(config, Path(folder) / "run")) == 0
+            finally:
+                sys.stdout = shown
+    finally:
+        job.pl.Trainer.fit = fit
+    return seconds[0] / epochs
+
+
+def bare_mlp(x: torch.Tensor, y: torch.Tensor, epochs: int) -> float:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    began = time.perf_counter()
+    for _ in range(epochs):
+        epoch(net, optimizer, x, y)
+    return (time.perf_counter() - began) / epochs
+
+
+def dataloader_mlp(root: str, epochs: int) -> float:
+    """The same network fed by torchvision's dataset and a DataLoader."""
+    from torchvision import datasets, transforms
+
+    data = datasets.FashionMNIST(root, train=True, transform=transforms.ToTensor())
+    subset = torch.utils.data.Subset(data, range(50_000))
+    loader = torch.utils.data.DataLoader(subset, 256, shuffle=True)
+    net = nn.Sequential(nn.Flatten(), *network())
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    began = time.perf_counter()
+    for _ in range(epochs):
+        for x, y in loader:
+            loss = functional.cross_entropy(net(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return (time.perf_counter() - began) / epochs
+
+
+def bare_polynomial(epochs: int) -> float:
+    x, y = torch.randn(100, 4), torch.randn(100, 1)
+    net = nn.Linear(4, 1, bias=False)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    began = time.perf_counter()
+    for _ in range(epochs):
+        order = torch.randperm(100)
+        for start in range(0, 100, 10):
+            rows = order[start : start + 10]
+            loss = functional.mse_loss(net(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return (time.perf_counter() - began) / epochs
+
+
+def whole_command(*command: str) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of a program."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
+        return time.perf_counter() - began, usage.ru_maxrss / 1024
+
+
+def compare(name: str, unit: str, pairs: int, first: Callable[[], float], second: Callable[[], float]) -> None:
+    """Print the medians of two measurements made in turn, and of the ratios of neighbours, with their spread."""
+    first(), second()
+    measured = [(first(), second()) for _ in range(pairs)]
+    ratios = [a / b for a, b in measured]
+    a, b = (statistics.median(column) for column in zip(*measured, strict=True))
+    print(
+        f"{name:44} {a:9.4g} {b:9.4g} {unit:4} ratio {statistics.median(ratios):.2f} "
+        f"[{min(ratios):.2f}, {max(ratios):.2f}] (n = {pairs})",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=5)
+    pairs = parser.parse_args().pairs
+    root = os.environ["LIGHTNING_D2L_DATA"] = str(Path(os.environ["LIGHTNING_D2L_DATA"]).resolve())
+    from bare import read
+
+    x, y = (t[:50_000] for t in read(root, "train"))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; product, yardstick, ratio [min, max]")
+    run_mlp = functools.partial(product, 5, "model=mlp")
+    compare("MLP epoch / bare loop", "s", pairs, run_mlp, functools.partial(bare_mlp, x, y, 5))
+    poly = functools.partial(product, 400, "model=polynomial_regression")
+    compare("polynomial epoch / bare loop", "s", pairs, poly, functools.partial(bare_polynomial, 400))
+    with tempfile.TemporaryDirectory() as unpacked:  # torchvision wants the files unpacked
+        import gzip
+
+        raw = Path(unpacked) / "FashionMNIST" / "raw"
+        raw.mkdir(parents=True)
+        for archive in (Path(root) / "FashionMNIST" / "raw").glob("*.gz"):
+            (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
+        loader = functools.partial(dataloader_mlp, unpacked, 1)
+        compare("DataLoader epoch / MLP epoch", "s", pairs, loader, run_mlp)
+    memory: dict[str, list[float]] = {"product": [], "bare": []}
+
+    def command(kind: str, *words: str) -> float:
+        seconds, mebibytes = whole_command(*words)
+        memory[kind].append(mebibytes)
+        return seconds
+
+    train = functools.partial(command, "product", str(HERE.parent / "train.py"), "model=mlp", "trainer.accelerator=cpu")
+    script = functools.partial(command, "bare", str(HERE / "bare.py"), root)
+    compare("whole command, 10 epochs / bare script", "s", pairs, train, script)
+    ours, theirs = (statistics.median(memory[kind]) for kind in ("product", "bare"))
+    print(f"{'peak memory of the command / bare script':44} {ours:9.0f} {theirs:9.0f} MiB  ratio {ours / theirs:.2f}")
+
+
+if __name__ == "__main__":
+    main()
