@@ -56,21 +56,25 @@ class Batches:
         order = self.order(self.epoch)
         self.served = self.epoch * len(self)
         for start in range(0, len(self.x), self.batch_size):
-            rows = slice(start, start + self.batch_size) if order is None else order[start : start + self.batch_size]
+            rows = slice(start, start + self.batch_size)
             self.served += 1
-            yield as_input(self.x[rows], self.dtype), self.y[rows]
+            if order is None:
+                yield as_input(self.x[rows], self.dtype), self.y[rows]
+            else:  # index_select is up to four times as fast as x[order[rows]]
+                chosen = order[rows]
+                yield as_input(self.x.index_select(0, chosen), self.dtype), self.y.index_select(0, chosen)
 
 
 class Chunk:
-    """The minibatches of a number of `epochs`, from the epoch `first` on (counted from 0)."""
+    """A number of `epochs`, from the epoch `first` on (counted from 0): iterates over each one's minibatches."""
 
     def __init__(self, batches: Batches, first: int, epochs: int) -> None:
         self.batches, self.first, self.epochs = batches, first, epochs
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batches]:
         for epoch in range(self.first, self.first + self.epochs):
             self.batches.set_epoch(epoch)
-            yield from self.batches
+            yield self.batches
 
 
 class Chunks:

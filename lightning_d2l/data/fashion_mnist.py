@@ -94,7 +94,7 @@ def resized(x: Tensor, side: int) -> Tensor:
     """Images (n, h, w) uint8 scaled to (n, side, side)."""
     from torchvision.transforms.v2.functional import resize
 
-    parts = [resize(part[:, None], [side, side], antialias=True)[:, 0] for part in x.split(4096)]
+    parts = [resize(part[:, None], [side, side], antialias=True)[:, 0] for part in torch.split(x, 4096)]
     return torch.cat(parts)
 
 

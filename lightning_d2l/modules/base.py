@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
-from lightning_d2l.modules.loop import Sums, train_minibatches
+from lightning_d2l.modules.loop import Step, train_minibatches
 
-OptimizerFactory = Callable[[list[dict[str, Any]]], Optimizer]
+OptimizerFactory = Callable[[list[Any]], Optimizer]
 
 
 class Diverged(Exception):
@@ -45,31 +45,33 @@ class SupervisedModule(pl.LightningModule):
         self.logging_points, self.evaluate = logging_points, evaluate
         self.automatic_optimization = automatic_optimization
         self.metrics: dict[str, float] = {}
-        self._running: list[Sums] = []
-        self._totals: dict[str, list[Sums]] = {}
+        self._epoch: list[Step] = []  # what the last epoch's steps saw
+        self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # outputs and targets by split
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The mean loss over a minibatch of outputs (n, num_outputs) and targets, a scalar."""
+        """The mean loss, a scalar, of outputs (n, num_outputs) and targets."""
         raise NotImplementedError
 
-    def sums(self, output: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-        """Sums over the samples of a minibatch, one a metric: (len(metric_names),), given its mean loss."""
-        raise NotImplementedError
+    def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The metrics, by `metric_names`, of the outputs (n, num_outputs) and targets of a whole split."""
+        return {"loss": self.loss(output, y)}
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.net(x)
         return output
 
-    def objective(self, batch: Batch) -> tuple[Tensor, Sums]:
-        """The mean loss of a minibatch, which training descends, and its sums and size, which metrics add up."""
+    def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The mean loss of a minibatch, which training descends, and its outputs."""
         x, y = batch
         output = self.net(x)
-        loss = self.loss(output, y)
-        return loss, (self.sums(output.detach(), y, loss.detach()), len(y))
+        return self.loss(output, y), output
 
     def configure_optimizers(self) -> Optimizer:
         """Weight decay acts on weights, of two dimensions, and not on biases or slopes of activations."""
         parameters = list(self.net.parameters())
+        optimizer = self.optimizer_factory(parameters)
+        if not optimizer.defaults.get("weight_decay"):
+            return optimizer  # one group of parameters takes a shorter step than two
         weights = [p for p in parameters if p.dim() >= 2]
         others = [p for p in parameters if p.dim() < 2]
         groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
@@ -84,27 +86,27 @@ class SupervisedModule(pl.LightningModule):
         if not self.automatic_optimization:
             self._train_chunk(batch)
             return None
-        loss, sums = self.objective(batch)
-        self._running.append(sums)
+        loss, output = self.objective(batch)
+        self._epoch.append((loss.detach(), output.detach(), batch[1]))
         return loss
 
     def _train_chunk(self, chunk: Chunk) -> None:
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        history = train_minibatches(self.objective, chunk, optimizer)
-        self._require_finite(history, self.trainer.global_step)
-        self._running = history[-len(history) // chunk.epochs :]
-        # Lightning saw one epoch and no step of an optimizer. It stops by these counters and resumes from them.
         loop = self.trainer.fit_loop
-        loop.epoch_progress.increment_by(chunk.epochs - 1)
-        loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(history))
+        for batches in chunk:
+            self._epoch = train_minibatches(self.objective, batches, optimizer)
+            # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
+            loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
+            self._require_finite_losses()
+        loop.epoch_progress.increment_by(chunk.epochs - 1)  # it took the chunk for one epoch
 
-    def _require_finite(self, history: list[Sums], steps_before: int) -> None:
-        finite = torch.stack([sums[0] for sums, _ in history]).isfinite()
-        if not finite.all():
-            step = int(finite.logical_not().nonzero()[0])
-            sums, n = history[step]
-            raise self._diverged("the training loss", sums[0].item() / n, steps_before + step + 1)
+    def _require_finite_losses(self) -> None:
+        losses = torch.stack([loss for loss, _, _ in self._epoch])
+        if not losses.isfinite().all():
+            bad = int(losses.isfinite().logical_not().nonzero()[0])
+            step = self.trainer.global_step - len(losses) + bad + 1
+            raise self._diverged("the training loss", losses[bad].item(), step)
 
     def _diverged(self, what: str, value: float, step: int) -> Diverged:
         lr = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
@@ -113,30 +115,31 @@ class SupervisedModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         epoch = self.trainer.current_epoch + 1
         if self.automatic_optimization:
-            self._require_finite(self._running, self.trainer.global_step - len(self._running))
+            self._require_finite_losses()
         if epoch in self.logging_points:
             if "train" not in self.evaluate:
-                self._totals["train"] = self._running
+                self._seen["train"] = [(output, y) for _, output, y in self._epoch]
             self._report(epoch)
-        self._running, self._totals = [], {}
+        self._epoch, self._seen = [], {}
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._totals.setdefault(self.evaluate[dataloader_idx], []).append(self.objective(batch)[1])
+        self._seen.setdefault(self.evaluate[dataloader_idx], []).append((self.net(batch[0]), batch[1]))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._totals.setdefault("test", []).append(self.objective(batch)[1])
+        self._seen.setdefault("test", []).append((self.net(batch[0]), batch[1]))
 
     def on_test_epoch_end(self) -> None:
         self._report(self.trainer.current_epoch)
-        self._totals = {}
+        self._seen = {}
 
     def _report(self, epoch: int) -> None:
-        """Turn the sums of every split into `metrics`, and log them with the epoch on the x-axis."""
+        """Measure every split that was seen, whole and in float64, and log it with the epoch on the x-axis."""
         self.metrics = {}
-        for split, history in sorted(self._totals.items()):
-            totals = torch.stack([sums for sums, _ in history]).sum(0, dtype=torch.float64).tolist()
-            n = sum(n for _, n in history)
-            self.metrics |= {f"{m}/{split}": total / n for m, total in zip(self.metric_names, totals, strict=True)}
+        for split, batches in sorted(self._seen.items()):
+            output, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
+            y = y.double() if y.is_floating_point() else y
+            metrics = self.measure(output.double(), y)
+            self.metrics |= {f"{name}/{split}": metrics[name].item() for name in self.metric_names}
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise self._diverged(name, value, self.trainer.global_step)

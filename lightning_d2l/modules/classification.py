@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +16,5 @@ class ClassificationModule(SupervisedModule):
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         return functional.cross_entropy(output, y)
 
-    def sums(self, output: Tensor, y: Tensor, loss: Tensor) -> Tensor:
-        correct = (output.argmax(1) == y).sum()
-        return torch.stack((loss * len(y), correct))
+    def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {**super().measure(output, y), "acc": (output.argmax(1) == y).double().mean()}

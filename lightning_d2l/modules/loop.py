@@ -9,19 +9,19 @@ from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch
 
-Sums = tuple[Tensor, int]
-"""Sums over the samples of a minibatch, one a metric, and the number of samples."""
-Objective = Callable[[Batch], tuple[Tensor, Sums]]
-"""A function from a minibatch to its mean loss, and to the sums that metrics are made of."""
+Objective = Callable[[Batch], tuple[Tensor, Tensor]]
+"""A function from a minibatch to its mean loss, a scalar, and the network's outputs."""
+Step = tuple[Tensor, Tensor, Tensor]
+"""What a step saw: its loss, outputs and targets."""
 
 
-def train_minibatches(objective: Objective, batches: Iterable[Batch], optimizer: Optimizer) -> list[Sums]:
-    """Take one step of `optimizer` down the gradient of `objective` a minibatch; return each one's sums."""
+def train_minibatches(objective: Objective, batches: Iterable[Batch], optimizer: Optimizer) -> list[Step]:
+    """Take one step of `optimizer` down the gradient of `objective` for each minibatch."""
     history = []
     for batch in batches:
         optimizer.zero_grad()
-        loss, sums = objective(batch)
+        loss, output = objective(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        history.append(sums)
+        history.append((loss.detach(), output.detach(), batch[1]))
     return history

@@ -22,10 +22,13 @@ def one_thread() -> Iterator[None]:
 @pytest.mark.parametrize("num_samples", [0, 7, 1003])
 def test_images_are_bytes_and_classes_are_balanced(num_samples: int) -> None:
     images, labels = draw_garments(num_samples, seed=0)
-    assert images.shape == (num_samples, 28, 28) and images.dtype == np.uint8
-    assert labels.shape == (num_samples,) and labels.dtype == np.uint8
+    assert images.shape == (num_samples, 28, 28)
+    assert images.dtype == np.uint8
+    assert labels.shape == (num_samples,)
+    assert labels.dtype == np.uint8
     counts = np.bincount(labels, minlength=10)
-    assert len(counts) == 10 and np.ptp(counts) <= 1
+    assert len(counts) == 10
+    assert np.ptp(counts) <= 1
 
 
 def test_order_is_shuffled() -> None:
