@@ -60,6 +60,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     raise RequestError(f"{path}: holds no state_dict")
 
 
+def finished_epochs(checkpoint: dict[str, Any]) -> int:
+    """Epochs behind a checkpoint; its "epoch" can't tell none from one, since Lightning counts on after saving."""
+    try:
+        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+    except KeyError as error:
+        raise RequestError(f"the checkpoint lacks {error}, so there is nothing to go on from") from error
+
+
 class Recorder(Checkpoint):
     """At each logging point: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
 

@@ -24,7 +24,8 @@ _CHATTER = (
     "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "litlogger", "litmodels",
     "LOCAL_RANK", "Restored all states", "Restoring states", "Loaded model weights",
     "`isinstance(treespec, LeafSpec)`", "does not have many workers", "smaller than the logging interval",
-    "exists and is not empty", "Please use the new API settings", "Consider setting `num_workers",
+    "exists and is not empty",
+    "Received SIGTERM", "Please use the new API settings", "Consider setting `num_workers",
     "`torch.jit.trace`", "`torch.jit.trace_method`", "The `srun` command is available",
 )  # fmt: skip
 

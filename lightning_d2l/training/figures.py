@@ -114,8 +114,8 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
     worst = wrong[confidence[wrong].argsort(descending=True)][:16].tolist()
     shown = [*range(min(16, len(x))), *worst]
     h, w = x.shape[1:]
-    down, across = h // 2, w // 2
-    figure, (panel,) = _panels(1, 1, 9, 7)
+    down, across = h // 2, w // 3
+    figure, (panel,) = _panels(1, 1, 9, 5.9)
     _mosaic(panel, x[shown].float(), 8, (down, across), cmap="gray_r")
     for number, index in enumerate(shown):
         true, guess = names[int(y[index])], names[int(predicted[index])]
@@ -162,7 +162,7 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     h, w = image
     down, columns = h // 3, 5 if classes else 8
     largest = float(weight[shown].abs().max()) / 2  # saturates few weights and shows the others
-    figure, (panel,) = _panels(1, 1, 8, 3.6 if classes else 6.6)
+    figure, (panel,) = _panels(1, 1, 8, 3.6 if classes else 5.4)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     picture = _mosaic(panel, weight[shown].reshape(-1, h, w), columns, (down, 3), **style)
     for number, unit in enumerate(shown):

@@ -27,7 +27,7 @@ from lightning_d2l.modules.base import Diverged, SupervisedModule
 from lightning_d2l.modules.classification import ClassificationModule
 from lightning_d2l.modules.regression import RegressionModule
 from lightning_d2l.training import console
-from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, load_checkpoint
+from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
 from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
 from lightning_d2l.training.tensorboard import TensorBoard
 
@@ -116,7 +116,7 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     record.update(data=data.identity(), model=type(module.net).__name__, num_parameters=num_parameters)
     log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
 
-    start = load_checkpoint(folder / LAST)["epoch"] if request.resuming else 0
+    start = finished_epochs(load_checkpoint(folder / LAST)) if request.resuming else 0
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
     recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
     line = console.Console(data, settings["max_epochs"], bar=not request.part_of_sweep)

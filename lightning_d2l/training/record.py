@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import json
 import os
@@ -99,15 +100,13 @@ class MetricsFile:
                 file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
 
     def append(self, row: Mapping[str, float]) -> None:
-        new = not self.path.exists()
-        with open(self.path, "ab") as file:
+        header = "" if self.path.exists() else _line(row)
+        line = (header + _line(row.values())).encode()
+        with open(self.path, "ab", buffering=0) as file:
             size = file.tell()
-            try:
-                file.write(((_line(row) if new else "") + _line(row.values())).encode())
-                file.flush()
-            except OSError:
-                os.truncate(self.path, size)
-                raise
+            if file.write(line) < len(line):  # the disk is full
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
 
 def _line(cells: Any) -> str:

@@ -1,0 +1,58 @@
+"""Every shipped option composes, passes the checks and builds what it names."""
+
+import pytest
+import torch
+
+from lightning_d2l.config.compose import CONF
+from lightning_d2l.training.job import build_data, build_module, logging_points
+from tests.runs import config
+
+OPTIONS = sorted(
+    (path.parent.relative_to(CONF).as_posix(), path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name != "hydra"
+)
+SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.val_size=50"]}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda name: name)
+def test_every_option_composes_and_builds(group, option):
+    # A data set for numbers goes with the MLP, which fits both; every model brings its own data.
+    composed = config(f"{group}={option}")
+    composed = config(f"{group}={option}", *SMALL.get(composed["data"]["_target_"].split(".")[-2], []))
+    data = build_data(composed)
+    data.plan(0, [1], composed["trainer"]["evaluate"])
+    module = build_module(composed, data, [1])
+    x, y = data.splits["train"]
+    output = module(x[:3].float())
+    assert output.shape == (3, data.num_outputs)
+    loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].float())
+    assert loss.isfinite()
+    assert isinstance(module.configure_optimizers(), torch.optim.Optimizer)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_model_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 10
+
+
+def test_a_model_picks_its_data_and_the_command_line_wins():
+    polynomial = config("model=polynomial_regression")
+    assert polynomial["data"]["_target_"].endswith("PolynomialData")
+    assert (polynomial["optimizer"]["lr"], polynomial["trainer"]["max_epochs"]) == (0.01, 400)
+    assert config("data=polynomial", "model=mlp")["data"]["_target_"].endswith("PolynomialData")
+    assert config("optimizer=adam", "model=mlp")["optimizer"]["lr"] == 0.001
+    assert config("model=high_dimensional_regression")["optimizer"]["weight_decay"] == 3.0
+    chosen = config(
+        "model=mlp", "optimizer=adam", "optimizer.lr=1e-3", "model.num_hiddens=[512,128]", "model.dropout=[0.2,0.5]",
+        "trainer.max_epochs=3", "data.batch_size=128",
+    )  # fmt: skip
+    assert chosen["model"]["num_hiddens"] == [512, 128]
+    assert chosen["data"]["batch_size"] == 128
+
+
+def test_logging_points_are_the_first_every_nth_and_the_last():
+    assert logging_points(400, 20) == [1, *range(20, 401, 20)]
+    assert logging_points(3, 1) == [1, 2, 3]
+    assert logging_points(7, 5) == [1, 5, 7]
+    assert logging_points(1, 10) == [1]

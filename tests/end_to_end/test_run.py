@@ -1,0 +1,262 @@
+"""What a run leaves, and that it can be repeated, resumed after a kill, stopped by a signal, and refused."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_d2l import cli
+from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint
+from lightning_d2l.training.record import MetricsFile, read_record
+from tests.conftest import ROOT
+from tests.runs import POLYNOMIAL, run_here
+
+# An MLP with everything that has a state: momentum of Adam, dropout, shuffling. On 100 samples an epoch is short.
+STATEFUL = [
+    "model=mlp", "data=polynomial", "model.num_hiddens=[64,64]", "model.dropout=0.3", "optimizer=adam",
+    "trainer.max_epochs=300", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_seconds=0",
+]  # fmt: skip
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *words]
+
+
+def train(*words: str, **settings) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*words), capture_output=True, text=True, check=False, **settings)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def same_run(first: Path, second: Path) -> None:
+    for name, value in weights(first).items():
+        assert torch.equal(value, weights(second)[name]), name
+    assert (first / "metrics.csv").read_text() == (second / "metrics.csv").read_text()
+    assert read_record(first)["metrics"] == read_record(second)["metrics"]
+
+
+def test_a_run_leaves_its_folder_and_can_be_used(tmp_path, capsys):
+    done = train("model=polynomial_regression", "seed=4", "trainer.max_epochs=60")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    (folder,) = (tmp_path / "outputs").glob("*/*-polynomial_regression")
+    for name in ("run.json", "metrics.csv", "train.log", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
+                 "figures/curves.png", "figures/fit.png", ".hydra/config.yaml"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "completed"
+    assert record["overrides"] == ["model=polynomial_regression", "seed=4", "trainer.max_epochs=60"]
+    assert (record["seed"], record["num_parameters"], record["data"]["source"]) == (4, 4, "synthetic")
+    assert set(record["metrics"]["final"]) == {"epoch", "step", "loss/train", "loss/val", "loss/test"}
+    assert [row["epoch"] for row in MetricsFile(folder).rows()] == [1, 20, 40, 60]
+    assert "epoch 60/60" in done.stdout
+    assert "epoch 60/60" in (folder / "train.log").read_text()
+    lightning = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert (lightning["epoch"], lightning["global_step"]) == (59, 600)
+
+    assert cli.main(["evaluate", str(folder), "--format", "json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["final"]["loss/test"] == record["metrics"]["final"]["loss/test"]
+    assert evaluated["best"]["loss/test"] == record["metrics"]["best"]["loss/test"]
+
+    assert cli.main(["rerun", str(folder), "--into", str(tmp_path / "again")]) == 0
+    assert "same numbers" in capsys.readouterr().out
+    same_run(folder, tmp_path / "again")
+
+    (tmp_path / "inputs.csv").write_text("x\n0.5\n-1\n")
+    arguments = ["predict", str(folder), str(tmp_path / "inputs.csv"), "--figure", str(tmp_path / "p.png")]
+    assert cli.main([*arguments, "--format", "json"]) == 0
+    predicted = [item["prediction"][0] for item in json.loads(capsys.readouterr().out)]
+    w = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]["net.0.weight"][0].tolist()
+    expected = [w[0] + w[1] * x + w[2] * x**2 / 2 + w[3] * x**3 / 6 for x in (0.5, -1)]
+    assert predicted == pytest.approx(expected, rel=1e-5)
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensorboard_holds_every_kind_of_view(tmp_path):
+    overrides = ["data.source=generated", "data.n_train=200", "data.val_size=100", "trainer.max_epochs=7"]
+    assert run_here(tmp_path / "run", "model=mlp", "trainer.accelerator=cpu", *overrides, part_of_sweep=False) == 0
+    events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0, "histograms": 0}).Reload()
+    tags = events.Tags()
+    assert {"loss/train", "loss/val", "loss/test", "acc/train", "acc/val", "acc/test"} <= set(tags["scalars"])
+    rows = MetricsFile(tmp_path / "run").rows()
+    assert [(e.step, e.value) for e in events.Scalars("acc/val")] == [
+        (row["epoch"], pytest.approx(row["acc/val"])) for row in rows
+    ]
+    names = ("confusion_matrix", "curves", "first_layer_weights", "predictions")
+    assert sorted(tags["images"]) == [f"figures/{name}" for name in names]
+    for name in names:
+        (image,) = events.Images(f"figures/{name}")
+        assert (image.width, image.height) > (300, 300)
+    assert {h.step for h in events.Histograms("weights/1.weight")} == {1, 6}
+    assert {h.step for h in events.Histograms("gradients/1.weight")} == {1, 6}
+    assert tags["graph"]
+    plugins = events.SummaryMetadata("_hparams_/session_start_info").plugin_data
+    assert plugins.plugin_name == "hparams"
+    assert b"data.n_train" in plugins.content
+    layout = events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0]
+    assert b"loss/(train|val|test)" in layout
+
+
+def test_no_message_of_a_dependency_on_a_first_run(tmp_path):
+    done = train("model=mlp", "data=polynomial", "trainer.max_epochs=2")
+    words = ("GPU available", "litlogger", "Tip", "Warning", "warning", "stopped:", "LeafSpec", "weights_only", "[rank")
+    assert [word for word in words if word in done.stdout + done.stderr] == []
+
+
+@pytest.mark.slow
+def test_kill_and_resume_gives_the_same_bits(tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    began = time.monotonic()
+    assert train(*STATEFUL, f"hydra.run.dir={undisturbed}").returncode == 0
+    length = time.monotonic() - began
+    start_up = length - read_record(undisturbed)["seconds"]
+    moments, kills = random.Random(0), 0
+    while kills < 3:
+        last = killed / "checkpoints/last.ckpt"
+        place = f"resume={killed}" if last.exists() else f"hydra.run.dir={killed}"
+        process = subprocess.Popen(command(*STATEFUL, place), stdout=subprocess.DEVNULL)
+        limit = time.monotonic() + 60  # until the first checkpoint, or until this attempt's is on the disk
+        stamp = last.stat().st_mtime_ns if last.exists() else 0
+        while not (last.exists() and last.stat().st_mtime_ns != stamp):
+            assert time.monotonic() < limit
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(moments.random() * min(1.0, (length - start_up) / 6))
+        process.kill()
+        process.wait()
+        assert json.loads((killed / "run.json").read_text())["status"] == "running"
+        kills += 1
+    assert read_record(killed).get("metrics") is None, "the kills came too late to interrupt anything"
+    done = train(*STATEFUL, f"resume={killed}")
+    assert done.returncode == 0, done.stderr
+    same_run(undisturbed, killed)
+    assert [row["epoch"] for row in MetricsFile(killed).rows()] == list(range(1, 301))
+    assert [p for p in killed.rglob(".*-*") if p.name != ".hydra"] == []
+    steps = [e.step for e in EventAccumulator(str(killed)).Reload().Scalars("loss/train")]
+    assert steps == list(range(1, 301))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp_path):
+    folder = tmp_path / "run"
+    words = [*STATEFUL, "trainer.max_epochs=100000", "trainer.checkpoint_every_n_seconds=100"]
+    process = subprocess.Popen(command(*words, f"hydra.run.dir={folder}"), stdout=subprocess.PIPE, text=True)
+    for _ in range(600):
+        if len(MetricsFile(folder).rows()) > 5:
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output
+    assert "resume=run" in output
+    assert "Traceback" not in output
+    assert json.loads((folder / "run.json").read_text())["status"] == "failed"
+    epoch = finished_epochs(load_checkpoint(folder / "checkpoints/last.ckpt"))
+    assert MetricsFile(folder).rows()[-1]["epoch"] - epoch in (0, 1)
+    shown = next(line for line in output.splitlines() if "go on with:" in line).partition("go on with: ")[2]
+    assert shown.startswith("python train.py model=mlp")
+    # trainer.max_epochs stands twice above, and Hydra takes the last
+    words = shown.split()[2:]
+    done = train(*words, f"trainer.max_epochs={epoch + 3}")
+    assert done.returncode == 0, done.stderr
+    assert MetricsFile(folder).rows()[-1]["epoch"] == epoch + 3
+
+
+def test_resume_refuses_another_models_folder(tmp_path):
+    folder = tmp_path / "run"
+    assert run_here(folder, *POLYNOMIAL, "trainer.max_epochs=1") == 0
+    done = train(*POLYNOMIAL, "trainer.max_epochs=1", "data.degree=5", f"resume={folder}")
+    assert done.returncode == 2
+    assert "data.degree is 3 there and 5 here" in done.stderr
+    (folder / "checkpoints/last.ckpt").write_bytes(b"not weights")
+    done = train(*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}")
+    assert done.returncode == 2
+    assert "not a plain weights file" in done.stdout
+
+
+def test_divergence_is_a_status_with_exit_code_1(tmp_path):
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "optimizer.lr=10") == 1
+    record = read_record(tmp_path / "run")
+    assert record["status"] == "diverged"
+    assert "optimizer.lr=10" in record["error"]
+
+
+def test_a_failing_model_leaves_its_traceback(tmp_path, monkeypatch, capsys):
+    from lightning_d2l.nets.linear import LinearRegression
+
+    def forward(self, x):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(LinearRegression, "forward", forward)
+    assert run_here(tmp_path / "run", *POLYNOMIAL) == 1
+    assert read_record(tmp_path / "run")["status"] == "failed"
+    assert "Traceback" in (tmp_path / "run/train.log").read_text()
+    shown = capsys.readouterr().out
+    assert "failed: RuntimeError: shapes do not fit" in shown
+    assert "Traceback" not in shown
+
+
+def test_two_runs_started_at_once_get_two_folders(tmp_path):
+    words = [*POLYNOMIAL, "trainer.max_epochs=1", "hydra.job.name=same"]
+    processes = [subprocess.Popen(command(*words), stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(list((tmp_path / "outputs").glob("*/*/run.json"))) == 2
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path):
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=1") == 0
+    before = (tmp_path / "run/run.json").read_text()
+    done = train(*POLYNOMIAL, f"hydra.run.dir={tmp_path / 'run'}")
+    assert (done.returncode, (tmp_path / "run/run.json").read_text()) == (2, before)
+    assert "holds a run already" in done.stderr
+
+
+def test_a_multirun_runs_every_job_with_its_own_settings(tmp_path):
+    words = [*POLYNOMIAL, "trainer.max_epochs=2", "data.degree=1,3", "seed=range(2)"]
+    done = train("-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
+    assert sorted((r["num_parameters"], r["seed"]) for r in records) == [(2, 0), (2, 1), (4, 0), (4, 1)]
+
+
+def test_an_install_from_a_wheel_trains_elsewhere(tmp_path):
+    """conf/ travels with the package: the wheel's own files, with this environment's dependencies."""
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-q",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    pytest.importorskip("hatchling")
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
+    program = (
+        "import lightning_d2l, sys\nfrom lightning_d2l.cli import main\nprint(lightning_d2l.__file__)\nsys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", *POLYNOMIAL, "trainer.max_epochs=1"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(site) in done.stdout
+    assert list((tmp_path / "outputs").glob("*/*/run.json"))

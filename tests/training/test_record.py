@@ -1,0 +1,122 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.training import console
+from lightning_d2l.training.checkpoint import AtomicCheckpointIO, load_checkpoint
+from lightning_d2l.training.record import MetricsFile, Record, read_record, replacing
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as file:
+            file.write(b"half of the new")
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
+    with replacing(path) as file:
+        file.write(b"new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_full_disk_leaves_whole_rows(tmp_path):
+    """A limit on file size stands in for the full disk: the write that crosses it fails."""
+    program = (
+        "import resource, signal, sys\nfrom pathlib import Path\n"
+        "from lightning_d2l.training.record import MetricsFile\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"
+        "file = MetricsFile(Path(sys.argv[1]))\n"
+        "try:\n    for epoch in range(1, 100):\n        file.append({'epoch': epoch, 'loss/train': 1 / 3})\n"
+        "except OSError:\n    sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 7
+    rows = MetricsFile(tmp_path).rows()
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+    assert (tmp_path / "metrics.csv").read_text().endswith("\n")
+
+
+def test_metrics_are_cut_to_the_checkpoint_and_a_torn_row_is_left_out(tmp_path):
+    file = MetricsFile(tmp_path)
+    for epoch in range(1, 6):
+        file.append({"epoch": epoch, "step": 10 * epoch, "loss/train": 1 / epoch})
+    with open(tmp_path / "metrics.csv", "a") as torn:
+        torn.write("6,60,0.1")
+    assert [row["epoch"] for row in file.rows()] == [1, 2, 3, 4, 5]
+    file.cut_after(3)
+    assert file.rows()[-1] == {"epoch": 3, "step": 30, "loss/train": 1 / 3}
+    file.append({"epoch": 4, "step": 40, "loss/train": 0.25})
+    assert [row["epoch"] for row in file.rows()] == [1, 2, 3, 4]
+    file.cut_after(0)
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_records_are_read_back_and_damage_is_named(tmp_path):
+    Record(tmp_path, {"status": "running", "config": {}}).update(
+        status="completed", metrics={"final": {"loss/train": 1.5}}
+    )
+    assert read_record(tmp_path)["metrics"]["final"]["loss/train"] == 1.5
+    (tmp_path / "run.json").write_text('{"status": "comp')
+    with pytest.raises(RequestError, match="damaged"):
+        read_record(tmp_path)
+    with pytest.raises(RequestError, match="not a run folder"):
+        read_record(tmp_path / "nowhere")
+
+
+def test_young_checkpoints_wait_as_copies(tmp_path):
+    weight = torch.zeros(3)
+    io = AtomicCheckpointIO(interval=3600)
+    io.flush()
+    io.save_checkpoint({"state_dict": {"w": weight}}, tmp_path / "last.ckpt")
+    weight += 1
+    io.flush(even_if_young=False)
+    assert not (tmp_path / "last.ckpt").exists()
+    io.flush()
+    assert load_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["code", "text", "cut", "empty", "list"])
+def test_what_is_no_plain_weights_file_is_not_loaded(kind, tmp_path):
+    path = tmp_path / "last.ckpt"
+    if kind == "code":
+
+        class Evil:
+            def __reduce__(self):
+                return Path.touch, (tmp_path / "executed",)
+
+        torch.save({"state_dict": Evil()}, path)
+    elif kind == "list":
+        torch.save([torch.zeros(2)], path)
+    else:
+        torch.save({"state_dict": {"w": torch.zeros(1000)}}, path)
+        whole = path.read_bytes()
+        path.write_bytes({"text": b"weights", "cut": whole[: len(whole) // 2], "empty": b""}[kind])
+    with pytest.raises(RequestError, match=r"last\.ckpt"):
+        load_checkpoint(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_table_fits_a_terminal():
+    metrics = {"epoch": 3, "step": 9, "loss/train": 1234.5678, "loss/val": 0.00012345, "acc/test": 0.87654}
+    lines = console.table({"final": metrics, "best": metrics}).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["train", "val", "test"]
+    assert lines[1].split() == ["final", "loss", "1235", "1.234e-04"]
+    assert lines[2].split() == ["final", "acc", "0.8765"]
+
+
+def test_run_json_is_plain_json(tmp_path):
+    Record(tmp_path, {"config": {"folder": tmp_path}}).update(status="running")
+    assert json.loads((tmp_path / "run.json").read_text())["config"]["folder"] == str(tmp_path)
