@@ -122,6 +122,9 @@ class SupervisedModule(pl.LightningModule):
             self._report(epoch)
         self._epoch, self._seen = [], {}
 
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients of the last step, which TensorBoard shows; the next step clears them."""
+
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._seen.setdefault(self.evaluate[dataloader_idx], []).append((self.net(batch[0]), batch[1]))
 

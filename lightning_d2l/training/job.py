@@ -120,7 +120,7 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
     recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
     line = console.Console(data, settings["max_epochs"], bar=not request.part_of_sweep)
-    board = _open_board(request, data, module, from_epoch=start, note=name)
+    board = _open_board(request, data, module, start)
     trainer = pl.Trainer(
         max_epochs=settings["max_epochs"],
         accelerator=settings["accelerator"],
@@ -194,15 +194,14 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     return RegressionModule(net, optimizer, points, data.evaluate, automatic, loss=config["loss"] or "mse")
 
 
-def _open_board(
-    request: Request, data: TensorDataModule, module: SupervisedModule, *, from_epoch: int, note: str
-) -> TensorBoard | None:
+def _open_board(request: Request, data: TensorDataModule, module: SupervisedModule, start: int) -> TensorBoard | None:
     if request.config["logger"] is None:
         return None
     board: TensorBoard = hydra.utils.instantiate(request.config["logger"], _convert_="all")
     hparams = {"model": type(module.net).__name__, "data": data.name, "source": data.source}
     hparams |= _varied(request.config, request.overrides)
-    board.open(request.folder, hparams, module.metric_names, from_epoch=from_epoch, note=note)
+    history = [row for row in MetricsFile(request.folder).rows() if row["epoch"] <= start]
+    board.open(request.folder, hparams, module.metric_names, history)
     if not request.part_of_sweep:
         x = data.splits["train"][0][:1]
         board.watch(module.net, as_input(x, torch.float32))

@@ -36,22 +36,21 @@ class TensorBoard(Logger):
         return ""
 
     def open(
-        self,
-        folder: Path,
-        hparams: Mapping[str, Any],
-        metrics: tuple[str, ...],
-        *,
-        from_epoch: int,
-        note: str,
+        self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[dict[str, float]]
     ) -> None:
-        """Begin to write into a run's folder; what an interrupted run wrote after `from_epoch` is hidden."""
-        self.writer = SummaryWriter(str(folder), purge_step=from_epoch + 1 if from_epoch else None)
+        """Begin to write into a run's folder, or go on after the `history` of an interrupted run.
+
+        Its last point is written again, since its events may be lost, and what came after it is hidden.
+        """
+        last = int(history[-1]["epoch"]) if history else 0
+        self.writer = SummaryWriter(str(folder), purge_step=last or None)
         charts = {metric: ["Multiline", [f"^{metric}/(train|val|test)$"]] for metric in metrics}
         self.writer.add_custom_scalars({"train, validation and test on one chart": charts})
-        if from_epoch == 0:
+        if history:
+            self.log_metrics({name: value for name, value in history[-1].items() if "/" in name}, last)
+        else:
             plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
             self.writer._get_file_writer().add_summary(hparams_pb(plain, trial_id=folder.name))  # type: ignore
-            self.writer.add_text("run", note)
 
     def watch(self, net: nn.Module, example: Tensor) -> None:
         """Write the graph of a network for an input (1, ...), and its histograms from now on."""
@@ -87,9 +86,9 @@ class TensorBoard(Logger):
             summary = Summary(value=[Summary.Value(tag=f"figures/{path.stem}", image=image)])
             self.writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
 
-    def finalize(self, status: str) -> None:
-        if hasattr(self, "writer"):
-            self.writer.flush()
+    def save(self) -> None:
+        """Lightning calls this after each `log_metrics`: a killed run keeps what it logged."""
+        self.writer.flush()
 
     def close(self) -> None:
         if hasattr(self, "writer"):
