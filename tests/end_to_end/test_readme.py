@@ -1,0 +1,48 @@
+"""The README's commands do what it says."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.strip().splitlines()]
+
+
+def test_the_two_commands_of_the_set_up_come_first():
+    install, test = COMMANDS[:2]
+    assert install.startswith("python3 -m venv .venv && .venv/bin/pip install")
+    assert install.endswith("train.py model=mlp")
+    assert test.endswith("-m pytest")
+    # .ci/run runs the first line that names pytest
+    assert test == next(line for line in README.splitlines() if "m pytest" in line)
+
+
+@pytest.mark.slow
+def test_commands_run(tmp_path):
+    """All but the set-up, which CI runs, and TensorBoard's server; each `RUN_FOLDER` is the first run's."""
+    shown = []
+    for line in COMMANDS[2:]:
+        if line.startswith("tensorboard"):
+            continue
+        words = shlex.split(line.replace("RUN_FOLDER", str(shown[0]) if shown else ""))
+        words = {
+            "python": [sys.executable, str(ROOT / words[1])],
+            "lightning-d2l": [sys.executable, "-m", "lightning_d2l"],
+        }[words[0]] + words[2 if words[0] == "python" else 1 :]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        if found := re.search(r"run folder  (\S+)", done.stdout):
+            shown.append(Path(found[1]))
+
+
+def test_every_option_of_the_table_exists():
+    models = set(re.findall(r"^\| `(\w+)` \| `", README, re.M))
+    assert models == {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
+    for path in re.findall(r"`(conf/[\w/]*|lightning_d2l/[\w/.]+)`", README):
+        assert (ROOT / path).exists(), path
