@@ -30,6 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # such as a full disk, met before a run begins to handle it
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,30 @@ def quiet() -> None:
         logging.getLogger(name).addFilter(_NoChatter())
     for words in _CHATTER:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
+
+
+@contextmanager
+def log_to(folder: Path, *, verbose: bool) -> Iterator[None]:
+    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG."""
+    package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
+    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
+    screen.setLevel(logging.DEBUG if verbose else logging.INFO)
+    screen.setFormatter(logging.Formatter("%(message)s"))
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    package.setLevel(logging.DEBUG)
+    # A full disk is reported once, by the run, and not by every line of its log and by TensorBoard's thread too.
+    logging.raiseExceptions = False
+    before, threading.excepthook = threading.excepthook, lambda args: log.debug("%r", args.exc_value)
+    for handler in (screen, file):
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+        for handler in (screen, file):
+            root.removeHandler(handler)
+            with suppress(OSError):
+                handler.close()
 
 
 class _Bar(Progress):

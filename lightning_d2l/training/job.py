@@ -6,10 +6,9 @@ import contextlib
 import errno
 import logging
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,17 +28,12 @@ from lightning_d2l.modules.regression import RegressionModule
 from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
 from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
+from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 INITIALISATION, SHUFFLING, NOISE = 0, 1, 2  # the random streams of a seed; noise is dropout's masks
-
-
-class Stopped(BaseException):
-    """A signal asked the run to stop."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
 
 
 @dataclass
@@ -61,13 +55,13 @@ def run(request: Request) -> int:
     """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal."""
     folder = request.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with _logging_to(folder, verbose=request.config["verbose"]), _signals_stop_the_run():
+    with console.log_to(folder, verbose=request.config["verbose"]), signals_stop_the_run():
         previous = read_record(folder) if request.resuming else {}
         record = Record(folder, previous or _first_fields(request))
         began = time.monotonic()
         status, message, code = "failed", "", 1
         try:
-            record.update(status="running", error=None)
+            record.update(status="running", error=None, config={**request.config, "resume": None})
             record.update(**train(request, record))
             status, code = "completed", 0
         except Diverged as error:
@@ -78,12 +72,7 @@ def run(request: Request) -> int:
         except RequestError as error:
             message, code = f"error: {error}", 2
         except Exception as error:
-            full = isinstance(error, OSError) and error.errno in (
-                errno.ENOSPC,
-                errno.EDQUOT,
-                errno.EROFS,
-                errno.EACCES,
-            )
+            full = isinstance(error, OSError) and error.errno in UNWRITABLE
             message = f"error: hydra.run.dir={folder}: {error}" if full else f"failed: {type(error).__name__}: {error}"
             code = 2 if full else 1
             level = logging.INFO if request.config["verbose"] else logging.DEBUG
@@ -117,6 +106,10 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
 
     start = finished_epochs(load_checkpoint(folder / LAST)) if request.resuming else 0
+    if start > settings["max_epochs"]:
+        raise RequestError(
+            f"trainer.max_epochs={settings['max_epochs']}: must be at least {start}, where {folder} stands"
+        )
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
     recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
     line = console.Console(data, settings["max_epochs"], bar=not request.part_of_sweep)
@@ -260,7 +253,6 @@ def _first_fields(request: Request) -> dict[str, Any]:
         "command": request.command,
         "overrides": request.overrides,
         "seed": request.config["seed"],
-        "config": {**request.config, "resume": None},
         "versions": versions(),
         "git": git_revision(),
     }
@@ -269,39 +261,3 @@ def _first_fields(request: Request) -> dict[str, Any]:
 def _resume_command(request: Request) -> str:
     overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
     return " ".join(["python train.py", *overrides, f"resume={console.from_here(request.folder)}"])
-
-
-@contextlib.contextmanager
-def _logging_to(folder: Path, *, verbose: bool) -> Iterator[None]:
-    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG."""
-    package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
-    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
-    screen.setLevel(logging.DEBUG if verbose else logging.INFO)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    package.setLevel(logging.DEBUG)
-    for handler in (screen, file):
-        root.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in (screen, file):
-            root.removeHandler(handler)
-            handler.close()
-
-
-@contextlib.contextmanager
-def _signals_stop_the_run() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Stopped, once: what follows is the writing of the checkpoint."""
-
-    def stop(signum: int, frame: object) -> None:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise Stopped(signum)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
