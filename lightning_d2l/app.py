@@ -15,7 +15,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import CONF, compose_checked, plain, quote
+from lightning_d2l.config.compose import CONF, compose_checked, parse, plain, quote
 
 INTERRUPTED = 130
 
@@ -50,6 +50,7 @@ def _main(arguments: list[str]) -> int:
         if not args.cfg:
             _check_accelerator(config.trainer.accelerator)
             extra = _folder(config, args.overrides, multirun=args.multirun)
+            extra += _names_of_what_varies(args.overrides) if args.multirun else []
     codes: list[int] = []
 
     def job(config: DictConfig) -> int:
@@ -103,6 +104,13 @@ def _folder(config: DictConfig, overrides: list[str], *, multirun: bool) -> list
     except OSError as error:
         raise RequestError(f"{key}={wanted}: cannot be written ({error.strerror})") from error
     raise AssertionError("unreachable")
+
+
+def _names_of_what_varies(overrides: list[str]) -> list[str]:
+    """The override by which the folders of a sweep's jobs are named after the swept keys alone."""
+    parsed = parse(overrides, multirun=True)
+    fixed = [quote(o.key_or_group) for o in parsed if not o.is_sweep_override()]
+    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"] if len(fixed) < len(parsed) else []
 
 
 def _check_resumable(config: DictConfig) -> None:

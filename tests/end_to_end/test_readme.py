@@ -41,6 +41,11 @@ def test_commands_run(tmp_path):
             shown.append(Path(found[1]))
 
 
+def test_the_chinese_twin_has_the_same_commands():
+    twin = (ROOT / "README.zh-CN.md").read_text()
+    assert re.findall(r"```bash\n(.*?)```", twin, re.S) == re.findall(r"```bash\n(.*?)```", README, re.S)
+
+
 def test_every_option_of_the_table_exists():
     models = set(re.findall(r"^\| `(\w+)` \| `", README, re.M))
     assert models == {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
