@@ -41,13 +41,13 @@ def _main(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_args(arguments)
-    only_asks = args.help or args.hydra_help or args.info or args.shell_completion
+    if args.config_path or args.config_name:
+        raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
+    only_asks = args.help or args.hydra_help or args.info or args.cfg
     extra: list[str] = []
-    if not only_asks:
-        if args.config_path or args.config_name:
-            raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
+    if not args.shell_completion and (args.overrides or not only_asks):
         config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
-        if not args.cfg:
+        if not only_asks:
             _check_accelerator(config.trainer.accelerator)
             extra = _folder(config, args.overrides, multirun=args.multirun)
             extra += _names_of_what_varies(args.overrides) if args.multirun else []
@@ -55,12 +55,14 @@ def _main(arguments: list[str]) -> int:
 
     def job(config: DictConfig) -> int:
         codes.append(_job(config))
+        if codes[-1] > 128:  # stopped by a signal, which is meant for the rest of a sweep too
+            raise SystemExit(codes[-1])
         return codes[-1]
 
     sys.argv[1:] = [*arguments, *extra]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach main() above instead of Hydra's own printer
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
-    return next((code for code in codes if code > 2), max(codes, default=0))
+    return max(codes, default=0)
 
 
 def _refuse(message: str) -> NoReturn:

@@ -57,13 +57,17 @@ def load_run(folder: Path, checkpoint: Path) -> FinishedRun:
 
 def evaluate(folder: Path) -> dict[str, dict[str, float]]:
     """Metrics on the test split of the last weights ("final") and of the best epoch's ("best")."""
-    results = {}
+    finished, results = load_run(folder, LAST), {}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        precision=finished.record["config"]["trainer"]["precision"],
+    )
     for name, checkpoint in (("final", LAST), ("best", BEST)):
-        finished = load_run(folder, checkpoint)
-        trainer = pl.Trainer(
-            accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, precision=finished.record["config"]["trainer"]["precision"],
-        )  # fmt: skip
+        finished.module.load_state_dict(load_checkpoint(folder / checkpoint)["state_dict"])
         trainer.test(finished.module, finished.data, verbose=False)
         results[name] = dict(finished.module.metrics)
     return results

@@ -59,6 +59,7 @@ WRONG = {
     "hydra.launcher._target_=subprocess.run": "not registered",
     "++hydra.job_logging.handlers.x={class:os.system}": "not registered",
     "++hydra.job_logging.handlers.x={stream:ext://os.environ}": "not registered",
+    "--help ++hydra.hydra_logging.handlers.x={class:os.system}": "not registered",
     "hydra.searchpath=[pkg://antigravity]": "must be a folder",
 }
 
