@@ -6,12 +6,13 @@ import argparse
 import itertools
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.check import RequestError, nearest
 
 if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message} (see {self.prog} --help)")
+        if found := re.match(r"argument COMMAND: invalid choice: '(.+?)'", message):
+            names = ["train", "predict", "evaluate", "rerun"]
+            message = f"{found[1]}: unknown command{nearest(found[1], names)} (allowed: {', '.join(names)})"
+        raise RequestError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: list[str] | None = None) -> int:

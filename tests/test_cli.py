@@ -1,0 +1,63 @@
+"""What the command line says to a wrong request."""
+
+import pytest
+
+from lightning_d2l import cli
+from tests.runs import POLYNOMIAL, run_here
+
+WRONG = {
+    "prdict x": "prdict: unknown command; did you mean predict?",
+    "": "COMMAND",
+    "evaluate": "RUN_FOLDER",
+    "evaluate nowhere": "nowhere: not a run folder",
+    "predict nowhere": "nowhere: not a run folder",
+    "rerun nowhere": "nowhere: not a run folder",
+    "predict nowhere --figure=picture.gif": "--figure=picture.gif: must end in .png",
+    "train optimizer.lr=0": "optimizer.lr=0: must be",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_requests(words, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["lightning-d2l", *words.split()])
+    assert cli.main() == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert WRONG[words] in captured.err
+    assert len(captured.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [("x\n1\n2,3\n", "row 3 has 2 columns: must be 1"), ("x\n1\ntwo\n", "row 3 is not numbers: two")],
+)
+def test_inputs_that_do_not_fit(content, answer, tmp_path, capsys):
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=1") == 0
+    (tmp_path / "inputs.csv").write_text(content)
+    capsys.readouterr()
+    assert cli.main(["predict", str(tmp_path / "run"), str(tmp_path / "inputs.csv")]) == 2
+    assert answer in capsys.readouterr().err
+
+
+def test_images_are_classified_and_turned_light_on_dark(tmp_path, capsys):
+    import json
+
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    overrides = ["data.source=generated", "data.n_train=300", "data.val_size=100", "trainer.max_epochs=2"]
+    assert run_here(tmp_path / "run", "model=softmax_regression", "logger=none", *overrides) == 0
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[8:24, 4:20] = 200
+    for name, picture in (("dark", pixels), ("light", 255 - pixels)):
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    capsys.readouterr()
+    files = [str(tmp_path / "dark.png"), str(tmp_path / "light.png")]
+    assert cli.main(["predict", str(tmp_path / "run"), *files, "--format", "json"]) == 0
+    dark, light = json.loads(capsys.readouterr().out)
+    assert dark["probabilities"] == light["probabilities"]
+    assert "inverted" in light["note"]
+    state = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
+    logits = state["net.1.weight"] @ torch.from_numpy(pixels).flatten().float() / 255 + state["net.1.bias"]
+    assert list(dark["probabilities"].values()) == pytest.approx(logits.softmax(0).tolist(), rel=1e-4)
