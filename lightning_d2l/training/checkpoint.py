@@ -33,9 +33,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._written = time.monotonic() - interval
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        self._waiting.pop(Path(path), None)
         # Training goes on with these tensors, so what waits is a copy.
-        self._waiting[Path(path)] = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, checkpoint)
+        copy = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, checkpoint)
+        others = {other: waiting for other, waiting in self._waiting.items() if other != Path(path)}
+        self._waiting = {**others, Path(path): copy}  # in one step: a signal here must not lose what waits
 
     def flush(self, *, even_if_young: bool = True) -> None:
         if not even_if_young and time.monotonic() - self._written < self.interval:

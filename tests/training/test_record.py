@@ -87,6 +87,20 @@ def test_young_checkpoints_wait_as_copies(tmp_path):
     assert load_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"].tolist() == [0, 0, 0]
 
 
+def test_an_interrupted_save_keeps_what_waited(tmp_path, monkeypatch):
+    io = AtomicCheckpointIO(interval=3600)
+    io.save_checkpoint({"state_dict": {"w": torch.ones(1)}}, tmp_path / "last.ckpt")
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning_d2l.training.checkpoint.tree_map", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        io.save_checkpoint({"state_dict": {"w": torch.zeros(1)}}, tmp_path / "last.ckpt")
+    io.flush()
+    assert load_checkpoint(tmp_path / "last.ckpt")["state_dict"]["w"].item() == 1
+
+
 @pytest.mark.parametrize("kind", ["code", "text", "cut", "empty", "list"])
 def test_what_is_no_plain_weights_file_is_not_loaded(kind, tmp_path):
     path = tmp_path / "last.ckpt"
