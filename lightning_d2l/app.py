@@ -145,18 +145,18 @@ def _job(config: DictConfig) -> int:
 
     from lightning_d2l.training.job import Request, run
 
-    settings, own = HydraConfig.get(), plain(config)
+    settings = HydraConfig.get()
     try:
-        check(own)
+        check(own := plain(config))
+        return run(
+            Request(
+                config=own,
+                folder=Path(settings.runtime.output_dir),
+                overrides=list(settings.overrides.task),
+                command=shlex.join(["python", "train.py", *settings.overrides.task]),
+                part_of_sweep=settings.mode == RunMode.MULTIRUN,
+            )
+        )
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return run(
-        Request(
-            config=own,
-            folder=Path(settings.runtime.output_dir),
-            overrides=list(settings.overrides.task),
-            command=shlex.join(["python", "train.py", *settings.overrides.task]),
-            part_of_sweep=settings.mode == RunMode.MULTIRUN,
-        )
-    )

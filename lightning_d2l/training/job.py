@@ -52,11 +52,16 @@ class Request:
 
 
 def run(request: Request) -> int:
-    """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal."""
+    """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
+
+    Raises RequestError, and leaves the folder as it was, if there is no run in it to resume.
+    """
     folder = request.folder
     folder.mkdir(parents=True, exist_ok=True)
     with console.log_to(folder, verbose=request.config["verbose"]), signals_stop_the_run():
         previous = read_record(folder) if request.resuming else {}
+        if request.resuming:
+            load_checkpoint(folder / LAST)  # refused before the record is touched
         record = Record(folder, previous or _first_fields(request))
         began = time.monotonic()
         status, message, code = "failed", "", 1
@@ -237,7 +242,7 @@ def _summary(request: Request, metrics: Mapping[str, Mapping[str, float]], best:
     rows, note = {"final": metrics["final"]}, ""
     if best["epoch"] != metrics["final"]["epoch"]:
         rows["best"] = metrics["best"]
-        note = f"best: epoch {best['epoch']:.0f}, the lowest validation loss\n"
+        note = f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}\n"
     log.info("\n%s\n%s", console.table(rows), note)
     folder = console.from_here(request.folder)
     log.info("run folder  %s", folder)

@@ -183,7 +183,8 @@ def test_resume_refuses_another_models_folder(tmp_path):
     (folder / "checkpoints/last.ckpt").write_bytes(b"not weights")
     done = train(*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}")
     assert done.returncode == 2
-    assert "not a plain weights file" in done.stdout
+    assert "not a plain weights file" in done.stderr
+    assert read_record(folder)["status"] == "completed"
 
 
 def test_divergence_is_a_status_with_exit_code_1(tmp_path):
