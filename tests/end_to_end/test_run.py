@@ -22,7 +22,7 @@ from tests.runs import POLYNOMIAL, run_here
 # An MLP with everything that has a state: momentum of Adam, dropout, shuffling. On 100 samples an epoch is short.
 STATEFUL = [
     "model=mlp", "data=polynomial", "model.num_hiddens=[64,64]", "model.dropout=0.3", "optimizer=adam",
-    "trainer.max_epochs=150", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_seconds=0",
+    "trainer.max_epochs=100", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_seconds=0",
 ]  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
     length = time.monotonic() - began
     start_up = length - read_record(undisturbed)["seconds"]
     moments, kills = random.Random(0), 0
-    while kills < 3:
+    while kills < 2:
         last = killed / "checkpoints/last.ckpt"
         place = f"resume={killed}" if last.exists() else f"hydra.run.dir={killed}"
         process = subprocess.Popen(command(*STATEFUL, place), stdout=subprocess.DEVNULL)
@@ -142,10 +142,10 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
     done = train(*STATEFUL, f"resume={killed}")
     assert done.returncode == 0, done.stderr
     same_run(undisturbed, killed)
-    assert [row["epoch"] for row in MetricsFile(killed).rows()] == list(range(1, 151))
+    assert [row["epoch"] for row in MetricsFile(killed).rows()] == list(range(1, 101))
     assert [p for p in killed.rglob(".*-*") if p.name != ".hydra"] == []
     steps = [e.step for e in EventAccumulator(str(killed)).Reload().Scalars("loss/train")]
-    assert steps == list(range(1, 151))
+    assert steps == list(range(1, 101))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -165,9 +165,11 @@ def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
     epoch = finished_epochs(load_checkpoint(folder / "checkpoints/last.ckpt"))
     assert MetricsFile(folder).rows()[-1]["epoch"] - epoch in (0, 1)
+    if number == signal.SIGTERM:
+        return  # going on takes seconds, and is the same after either signal
     shown = next(line for line in output.splitlines() if "go on with:" in line).partition("go on with: ")[2]
     assert shown.startswith("python train.py model=mlp")
-    # trainer.max_epochs stands twice above, and Hydra takes the last
+    # trainer.max_epochs is then given twice, and Hydra takes the last
     words = shown.split()[2:]
     done = train(*words, f"trainer.max_epochs={epoch + 3}")
     assert done.returncode == 0, done.stderr
