@@ -82,12 +82,13 @@ class Recorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         name, keys, *rest = np.random.get_state(legacy=True)
+        version, words, gauss = random.getstate()
         return {
             "best": dict(self.best),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-            "python": random.getstate(),
+            "python": [version, torch.tensor(words), gauss],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -101,7 +102,8 @@ class Recorder(Checkpoint):
                 torch.cuda.set_rng_state_all(state["cuda"])
             name, keys, *rest = state["numpy"]
             np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-            random.setstate(state["python"])
+            version, words, gauss = state["python"]
+            random.setstate((version, tuple(words.tolist()), gauss))
         for folder in (self.folder, self.folder / LAST.parent):
             for left_over in folder.glob(".*-*"):  # what a killed run was writing
                 left_over.unlink()
