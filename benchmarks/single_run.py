@@ -108,9 +108,16 @@ def whole_command(*command: str) -> tuple[float, float]:
 
 
 def compare(name: str, unit: str, pairs: int, first: Callable[[], float], second: Callable[[], float]) -> None:
-    """Print the medians of two measurements made in turn, and of the ratios of neighbours, with their spread."""
-    first(), second()
-    measured = [(first(), second()) for _ in range(pairs)]
+    """Print the medians of two measurements made in turn, and of the ratios, with their spread.
+
+    Each of the first is held against the mean of its two neighbours of the second, which cancels a steady drift.
+    """
+    first()
+    before, measured = second(), []
+    for _ in range(pairs):
+        value, after = first(), second()
+        measured.append((value, (before + after) / 2))
+        before = after
     ratios = [a / b for a, b in measured]
     a, b = (statistics.median(column) for column in zip(*measured, strict=True))
     print(
@@ -129,8 +136,8 @@ def main() -> None:
 
     x, y = (t[:50_000] for t in read(root, "train"))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; product, yardstick, ratio [min, max]")
-    run_mlp = functools.partial(product, 5, "model=mlp")
-    compare("MLP epoch / bare loop", "s", pairs, run_mlp, functools.partial(bare_mlp, x, y, 5))
+    run_mlp = functools.partial(product, 10, "model=mlp")
+    compare("MLP epoch / bare loop", "s", pairs, run_mlp, functools.partial(bare_mlp, x, y, 10))
     poly = functools.partial(product, 400, "model=polynomial_regression")
     compare("polynomial epoch / bare loop", "s", pairs, poly, functools.partial(bare_polynomial, 400))
     with tempfile.TemporaryDirectory() as unpacked:  # torchvision wants the files unpacked
