@@ -70,10 +70,27 @@ class TensorBoard(Logger):
         wanted = self.net and self.histograms_every_n_epochs and "loss/train" in metrics
         if self.net and wanted and step is not None and step >= self.next_histogram:
             for name, parameter in self.net.named_parameters():
-                self.writer.add_histogram(f"weights/{name}", parameter.detach(), step)
+                self._add_histogram(f"weights/{name}", parameter.detach(), step)
                 if parameter.grad is not None:
-                    self.writer.add_histogram(f"gradients/{name}", parameter.grad, step)
+                    self._add_histogram(f"gradients/{name}", parameter.grad, step)
             self.next_histogram = step + self.histograms_every_n_epochs
+
+    def _add_histogram(self, tag: str, values: Tensor, step: int) -> None:
+        """Counted by torch: numpy's threads would go on spinning beside those that train."""
+        values = values.flatten().cpu().double()
+        if values.isfinite().all():
+            counts, edges = torch.histogram(values, 64)
+            self.writer.add_histogram_raw(
+                tag,
+                min=float(values.min()),
+                max=float(values.max()),
+                num=len(values),
+                sum=float(values.sum()),
+                sum_squares=float(values.square().sum()),
+                bucket_limits=edges[1:].tolist(),
+                bucket_counts=counts.tolist(),
+                global_step=step,
+            )
 
     def add_pictures(self, pictures: list[Path], step: int) -> None:
         """Show PNG files under the names of the files."""
