@@ -1,4 +1,4 @@
-"""The commands beside training: `lightning-d2l predict | evaluate | rerun`, and `train` itself."""
+"""The commands beside training: `lightning-d2l predict | evaluate | rerun | demo`, and `train` itself."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
 
 
+COMMANDS = ("predict", "evaluate", "rerun", "demo")
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if found := re.match(r"argument COMMAND: invalid choice: '(.+?)'", message):
-            names = ["train", "predict", "evaluate", "rerun"]
+            names = ["train", *COMMANDS]
             message = f"{found[1]}: unknown command{nearest(found[1], names)} (allowed: {', '.join(names)})"
         raise RequestError(f"{message}; see {self.prog} --help")
 
@@ -68,6 +71,15 @@ def _parser() -> argparse.ArgumentParser:
     _with_format(command("evaluate", _evaluate, "Repeat the test figures of a run."))
     sub = command("rerun", _rerun, "Do a run again from its run.json, and say whether the numbers are the same.")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
+
+    sub = commands.add_parser("demo", help="what the chapters show without training", description=_demos())
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--seed", type=int, default=0, help="of the demo's random numbers (default 0)")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the pictures (default outputs/demos/ID)")
+    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    sub.set_defaults(command=_demo)
+    _with_format(sub)
     return parser
 
 
@@ -136,6 +148,34 @@ def _rerun(args: argparse.Namespace) -> int:
     if (into / "run.json").exists():
         raise RequestError(f"--into={into}: holds a run already; choose another folder")
     return rerun(args.folder, into)
+
+
+def _demos() -> str:
+    from lightning_d2l.book.demos import DEMOS
+
+    return "\n".join(["Demos:", *(f"  {name:22} {text}" for name, text in DEMOS.items())])
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from lightning_d2l.book.demos import run_demo
+
+    if args.seed < 0:
+        raise RequestError(f"--seed={args.seed}: must be a whole number from 0 up")
+    demo = run_demo(args.id, args.seed)
+    folder = args.into or Path("outputs/demos") / args.id
+    paths = [folder / f"{name}.png" for name in demo.figures]
+    try:
+        for path, figure in zip(paths, demo.figures.values(), strict=True):
+            from lightning_d2l.training.figures import save
+
+            save(figure, path)
+    except OSError as error:
+        raise RequestError(f"--into={folder}: cannot be written ({error.strerror})") from error
+    if args.format == "json":
+        print(json.dumps({"demo": args.id, "seed": args.seed, "numbers": demo.numbers, "figures": [*map(str, paths)]}))
+    else:
+        print("\n".join([demo.text, *(f"picture: {path}" for path in paths)]))
+    return 0
 
 
 def _quiet(args: argparse.Namespace) -> None:
