@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_d2l.data.batches import Batches, Chunks
 
-EVALUATION_BATCH = 1024  # rows, small enough for the processor's cache; metrics are of whole splits, so they do not depend on it
+EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics, of whole splits, do not depend on it
 
 
 class TensorDataModule(pl.LightningDataModule):
