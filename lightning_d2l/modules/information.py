@@ -1,0 +1,67 @@
+"""Information theory: surprisal, entropy, cross-entropy and Kullback-Leibler divergence (d2l 3.4.7, appendix 18.11).
+
+Distributions are probabilities on the last dimension, (..., k), which sum to 1; results have the dimensions before
+it. Zeros are exact: 0 log 0 is 0, and what has probability 0 is infinitely surprising.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.special import entr, xlogy
+
+Unit = Literal["nats", "bits"]
+PER_NAT: dict[Unit, float] = {"nats": 1.0, "bits": 1 / math.log(2)}
+
+
+def surprisal(p: Tensor, unit: Unit = "nats") -> Tensor:
+    """-log p of events with probability p, of any shape: the information in learning that each happened."""
+    return (0 - p.log()) * PER_NAT[unit]
+
+
+def entropy(p: Tensor, unit: Unit = "nats") -> Tensor:
+    """H(p) = -sum_j p_j log p_j: the mean surprisal, between 0 and log k."""
+    spread: Tensor = entr(p).sum(-1)
+    return spread * PER_NAT[unit]
+
+
+def cross_entropy(p: Tensor, q: Tensor, unit: Unit = "nats") -> Tensor:
+    """H(p, q) = -sum_j p_j log q_j: the mean surprisal of one who expects q at events from p.
+
+    Infinite where q_j = 0 < p_j.
+    """
+    expected: Tensor = 0 - xlogy(p, q).sum(-1)
+    return expected * PER_NAT[unit]
+
+
+def kl_divergence(p: Tensor, q: Tensor, unit: Unit = "nats") -> Tensor:
+    """KL(p || q) = sum_j p_j log(p_j / q_j) = H(p, q) - H(p) >= 0: the surprisal that expecting q adds.
+
+    Infinite where q_j = 0 < p_j.
+    """
+    terms = torch.where(p > 0, p * (p.log() - q.log()), 0.0)
+    return terms.sum(-1).clamp(min=0) * PER_NAT[unit]  # rounding makes the sum for p close to q a little negative
+
+
+def prediction_information(logits: Tensor, y: Tensor, unit: Unit = "nats") -> dict[str, Tensor]:
+    """What each prediction tells of its sample, (n,) by name, from logits (n, num_classes) and classes y (n,).
+
+    "surprisal" of the true class, "entropy" of the prediction, "cross_entropy" of the label, as a distribution that
+    is certain, with the prediction, and "kl", the divergence of that label from the prediction. A certain label has
+    entropy 0, so the cross-entropy is the divergence and both are the surprisal. Logits need no softmax to have
+    been taken: log softmax(o) = o - log sum_k exp(o_k) neither overflows nor rounds small probabilities to 0.
+    """
+    log_p = logits.log_softmax(1)
+    p = log_p.exp()
+    true_class = (0 - log_p.gather(1, y[:, None]).squeeze(1)) * PER_NAT[unit]
+    spread = (0 - torch.where(p > 0, p * log_p, 0.0).sum(1)) * PER_NAT[unit]
+    return {"surprisal": true_class, "entropy": spread, "cross_entropy": true_class, "kl": true_class}
+
+
+def information_metrics(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The means of `prediction_information`, scalars by its names in nats and by its names with "_bits" in bits."""
+    means = {name: values.mean() for name, values in prediction_information(logits, y).items()}
+    return means | {f"{name}_bits": mean * PER_NAT["bits"] for name, mean in means.items()}
