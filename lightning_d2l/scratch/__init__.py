@@ -1,1 +1,1 @@
-"""The from-scratch twins of layers, losses and optimizers, written with tensors and autograd alone."""
+"""The book from scratch: models, losses, regularisers and optimizers of tensors and autograd alone."""

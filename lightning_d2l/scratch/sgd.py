@@ -1,0 +1,43 @@
+"""Minibatch stochastic gradient descent: a function, and the same as an optimizer (d2l 3.1.1.4, 3.2.6, 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+@torch.no_grad()
+def sgd(params: Iterable[Tensor], lr: float, batch_size: int) -> None:
+    """w <- w - lr * gradient / batch_size, for gradients of a minibatch's summed loss, which become 0 (d2l 3.2.6)."""
+    for param in params:
+        if param.grad is not None:
+            param.sub_(lr * param.grad / batch_size)
+            param.grad.zero_()
+
+
+class SGD(Optimizer):
+    """w <- w - lr * (gradient + weight_decay * w), for gradients of a mean loss (d2l 3.1.1.4, 4.5).
+
+    A `torch.optim.Optimizer`, which keeps the parameters and the settings of each group of them, with a step of
+    its own. As with `torch.optim.SGD` the caller sets gradients to 0.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """Take one step; returns the loss of `closure`, which recomputes it with its gradients, if there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is not None:
+                    param.sub_(group["lr"] * (param.grad + group["weight_decay"] * param))
+        return loss

@@ -1,0 +1,33 @@
+"""The training loop (d2l 3.2.7, 3.6.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+Batch = tuple[Tensor, Tensor]
+
+
+def train(
+    net: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    updater: Callable[[int], None],
+    data: Callable[[], Iterable[Batch]],
+    num_epochs: int,
+) -> list[float]:
+    """Descend the summed loss of each minibatch; returns the mean loss of each epoch's samples, as they were met.
+
+    `net` maps X (n, ...) to y_hat, `loss` maps (y_hat, y) to one loss a sample, `updater(batch_size)` changes the
+    parameters by their gradients and sets these to 0, and `data()` gives the minibatches (X, y) of one epoch.
+    """
+    history = []
+    for _ in range(num_epochs):
+        total, n = 0.0, 0
+        for X, y in data():
+            losses = loss(net(X), y)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            updater(len(X))
+            total, n = total + losses.sum().item(), n + len(X)
+        history.append(total / n)
+    return history
