@@ -15,7 +15,7 @@ from torch import Tensor
 
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "relu": (lambda z: z.clamp(min=0), lambda z: (z > 0).to(z.dtype)),
-    "sigmoid": (lambda z: 1 / (1 + torch.exp(-z)), lambda z: torch.exp(-z) / (1 + torch.exp(-z)) ** 2),
+    "sigmoid": (torch.sigmoid, lambda z: torch.sigmoid(z) * (1 - torch.sigmoid(z))),
     "tanh": (torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
 }
 """phi and its derivative phi', elementwise (d2l 4.1.2)."""
