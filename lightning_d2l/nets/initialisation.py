@@ -1,13 +1,24 @@
-"""Initial values of weights (d2l 4.8)."""
+"""Initial values of weights (d2l 4.8, 5.2.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 Init = str | Mapping[str, float | str]
-"""A name, or {"name": ..., "std": of normal, "value": of constant}."""
+"""A name, or {"name": ..., "std": of normal, "value": of constant, "bias_std": of the biases}."""
+
+
+@runtime_checkable
+class FactoredLayer(Protocol):
+    """A linear layer whose weight is computed from other parameters, which it knows to initialise."""
+
+    bias: nn.Parameter | None
+
+    def fill_weight(self, scheme: Callable[[Tensor], object]) -> None:
+        """Initialise by a function that fills a weight (out_features, in_features)."""
 
 
 def gain(activation: str) -> float:
@@ -18,15 +29,23 @@ def gain(activation: str) -> float:
     return float(nn.init.calculate_gain("tanh" if activation == "tanh" else "linear"))
 
 
-def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None:
-    """Set the weights of every linear layer by the scheme that `init` names, and its biases to 0.
+def thresholded_uniform_(weight: Tensor) -> None:
+    """Draw from U(-10, 10) and keep what is at least 5 in absolute value, 0 elsewhere (d2l 5.2.2)."""
+    nn.init.uniform_(weight, -10, 10)
+    weight.data[weight.data.abs() < 5] = 0
 
-    "default" leaves torch's own values; "kaiming" (He et al. 2015) is normal with variance gain^2 / n_in for the
-    gain of `activation`; "xavier_uniform" and "xavier_normal" (Glorot and Bengio 2010) have variance
+
+def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None:
+    """Set the weights of every linear layer by the scheme that `init` names, its biases to N(0, bias_std^2) or 0.
+
+    "default" leaves all of torch's own values; "kaiming" (He et al. 2015) is normal with variance gain^2 / n_in for
+    the gain of `activation`; "xavier_uniform" and "xavier_normal" (Glorot and Bengio 2010) have variance
     2 / (n_in + n_out).
     """
     settings = {"name": init} if isinstance(init, str) else dict(init)
-    std, value = float(settings.get("std", 0.01)), float(settings.get("value", 0.0))
+    std, value, bias_std = (
+        float(settings.get(key, other)) for key, other in (("std", 0.01), ("value", 0.0), ("bias_std", 0.0))
+    )
     schemes: dict[str, Callable[[Tensor], object]] = {
         "normal": lambda w: nn.init.normal_(w, std=std),
         "xavier_uniform": nn.init.xavier_uniform_,
@@ -34,11 +53,17 @@ def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None
         "kaiming": lambda w: nn.init.normal_(w, std=gain(activation) / w.shape[1] ** 0.5),
         "zeros": nn.init.zeros_,
         "constant": lambda w: nn.init.constant_(w, value),
+        "thresholded_uniform": thresholded_uniform_,
     }
     if settings["name"] == "default":
         return
+    scheme = schemes[str(settings["name"])]
     for layer in net.modules():
         if isinstance(layer, nn.Linear):
-            schemes[str(settings["name"])](layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            scheme(layer.weight)
+        elif isinstance(layer, FactoredLayer):
+            layer.fill_weight(scheme)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.normal_(layer.bias, std=bias_std) if bias_std > 0 else nn.init.zeros_(layer.bias)
