@@ -101,23 +101,10 @@ def targets(node: Any) -> Iterator[str]:
 
 def _check_together(config: Mapping[str, Any]) -> None:
     data, model, optimizer = config["data"], config["model"], config["optimizer"]
-    classes = data["_target_"].endswith("FashionMNISTData")
-    if classes:
-        left = 60_000 - data["val_size"]
-        if (data["n_train"] or 1) > left:
-            raise RequestError(
-                f"data.n_train={data['n_train']}: must be at most {left}, "
-                f"what data.val_size={data['val_size']} leaves of 60000"
-            )
-    net = model["_target_"].rpartition(".")[2]
-    if (net == "SoftmaxRegression" and not classes) or (net == "LinearRegression" and classes):
-        raise RequestError(
-            f"model={net}: must be a model for {'classes' if classes else 'numbers'}, "
-            f"which is what data={data['_target_'].rpartition('.')[2]} holds; mlp fits both"
-        )
-    if config["loss"] is not None and (config["loss"] == "cross_entropy") != classes:
-        allowed = "cross_entropy or null" if classes else "mse, half_mse or null"
-        raise RequestError(f"loss={config['loss']}: must be {allowed} for this data")
+    classes = data["_target_"] in registry.CLASSIFICATION_DATA
+    if classes or data["_target_"] in registry.REGRESSION_DATA:  # of data of one's own nothing is known
+        _check_task(config, classes)
+    _check_folds(data)
     widths, dropout = model.get("num_hiddens"), model.get("dropout")
     if isinstance(dropout, list) and len(dropout) != (len(widths) if isinstance(widths, list) else 1):
         raise RequestError(
@@ -125,6 +112,73 @@ def _check_together(config: Mapping[str, Any]) -> None:
         )
     if optimizer.get("nesterov") and not optimizer["momentum"]:
         raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
+    if optimizer["_target_"].endswith(".Exact"):
+        _check_exact(config)
+    if model["_target_"].endswith(".PHMMLP"):
+        _check_phm(data, model)
+
+
+def _check_task(config: Mapping[str, Any], classes: bool) -> None:
+    """Model and loss fit the data: classes or numbers."""
+    data, model = config["data"], config["model"]
+    held_out = 0 if data.get("folds") else data.get("val_size", 0)
+    if classes and (data["n_train"] or 1) > (left := 60_000 - held_out):
+        raise RequestError(
+            f"data.n_train={data['n_train']}: must be at most {left}, what data.val_size={held_out} leaves of 60000"
+        )
+    net = model["_target_"]
+    if net in (registry.NUMBER_MODELS if classes else registry.CLASS_MODELS):
+        raise RequestError(
+            f"model={net.rpartition('.')[2]}: must be a model for {'classes' if classes else 'numbers'}, "
+            f"which is what data={data['_target_'].rpartition('.')[2]} holds; mlp fits both"
+        )
+    allowed = registry.CLASS_LOSSES if classes else registry.NUMBER_LOSSES
+    if config["loss"] is not None and config["loss"] not in allowed:
+        raise RequestError(f"loss={config['loss']}: must be {', '.join(allowed)} or null for this data")
+    if config["information"] and not classes:
+        raise RequestError("information=true: must be false for this data, which holds numbers and not classes")
+
+
+def _check_folds(data: Mapping[str, Any]) -> None:
+    folds, fold = data.get("folds"), data.get("fold")
+    if fold is not None and folds is None:
+        raise RequestError(f"data.fold={fold}: must come with data.folds, the number of folds")
+    if folds is not None and (fold is None or fold >= folds):
+        raise RequestError(
+            f"data.fold={_show(fold)}: must be 0 to {folds - 1} where data.folds={folds}; "
+            f"for all of them: -m data.folds={folds} 'data.fold=range({folds})'"
+        )
+    if folds is not None and data.get("n_train") is not None and folds > data["n_train"]:
+        raise RequestError(f"data.folds={folds}: must be at most {data['n_train']}, the number of training samples")
+
+
+def _check_exact(config: Mapping[str, Any]) -> None:
+    net = config["model"]["_target_"]
+    if not net.endswith((".LinearRegression", ".LinearRegressionScratch")):
+        raise RequestError(f"optimizer=exact: must be for a linear regression, not for {net.rpartition('.')[2]}")
+    if config["loss"] == "gaussian_nll" or config["penalty"]["l1"]:
+        raise RequestError("optimizer=exact: must come with a squared loss and penalty.l1=0: else there is no formula")
+    if config["trainer"]["automatic_optimization"]:
+        raise RequestError("optimizer=exact: must come with trainer.automatic_optimization=false: it takes no steps")
+
+
+def _check_phm(data: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """The n of hypercomplex layers divides their inputs and outputs, as far as these are known from the settings."""
+    n, widths = model["n"], model["num_hiddens"]
+    if any(width % n for width in (widths if isinstance(widths, list) else [widths])):
+        raise RequestError(f"model.n={n}: must divide every one of model.num_hiddens={widths}")
+    num_inputs = 0
+    match data["_target_"].rpartition(".")[2]:
+        case "FashionMNISTData":
+            num_inputs = (data["resize"] or 28) ** 2
+        case "SyntheticRegressionData":
+            num_inputs = len(data["w"])
+        case "HighDimensionalData":
+            num_inputs = data["d"]
+        case "PolynomialData":
+            num_inputs = data["degree"] + 1
+    if num_inputs % n:
+        raise RequestError(f"model.n={n}: must divide {num_inputs}, the number of inputs")
 
 
 def check_hydra(node: Mapping[str, Any]) -> None:

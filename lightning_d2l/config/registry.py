@@ -88,21 +88,62 @@ POSITIVE = number("(0, inf)")
 NOT_NEGATIVE = number("[0, inf)")
 FRACTION = number("[0, 1)")
 
-INITIALISATIONS = choice("default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant")
-INIT: Rules = {"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "": INITIALISATIONS}
+INITIALISATIONS = choice(
+    "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant", "thresholded_uniform"
+)
+INIT: Rules = {
+    "name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE, "": INITIALISATIONS,
+}  # fmt: skip
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
+CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch")
+NUMBER_LOSSES = ("mse", "half_mse", "squared_scratch", "gaussian_nll")
+
 MODELS: dict[str, Rules] = {
-    "lightning_d2l.nets.linear.LinearRegression": {"bias": FLAG, "init": INIT},
+    "lightning_d2l.nets.linear.LinearRegression": {
+        "bias": FLAG,
+        "input_noise": NOT_NEGATIVE,
+        "dropout": FRACTION,
+        "init": INIT,
+    },
     "lightning_d2l.nets.linear.SoftmaxRegression": {"init": INIT},
     "lightning_d2l.nets.mlp.MLP": {
         "num_hiddens": one_or_list(COUNT),
         "activation": ACTIVATIONS,
         "dropout": one_or_list(FRACTION),
+        "input_noise": NOT_NEGATIVE,
         "init": INIT,
     },
+    "lightning_d2l.nets.blocks.MLPBlock": {"num_hiddens": COUNT, "init": INIT},
+    "lightning_d2l.nets.blocks.MySequentialMLP": {"num_hiddens": COUNT, "init": INIT},
+    "lightning_d2l.nets.blocks.NestedMLP": {"num_hiddens": list_of(COUNT), "init": INIT},
+    "lightning_d2l.nets.blocks.FixedHiddenMLP": {
+        "num_hiddens": COUNT,
+        "per_sample": Rule("true: training needs a prediction for each sample", lambda v: v is True),
+        "init": INIT,
+    },
+    "lightning_d2l.nets.blocks.TiedMLP": {"num_hiddens": COUNT, "init": INIT},
+    "lightning_d2l.nets.phm.PHMMLP": {
+        "num_hiddens": one_or_list(COUNT),
+        "n": COUNT,
+        "activation": ACTIVATIONS,
+        "init": INIT,
+    },
+    "lightning_d2l.scratch.linear_regression.LinearRegressionScratch": {"std": NOT_NEGATIVE, "bias": FLAG},
+    "lightning_d2l.scratch.softmax_regression.SoftmaxRegressionScratch": {"std": NOT_NEGATIVE},
+    "lightning_d2l.scratch.mlp.MLPScratch": {"num_hiddens": COUNT, "std": NOT_NEGATIVE},
+    "lightning_d2l.scratch.mlp.DropoutMLPScratch": {"num_hiddens": list_of(COUNT), "dropout": list_of(FRACTION)},
 }
-_SAMPLES: Rules = {"n_train": COUNT, "n_val": whole(0), "n_test": COUNT, "batch_size": COUNT, "seed": SEED}
+_FOLDS: Rules = {"folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
+_SAMPLES: Rules = {
+    "noise": NOT_NEGATIVE,
+    "n_train": COUNT,
+    "n_val": whole(0),
+    "n_test": COUNT,
+    "batch_size": COUNT,
+    "seed": SEED,
+    **_FOLDS,
+}
 DATA: dict[str, Rules] = {
     "lightning_d2l.data.fashion_mnist.FashionMNISTData": {
         "root": either(TEXT, NULL),
@@ -113,19 +154,19 @@ DATA: dict[str, Rules] = {
         "resize": either(whole(1, 512), NULL),
         "label_noise": number("[0, 1]"),
         "seed": SEED,
+        **_FOLDS,
     },
     "lightning_d2l.data.synthetic.SyntheticRegressionData": {
-        "w": list_of(REAL), "b": REAL, "noise": NOT_NEGATIVE, **_SAMPLES,
+        "w": list_of(REAL), "b": REAL, **_SAMPLES,
     },
     "lightning_d2l.data.synthetic.PolynomialData": {
         "degree": whole(0, 100),
         "coefficients": list_of(REAL),
         "factorial": FLAG,
-        "noise": NOT_NEGATIVE,
         **_SAMPLES,
     },
     "lightning_d2l.data.synthetic.HighDimensionalData": {
-        "d": COUNT, "w": REAL, "b": REAL, "noise": NOT_NEGATIVE, **_SAMPLES,
+        "d": COUNT, "w": REAL, "b": REAL, **_SAMPLES,
     },
 }  # fmt: skip
 _DECAY: Rules = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
@@ -135,7 +176,21 @@ OPTIMIZERS: dict[str, Rules] = {
     "torch.optim.Adam": {**_DECAY, "betas": _BETAS},
     "torch.optim.AdamW": {**_DECAY, "betas": _BETAS},
     "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
+    "lightning_d2l.scratch.sgd.SGD": _DECAY,
+    "lightning_d2l.modules.exact.Exact": {"lr": NULL, "weight_decay": NOT_NEGATIVE},
 }
+# What is for classes alone, and what is for numbers alone; everything else fits both.
+CLASS_MODELS = {
+    "lightning_d2l.nets.linear.SoftmaxRegression",
+    "lightning_d2l.scratch.softmax_regression.SoftmaxRegressionScratch",
+}
+NUMBER_MODELS = {
+    "lightning_d2l.nets.linear.LinearRegression",
+    "lightning_d2l.scratch.linear_regression.LinearRegressionScratch",
+    "lightning_d2l.nets.blocks.FixedHiddenMLP",
+}
+CLASSIFICATION_DATA = {"lightning_d2l.data.fashion_mnist.FashionMNISTData"}
+REGRESSION_DATA = DATA.keys() - CLASSIFICATION_DATA
 LOGGERS: dict[str, Rules] = {
     "lightning_d2l.training.tensorboard.TensorBoard": {
         "graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG,
@@ -144,7 +199,9 @@ LOGGERS: dict[str, Rules] = {
 
 RUN: Rules = {
     "seed": SEED,
-    "loss": either(choice("cross_entropy", "mse", "half_mse"), NULL),
+    "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
+    "penalty": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE},
+    "information": FLAG,
     "resume": either(TEXT, NULL),
     "verbose": FLAG,
     "data": Built(DATA),

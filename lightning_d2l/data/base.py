@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ class TensorDataModule(pl.LightningDataModule):
     """A LightningDataModule over tensors in memory.
 
     Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`:
-    x (n, ...) uint8 pixels or float features, y (n,) int64 classes or (n, 1) float targets.
+    x (n, ...) uint8 pixels or float features, y (n,) int64 classes or (n, 1) float targets. With `folds` the
+    validation split is fold number `fold`, from 0, of the training data.
     """
 
     name: str
@@ -28,9 +30,9 @@ class TensorDataModule(pl.LightningDataModule):
     class_names: tuple[str, ...] = ()
     noise = 0.0  # standard deviation of the targets around the true function
 
-    def __init__(self, batch_size: int, seed: int) -> None:
+    def __init__(self, batch_size: int, seed: int, folds: int | None = None, fold: int | None = None) -> None:
         super().__init__()
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.folds, self.fold = batch_size, seed, folds, fold
         self.splits: dict[str, tuple[Tensor, Tensor]] = {}
         self.shuffle_seed = 0
         self.logging_points: list[int] = []
@@ -50,6 +52,20 @@ class TensorDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:
             self.splits = self.draw()
+            if self.folds:
+                self.hold_out_fold()
+
+    def hold_out_fold(self) -> dict[str, Tensor]:
+        """Cut the training split into `folds`, and put number `fold` in place of the validation split (d2l 4.4.2.2).
+
+        Returns the rows (n,) of the training split that are now in "train" and in "val".
+        """
+        assert self.folds is not None
+        assert self.fold is not None
+        x, y = self.splits["train"]
+        rows = fold_rows(len(x), self.folds, self.fold, self.seed)
+        self.splits |= {split: (x[chosen], y[chosen]) for split, chosen in rows.items()}
+        return rows
 
     @property
     def num_inputs(self) -> int:
@@ -98,3 +114,15 @@ class TensorDataModule(pl.LightningDataModule):
         x = x.to(device, dtype if x.is_floating_point() else None)
         y = y.to(device, dtype if y.is_floating_point() else None)
         return Batches(x, y, batch_size, dtype, shuffle_seed)
+
+
+def fold_rows(n: int, folds: int, fold: int, seed: int) -> dict[str, Tensor]:
+    """The rows of n samples in "train" and in "val" for one of K folds, each in the order of the data.
+
+    The rows are those of scikit-learn's KFold(folds, shuffle=True, random_state=seed modulo 2^32): numpy's
+    RandomState shuffles them, and the first n modulo K of the K stretches of them have one more.
+    """
+    order = np.random.RandomState(seed % 2**32).permutation(n)
+    held_out = np.zeros(n, dtype=bool)
+    held_out[np.array_split(order, folds)[fold]] = True
+    return {"train": torch.from_numpy(np.flatnonzero(~held_out)), "val": torch.from_numpy(np.flatnonzero(held_out))}

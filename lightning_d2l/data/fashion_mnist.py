@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +25,10 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 class FashionMNISTData(TensorDataModule):
     """60,000 training and 10,000 test images, x (n, 28, 28) uint8, y (n,) classes.
 
-    `val_size` images are held out of the training images, `n_train` of the rest are kept (null: all), both balanced
-    over the classes and nested: a smaller `n_train` is a part of a larger one, and the validation images stay.
-    `label_noise` replaces that fraction of the training labels, chosen at random, by uniformly random classes.
+    `val_size` images are held out of the training images (none with `folds`), `n_train` of the rest are kept (null:
+    all), both balanced over the classes and nested: a smaller `n_train` is a part of a larger one, and the validation
+    images stay. `label_noise` replaces that fraction of the training labels, chosen at random, by uniformly random
+    classes.
     """
 
     name = "fashion_mnist"
@@ -39,14 +41,13 @@ class FashionMNISTData(TensorDataModule):
         self,
         root: str | None,
         source: str,
-        batch_size: int,
         val_size: int,
         n_train: int | None,
         resize: int | None,
         label_noise: float,
-        seed: int,
+        **settings: Any,
     ) -> None:
-        super().__init__(batch_size, seed)
+        super().__init__(**settings)
         self.root, self.wanted_source = root, source
         self.val_size, self.n_train, self.resize, self.label_noise = val_size, n_train, resize, label_noise
 
@@ -60,10 +61,11 @@ class FashionMNISTData(TensorDataModule):
             split: (torch.tensor(images), torch.tensor(labels).long()) for split, (images, labels) in raw.items()
         }
         (x, y), splits = tensors["train"], {"test": tensors["test"]}
-        if self.val_size or self.n_train:
+        val_size = 0 if self.folds else self.val_size
+        if val_size or self.n_train:
             order = balanced_order(y, generator(self.seed, 0))
-            val, kept = order[: self.val_size], order[self.val_size :][: self.n_train].sort().values
-            if self.val_size:
+            val, kept = order[:val_size], order[val_size:][: self.n_train].sort().values
+            if val_size:
                 splits["val"] = x[val], y[val]
             x, y = x[kept], y[kept]
         splits["train"] = x, randomise(y, self.label_noise, len(self.class_names), generator(self.seed, 1))

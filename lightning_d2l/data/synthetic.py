@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import factorial as factorial_of
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,18 +15,18 @@ from lightning_d2l.data.batches import generator
 class RegressionData(TensorDataModule):
     """y = X w + b + noise, with features X made from inputs that are drawn from N(0, 1).
 
-    The splits come from random streams of their own, so the size of one does not change the others. `noise` is
-    a standard deviation, in the unit of y.
+    The splits, of `n_train`, `n_val` and `n_test` samples, come from random streams of their own, so the size of one
+    does not change the others. `noise` is a standard deviation, in the unit of y.
     """
 
     task = "regression"
 
     def __init__(
-        self, w: Tensor, b: float, noise: float, sizes: tuple[int, int, int], batch_size: int, seed: int
+        self, w: Tensor, b: float, *, noise: float, n_train: int, n_val: int, n_test: int, **settings: Any
     ) -> None:
-        super().__init__(batch_size, seed)
+        super().__init__(**settings)
         self.w, self.b, self.noise = w, b, noise
-        self.sizes = dict(zip(("train", "val", "test"), sizes, strict=True))
+        self.sizes = {"train": n_train, "val": n_val, "test": n_test}
         self.inputs: dict[str, Tensor] = {}
 
     num_raw: int
@@ -51,25 +52,19 @@ class RegressionData(TensorDataModule):
             splits[split] = self.features(inputs), self.true_function(inputs) + noise
         return splits
 
+    def hold_out_fold(self) -> dict[str, Tensor]:
+        rows, inputs = super().hold_out_fold(), self.inputs["train"]
+        self.inputs |= {split: inputs[chosen] for split, chosen in rows.items()}
+        return rows
+
 
 class SyntheticRegressionData(RegressionData):
     """y = X w + b + noise with a few weights (d2l 3.2.1)."""
 
     name = "synthetic_regression"
 
-    def __init__(
-        self,
-        w: list[float],
-        b: float,
-        noise: float,
-        n_train: int,
-        n_val: int,
-        n_test: int,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        weights = torch.tensor(w, dtype=torch.float64)[:, None]
-        super().__init__(weights, b, noise, (n_train, n_val, n_test), batch_size, seed)
+    def __init__(self, w: list[float], b: float, **settings: Any) -> None:
+        super().__init__(torch.tensor(w, dtype=torch.float64)[:, None], b, **settings)
         self.num_raw = len(w)
 
 
@@ -78,20 +73,8 @@ class HighDimensionalData(RegressionData):
 
     name = "high_dimensional"
 
-    def __init__(
-        self,
-        d: int,
-        w: float,
-        b: float,
-        noise: float,
-        n_train: int,
-        n_val: int,
-        n_test: int,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        weights = torch.full((d, 1), w, dtype=torch.float64)
-        super().__init__(weights, b, noise, (n_train, n_val, n_test), batch_size, seed)
+    def __init__(self, d: int, w: float, b: float, **settings: Any) -> None:
+        super().__init__(torch.full((d, 1), w, dtype=torch.float64), b, **settings)
         self.num_raw = d
 
 
@@ -105,21 +88,9 @@ class PolynomialData(RegressionData):
     name = "polynomial"
     num_raw = 1
 
-    def __init__(
-        self,
-        degree: int,
-        coefficients: list[float],
-        factorial: bool,
-        noise: float,
-        n_train: int,
-        n_val: int,
-        n_test: int,
-        batch_size: int,
-        seed: int,
-    ) -> None:
+    def __init__(self, degree: int, coefficients: list[float], factorial: bool, **settings: Any) -> None:
+        super().__init__(torch.tensor(coefficients, dtype=torch.float64)[:, None], 0.0, **settings)
         self.degree, self.factorial = degree, factorial
-        weights = torch.tensor(coefficients, dtype=torch.float64)[:, None]
-        super().__init__(weights, 0.0, noise, (n_train, n_val, n_test), batch_size, seed)
 
     def features(self, inputs: Tensor) -> Tensor:
         return self._powers(inputs, self.degree + 1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
+from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.loop import Step, train_minibatches
+from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]
 
@@ -28,9 +31,13 @@ class SupervisedModule(pl.LightningModule):
     `automatic_optimization` Lightning itself runs a step a minibatch: slower, to the same bits. `evaluate` names
     the splits of the validation dataloaders. At a logging point `metrics` holds what was measured, by names such
     as "loss/train". Unless "train" is evaluated, its metrics are those of each minibatch before the step on it.
+
+    `loss` is a name of `LOSSES`, or None for the usual one. `penalty` is what the descent adds to it, for the weights w: l1 * sum |w| +
+    l2 / 2 * sum w^2 (d2l 4.5). No reported loss contains it.
     """
 
-    metric_names: tuple[str, ...]
+    usual_loss: str
+    metric_names: tuple[str, ...] = ("loss",)
 
     def __init__(
         self,
@@ -39,18 +46,18 @@ class SupervisedModule(pl.LightningModule):
         logging_points: list[int],
         evaluate: list[str],
         automatic_optimization: bool = False,
+        loss: str | None = None,
+        penalty: Mapping[str, float] = MappingProxyType({"l1": 0.0, "l2": 0.0}),
     ) -> None:
         super().__init__()
         self.net, self.optimizer_factory = net, optimizer
+        self.loss_name = loss or self.usual_loss
+        self.loss = LOSSES[self.loss_name]()
         self.logging_points, self.evaluate = logging_points, evaluate
-        self.automatic_optimization = automatic_optimization
+        self.automatic_optimization, self.penalty = automatic_optimization, penalty
         self.metrics: dict[str, float] = {}
         self._epoch: list[Step] = []  # what the last epoch's steps saw
         self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # outputs and targets by split
-
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The mean loss, a scalar, of outputs (n, num_outputs) and targets."""
-        raise NotImplementedError
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The metrics, by `metric_names`, of the outputs (n, num_outputs) and targets of a whole split."""
@@ -61,18 +68,26 @@ class SupervisedModule(pl.LightningModule):
         return output
 
     def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The mean loss of a minibatch, which training descends, and its outputs."""
+        """The mean loss of a minibatch and its penalty, which training descends, and the outputs."""
         x, y = batch
         output = self.net(x)
-        return self.loss(output, y), output
+        value = self.loss(output, y)
+        for norm, factor, power in (("l1", self.penalty["l1"], 1), ("l2", self.penalty["l2"] / 2, 2)):
+            if self.penalty[norm]:
+                value = value + factor * torch.stack([w.abs().pow(power).sum() for w in self.weights()]).sum()
+        return value, output
+
+    def weights(self) -> list[Tensor]:
+        """The parameters of two dimensions: not biases or slopes of activations."""
+        return [p for p in self.net.parameters() if p.dim() >= 2]
 
     def configure_optimizers(self) -> Optimizer:
-        """Weight decay acts on weights, of two dimensions, and not on biases or slopes of activations."""
-        parameters = list(self.net.parameters())
+        """Weight decay acts on weights alone."""
+        parameters = list(self.parameters())
         optimizer = self.optimizer_factory(parameters)
         if not optimizer.defaults.get("weight_decay"):
             return optimizer  # one group of parameters takes a shorter step than two
-        weights = [p for p in parameters if p.dim() >= 2]
+        weights = self.weights()
         others = [p for p in parameters if p.dim() < 2]
         groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
         return self.optimizer_factory([group for group in groups if group["params"]])
@@ -95,7 +110,10 @@ class SupervisedModule(pl.LightningModule):
         assert isinstance(optimizer, Optimizer)
         loop = self.trainer.fit_loop
         for batches in chunk:
-            self._epoch = train_minibatches(self.objective, batches, optimizer)
+            if isinstance(optimizer, Exact):
+                self._epoch = optimizer.solve(self, batches)
+            else:
+                self._epoch = train_minibatches(self.objective, batches, optimizer)
             # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
             loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
             self._require_finite_losses()
@@ -143,7 +161,14 @@ class SupervisedModule(pl.LightningModule):
             y = y.double() if y.is_floating_point() else y
             metrics = self.measure(output.double(), y)
             self.metrics |= {f"{name}/{split}": metrics[name].item() for name in self.metric_names}
+        self.metrics |= self._of_parameters()
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise self._diverged(name, value, self.trainer.global_step)
         self.log_dict({**self.metrics, "step": float(epoch)})  # Lightning hands "step" to the loggers as x
+
+    def _of_parameters(self) -> dict[str, float]:
+        """The Euclidean norm of all weights together, and the noise that a Gaussian likelihood estimates."""
+        weights = [w.detach().double().norm() for w in self.weights()]
+        metrics = {"norm/weights": torch.stack(weights).norm().item()} if weights else {}
+        return metrics | ({"sigma/noise": self.loss.sigma.item()} if isinstance(self.loss, GaussianNLL) else {})

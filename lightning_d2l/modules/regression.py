@@ -8,20 +8,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.losses import GaussianNLL
 
 
 class RegressionModule(SupervisedModule):
-    """Squared loss of outputs and targets (n, 1): "mse", the mean of (y_hat - y)^2, or "half_mse", half of it.
+    """A loss of outputs and targets (n, 1); beside a Gaussian likelihood also the mean squared error."""
 
-    The half changes the reported loss and also halves the gradient, so the effective learning rate.
-    """
+    usual_loss = "mse"
 
-    metric_names = ("loss",)
-
-    def __init__(self, *args: Any, loss: str = "mse", **settings: Any) -> None:
+    def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self.factor = {"mse": 1.0, "half_mse": 0.5}[loss]
+        self.metric_names = ("loss", "mse") if isinstance(self.loss, GaussianNLL) else ("loss",)
 
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        loss = functional.mse_loss(output, y)
-        return loss if self.factor == 1.0 else self.factor * loss
+    def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        return {**super().measure(output, y), "mse": functional.mse_loss(output, y)}

@@ -5,14 +5,38 @@ from __future__ import annotations
 from torch import nn
 
 from lightning_d2l.nets.initialisation import Init, initialise
+from lightning_d2l.nets.noise import GaussianNoise
 
 
 class LinearRegression(nn.Sequential):
-    """y = X w + b for X (n, num_inputs); returns (n, num_outputs) (d2l 3.3)."""
+    """y = X w + b for X (n, num_inputs); returns (n, num_outputs) (d2l 3.3).
 
-    def __init__(self, num_inputs: int, num_outputs: int = 1, bias: bool = True, init: Init = "default") -> None:
-        super().__init__(nn.Linear(num_inputs, num_outputs, bias=bias))
+    In training, normal noise of standard deviation `input_noise` is added to the inputs (Bishop 1995), and each is
+    then dropped with probability `dropout`. Over both, the expectation of the squared loss is that of a ridge
+    regression.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int = 1,
+        bias: bool = True,
+        input_noise: float = 0.0,
+        dropout: float = 0.0,
+        init: Init = "default",
+    ) -> None:
+        noise = [GaussianNoise(input_noise)] if input_noise else []
+        drop = [nn.Dropout(dropout)] if dropout else []
+        super().__init__(*noise, *drop, nn.Linear(num_inputs, num_outputs, bias=bias))
+        self.input_noise, self.dropout = input_noise, dropout
         initialise(self, init)
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The one layer that learns."""
+        layer = self[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
 
 
 class SoftmaxRegression(nn.Sequential):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from lightning_d2l.nets.initialisation import Init, initialise
+from lightning_d2l.nets.noise import GaussianNoise
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,7 +23,8 @@ class MLP(nn.Sequential):
     """Fully connected layers with an activation, then dropout where it is above 0, after each hidden one.
 
     X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` is one width or one a
-    hidden layer, `dropout` one probability in [0, 1) or one a hidden layer.
+    hidden layer, `dropout` one probability in [0, 1) or one a hidden layer. In training, normal noise of standard
+    deviation `input_noise` is added to the inputs.
     """
 
     def __init__(
@@ -32,11 +34,12 @@ class MLP(nn.Sequential):
         num_hiddens: int | list[int] = 256,
         activation: str = "relu",
         dropout: float | list[float] = 0.0,
+        input_noise: float = 0.0,
         init: Init = "default",
     ) -> None:
         widths = [num_hiddens] if isinstance(num_hiddens, int) else list(num_hiddens)
         rates = dropout if isinstance(dropout, list) else [dropout] * len(widths)
-        layers: list[nn.Module] = [nn.Flatten()]
+        layers: list[nn.Module] = [nn.Flatten(), *([GaussianNoise(input_noise)] if input_noise else [])]
         for n_in, n_out, p in zip([num_inputs, *widths], widths, rates, strict=False):
             layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
             if p > 0:

@@ -32,6 +32,9 @@ _CHATTER = (
 )  # fmt: skip
 
 
+SPLITS = ("train", "val", "test")
+
+
 class _NoChatter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         return not any(words in record.getMessage() for words in _CHATTER)
@@ -118,7 +121,7 @@ class Console(Logger):
         now = time.monotonic()
         samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
-        values = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
+        values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
         log.log(
             logging.DEBUG if self.bar else logging.INFO,
             "epoch %d/%d  %s  %s",
@@ -144,15 +147,19 @@ def number(value: float) -> str:
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Metrics named `<metric>/<split>` of a few rows, such as final and best, as lines of at most 80 columns."""
-    splits = [s for s in ("train", "val", "test") if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
-    lines = [f"{'':16}" + "".join(f"{split:>12}" for split in splits)]
+    """Metrics named `<metric>/<split>` of a few rows, such as final and best, as lines of at most 80 columns.
+
+    What is of no split, such as norm/weights, comes below them.
+    """
+    splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
+    lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)], []
     for title, row in rows.items():
-        for metric in dict.fromkeys(name.split("/")[0] for name in row if "/" in name):
+        for metric in dict.fromkeys(name.split("/")[0] for name in row if name.endswith(SPLITS)):
             cells = (row.get(f"{metric}/{split}") for split in splits)
             line = "".join(f"{'' if cell is None else number(cell):>12}" for cell in cells)
-            lines.append(f"{f'{title} {metric}':16}{line}")
-    return "\n".join(lines)
+            lines.append(f"{f'{title} {metric}':24}{line}")
+        others += [f"{f'{title} {k}':24}{number(v):>12}" for k, v in row.items() if "/" in k and not k.endswith(SPLITS)]
+    return "\n".join([*lines, *others])
 
 
 def from_here(path: Path) -> Path:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
-LABELS = {"loss": "loss", "acc": "accuracy"}
+LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
 def draw(
@@ -77,11 +77,12 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
         return None
     figure, panels = _panels(1, len(metrics), 4.6 * len(metrics), 3.4)
     for panel, metric in zip(panels, metrics, strict=True):
-        for split, (colour, line) in STYLES.items():
+        found = {name.split("/")[1] for row in history for name in row if name.startswith(f"{metric}/")}
+        for split in sorted(found, key=[*STYLES, *found].index):
+            colour, line = STYLES.get(split, (GREEN, "-"))
             points = [(row["epoch"], row[f"{metric}/{split}"]) for row in history if f"{metric}/{split}" in row]
-            if points:
-                epochs, values = zip(*points, strict=True)
-                panel.plot(epochs, values, line, color=colour, label=split, marker="o", markersize=3)
+            epochs, values = zip(*points, strict=True)
+            panel.plot(epochs, values, line, color=colour, label=split, marker="o", markersize=3)
         shown = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
         if min(shown) > 0 and max(shown) > 20 * min(shown):
             panel.set_yscale("log")
@@ -151,12 +152,19 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
     return figure
 
 
+def first_weight(net: nn.Module, num_inputs: int) -> Tensor | None:
+    """The weight (units, num_inputs) of the first layer, or None where there is none of that size."""
+    first = next((p.detach().float().cpu() for p in net.parameters() if p.dim() == 2), torch.empty(0, 0))
+    if first.shape[1] == num_inputs:
+        return first
+    return first.T if first.shape[0] == num_inputs else None  # written from scratch it is (num_inputs, units)
+
+
 def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[str]) -> Figure | None:
     """Weights of the first linear layer as images: one a class, or the 40 hidden units with the largest norm."""
-    first = next((layer for layer in net.modules() if isinstance(layer, nn.Linear)), None)
-    if first is None or first.in_features != math.prod(image):
+    weight = first_weight(net, math.prod(image))
+    if weight is None:
         return None
-    weight = first.weight.detach().float().cpu()
     classes = len(weight) == len(names)
     shown = list(range(len(names))) if classes else weight.norm(dim=1).argsort(descending=True)[:40].tolist()
     h, w = image
@@ -191,8 +199,8 @@ def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
 def fit(data: RegressionData, net: nn.Module) -> Figure:
     """With up to three inputs the fitted and the true line along each, the others held at 0; then test predictions."""
     shown = data.num_raw if data.num_raw <= 3 else 0
-    linear = next((layer for layer in net.modules() if isinstance(layer, nn.Linear)), None)
-    learned = linear is not None and shown == 0 and linear.weight.shape[0] == 1
+    weight = first_weight(net, data.num_inputs)
+    learned = weight is not None and shown == 0 and len(weight) == 1
     figure, panels = _panels(1, shown + learned + 1, 3.6 * (shown + learned + 1), 3.4)
     inputs, (_, y) = data.inputs["train"], data.splits["train"]
     for j in range(shown):
@@ -204,8 +212,8 @@ def fit(data: RegressionData, net: nn.Module) -> Figure:
         panels[j].plot(inputs[:, j], y - without, "o", color=GREY, markersize=2, alpha=0.4, label="training data")
         _true_and_fitted(panels[j], line[:, j], data.true_function(line), outputs(net, data.features(line)))
         panels[j].set(xlabel=f"x{j + 1}", ylabel="y less the other inputs' part")
-    if learned and linear is not None:
-        panels[0].plot(linear.weight.detach().cpu()[0], ".", color=BLUE, label="learned")
+    if learned and weight is not None:
+        panels[0].plot(weight[0], ".", color=BLUE, label="learned")
         panels[0].plot(data.w[:, 0], "--", color=ORANGE, label="true")
         panels[0].set(xlabel="feature", ylabel="weight")
         panels[0].legend(fontsize=7)

@@ -27,6 +27,7 @@ from lightning_d2l.modules.classification import ClassificationModule
 from lightning_d2l.modules.regression import RegressionModule
 from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
+from lightning_d2l.training.optimum import exact_optimum
 from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.tensorboard import TensorBoard
@@ -106,7 +107,8 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     data.plan(stream(config["seed"], SHUFFLING), [] if automatic else points, settings["evaluate"])
     module = build_module(config, data, points)
     name = f"{type(module.net).__name__} on {data.name} ({data.source})"
-    num_parameters = sum(p.numel() for p in module.net.parameters())
+    num_parameters = sum(p.numel() for p in module.parameters())
+    exact = exact_optimum(module, data, config["optimizer"])
     record.update(data=data.identity(), model=type(module.net).__name__, num_parameters=num_parameters)
     log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
 
@@ -142,8 +144,12 @@ def train(request: Request, record: Record) -> dict[str, Any]:
         line.stop()
     metrics = test(trainer, module, data, folder, recorder.best)
     _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {settings['max_epochs']} epochs")
-    _summary(request, metrics, recorder.best)
-    return {"metrics": metrics}
+    outcome: dict[str, Any] = {"metrics": metrics}
+    if exact:
+        metrics["exact"] = exact.losses(module, data)
+        outcome["distance_to_exact"] = {"at_start": exact.at_start, "final": exact.distance(module)}
+    _summary(request, outcome, recorder.best)
+    return outcome
 
 
 def test(
@@ -186,10 +192,11 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
     optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
-    automatic = config["trainer"]["automatic_optimization"]
+    settings = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
+    losses = {"loss": config["loss"], "penalty": config["penalty"]}
     if data.task == "classification":
-        return ClassificationModule(net, optimizer, points, data.evaluate, automatic)
-    return RegressionModule(net, optimizer, points, data.evaluate, automatic, loss=config["loss"] or "mse")
+        return ClassificationModule(*settings, **losses, information=config["information"])
+    return RegressionModule(*settings, **losses)
 
 
 def _open_board(request: Request, data: TensorDataModule, module: SupervisedModule, start: int) -> TensorBoard | None:
@@ -238,12 +245,19 @@ def _draw(
         board.close()
 
 
-def _summary(request: Request, metrics: Mapping[str, Mapping[str, float]], best: Mapping[str, float]) -> None:
-    rows, note = {"final": metrics["final"]}, ""
+def _summary(request: Request, outcome: Mapping[str, Any], best: Mapping[str, float]) -> None:
+    metrics, notes = outcome["metrics"], []
+    rows = {"final": metrics["final"]}
     if best["epoch"] != metrics["final"]["epoch"]:
         rows["best"] = metrics["best"]
-        note = f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}\n"
-    log.info("\n%s\n%s", console.table(rows), note)
+        notes.append(
+            f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}"
+        )
+    if "exact" in metrics:
+        rows["exact"] = metrics["exact"]
+        first, last = (console.number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
+        notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
+    log.info("\n%s\n%s", console.table(rows), "".join(f"{note}\n" for note in notes))
     folder = console.from_here(request.folder)
     log.info("run folder  %s", folder)
     if not request.part_of_sweep:

@@ -18,8 +18,9 @@ SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.va
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda name: name)
 def test_every_option_composes_and_builds(group, option):
     # A data set for numbers goes with the MLP, which fits both; every model brings its own data.
-    composed = config(f"{group}={option}")
-    composed = config(f"{group}={option}", *SMALL.get(composed["data"]["_target_"].split(".")[-2], []))
+    chosen = [f"{group}={option}", *(["model=linear_regression"] if option == "exact" else [])]
+    composed = config(*chosen)
+    composed = config(*chosen, *SMALL.get(composed["data"]["_target_"].split(".")[-2], []))
     data = build_data(composed)
     data.plan(0, [1], composed["trainer"]["evaluate"])
     module = build_module(composed, data, [1])

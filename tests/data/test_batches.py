@@ -1,7 +1,10 @@
+import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import KFold
 
+from lightning_d2l.data.base import fold_rows
 from lightning_d2l.data.batches import Batches, Chunks, as_input
 
 sizes = st.integers(1, 60)
@@ -65,3 +68,13 @@ def test_pixels_are_scaled_and_features_are_not():
     assert as_input(pixels, torch.float64).tolist() == [0, 0.2, 1]
     assert as_input(torch.tensor([51.0]), torch.float32).tolist() == [51]
     assert pixels.tolist() == [0, 51, 255]
+
+
+@given(n=st.integers(2, 60), folds=st.integers(2, 12), seed=st.integers(0, 2**63 - 1))
+def test_folds_are_those_of_scikit_learn(n, folds, seed):
+    assume(folds <= n)
+    oracle = KFold(folds, shuffle=True, random_state=seed % 2**32).split(np.zeros(n))
+    for fold, (train, val) in enumerate(oracle):
+        rows = fold_rows(n, folds, fold, seed)
+        assert rows["train"].tolist() == train.tolist()
+        assert rows["val"].tolist() == val.tolist()

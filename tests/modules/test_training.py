@@ -44,7 +44,9 @@ class Blobs(TensorDataModule):
 
 
 def polynomial() -> PolynomialData:
-    return PolynomialData(3, [5.0, 1.2, -3.4, 5.6], True, 0.1, 97, 30, 20, batch_size=10, seed=0)
+    return PolynomialData(
+        3, [5.0, 1.2, -3.4, 5.6], True, noise=0.1, n_train=97, n_val=30, n_test=20, batch_size=10, seed=0
+    )
 
 
 def fit(module: SupervisedModule, data: TensorDataModule, epochs: int = 10, precision: str = "32-true") -> pl.Trainer:
@@ -156,7 +158,7 @@ def test_half_the_loss_is_half_the_learning_rate():
 def test_weight_decay_shrinks_weights_by_the_closed_form_and_leaves_biases():
     # Where no gradient reaches, in the null space of 20 samples in 200 dimensions, k steps of SGD leave
     # (1 - lr * weight_decay)^k of the initial weights.
-    data = HighDimensionalData(200, 0.01, 0.05, 0.01, 20, 0, 10, batch_size=5, seed=0)
+    data = HighDimensionalData(200, 0.01, 0.05, noise=0.01, n_train=20, n_val=0, n_test=10, batch_size=5, seed=0)
     data.plan(0, [50], ["train"])
     torch.manual_seed(0)
     net = LinearRegression(200, init={"name": "normal", "std": 1.0})

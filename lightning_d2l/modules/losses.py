@@ -1,0 +1,62 @@
+"""The losses that a configuration may name, each a mean over the samples of a batch (d2l 3.1.1.2, 3.4.6)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_d2l.scratch import linear_regression, softmax_regression
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""A function of outputs (n, num_outputs) and targets that returns a scalar."""
+
+
+def half_mse(output: Tensor, y: Tensor) -> Tensor:
+    """Half the mean squared error (d2l 3.1.5): the half of the loss also halves the gradient, so the learning rate."""
+    return 0.5 * functional.mse_loss(output, y)
+
+
+def squared_scratch(output: Tensor, y: Tensor) -> Tensor:
+    """`half_mse`, written from scratch."""
+    return linear_regression.squared_loss(output, y).mean()
+
+
+def cross_entropy_scratch(output: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy in nats of logits (n, num_classes) and classes (n,), written from scratch."""
+    return softmax_regression.cross_entropy(output, y).mean()
+
+
+class GaussianNLL(nn.Module):
+    """Negative log-likelihood, in nats, of targets (n, 1) with normal noise around the outputs (d2l 3.1.3).
+
+    The noise's standard deviation, sigma, is a parameter that is learned with the network's. At the optimum the
+    network is that of least squares, and sigma the root of the mean squared residual.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    @property
+    def sigma(self) -> Tensor:
+        return self.log_sigma.exp()
+
+    def forward(self, output: Tensor, y: Tensor) -> Tensor:
+        mse = functional.mse_loss(output, y)
+        return 0.5 * math.log(2 * math.pi) + self.log_sigma + mse / (2 * self.sigma**2)
+
+
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "cross_entropy": lambda: functional.cross_entropy,
+    "cross_entropy_scratch": lambda: cross_entropy_scratch,
+    "mse": lambda: functional.mse_loss,
+    "half_mse": lambda: half_mse,
+    "squared_scratch": lambda: squared_scratch,
+    "gaussian_nll": GaussianNLL,
+}
+SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5}
+"""The factor before the mean squared error, by the loss's name."""

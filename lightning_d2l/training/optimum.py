@@ -1,0 +1,49 @@
+"""Beside the descent of a linear regression, its analytic solution: how far training got (d2l 3.1.1.3)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.exact import linear_parameters, optimum
+from lightning_d2l.modules.losses import SQUARED_LOSSES
+from lightning_d2l.nets.linear import LinearRegression
+from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
+
+
+class Optimum:
+    """The exact solution of a module's objective on its training data, and where its parameters stood at first."""
+
+    def __init__(self, module: SupervisedModule, data: TensorDataModule, weight_decay: float) -> None:
+        weight, bias = optimum(module, *data.splits["train"], weight_decay)
+        self.solved = copy.deepcopy(module.net).double().eval()
+        with torch.no_grad():
+            for parameter, value in zip(linear_parameters(self.solved), (weight, bias), strict=True):
+                if parameter is not None:
+                    parameter.copy_(value)
+        self.at_start = self.distance(module)
+
+    def distance(self, module: SupervisedModule) -> float:
+        """The Euclidean distance of a module's weights and bias from the solution's."""
+        pairs = zip(module.net.parameters(), self.solved.parameters(), strict=True)
+        return math.sqrt(sum(float((p.detach().cpu().double() - q.detach()).square().sum()) for p, q in pairs))
+
+    @torch.no_grad()
+    def losses(self, module: SupervisedModule, data: TensorDataModule) -> dict[str, float]:
+        """The solution's loss on every split, by names such as "loss/train"."""
+        return {f"loss/{split}": module.loss(self.solved(x), y).item() for split, (x, y) in sorted(data.splits.items())}
+
+
+def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: dict[str, Any]) -> Optimum | None:
+    """The optimum that a configuration's descent has, or None if there is no formula for it."""
+    linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
+    decay = optimizer.get("weight_decay", 0.0)
+    decoupled = decay and optimizer["_target_"].endswith("AdamW")  # its decay is the penalty of no objective
+    if not linear or decoupled or module.loss_name not in SQUARED_LOSSES or module.penalty["l1"]:
+        return None
+    return Optimum(module, data, decay)

@@ -1,0 +1,82 @@
+"""The analytic solution through the product against scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LinearRegression, Ridge
+
+from lightning_d2l.training.job import build_data
+from lightning_d2l.training.record import LAST
+from tests.runs import config, run_here
+
+BASE = ["logger=none", "trainer.accelerator=cpu", "trainer.precision=64-true"]
+
+
+def solved(tmp_path, *overrides):
+    """Weights and bias of a run with optimizer=exact, its record, and its training data."""
+    overrides = (*overrides, "optimizer=exact", *BASE)
+    assert run_here(tmp_path, *overrides) == 0
+    state = torch.load(tmp_path / LAST, weights_only=True)["state_dict"]
+    x, y = (t.numpy() for t in build_data(config(*overrides)).splits["train"])
+    values = [value.numpy() for value in state.values()]
+    return values, json.loads((tmp_path / "run.json").read_text()), x, y[:, 0]
+
+
+@pytest.mark.parametrize("settings", [["model=linear_regression"], ["model=polynomial_regression", "data.degree=5"]])
+def test_least_squares(tmp_path, settings):
+    (weight, *bias), record, x, y = solved(tmp_path, *settings)
+    oracle = LinearRegression(fit_intercept=bool(bias)).fit(x, y)
+    np.testing.assert_allclose(weight[0], oracle.coef_, atol=1e-8)
+    if bias:
+        np.testing.assert_allclose(bias[0], oracle.intercept_, atol=1e-8)
+    assert record["metrics"]["final"]["loss/train"] == pytest.approx(np.mean((oracle.predict(x) - y) ** 2), rel=1e-8)
+    assert record["distance_to_exact"]["final"] == pytest.approx(0, abs=1e-8)
+
+
+def test_minimum_norm_with_more_weights_than_samples(tmp_path):
+    model = ["model=high_dimensional_regression", "optimizer.weight_decay=0"]
+    (weight, bias), _, x, y = solved(tmp_path, *model)
+    oracle = LinearRegression().fit(x, y)
+    np.testing.assert_allclose(weight[0], oracle.coef_, atol=1e-8)
+    np.testing.assert_allclose(bias[0], oracle.intercept_, atol=1e-8)
+
+
+@pytest.mark.parametrize(("loss", "factor"), [("mse", 1.0), ("half_mse", 0.5)])
+@pytest.mark.parametrize("place", ["optimizer.weight_decay", "penalty.l2"])
+def test_ridge(tmp_path, loss, factor, place):
+    model = ["model=high_dimensional_regression", f"loss={loss}", "optimizer.weight_decay=0", f"{place}=3"]
+    (weight, bias), _, x, y = solved(tmp_path, *model)
+    oracle = Ridge(alpha=3 * len(x) / (2 * factor), tol=1e-14).fit(x, y)
+    np.testing.assert_allclose(weight[0], oracle.coef_, atol=1e-8)
+    np.testing.assert_allclose(bias[0], oracle.intercept_, atol=1e-8)
+
+
+def test_input_noise_is_ridge_with_n_times_its_variance(tmp_path):
+    (weight, _), _, x, y = solved(tmp_path, "model=linear_regression", "data.n_train=50", "model.input_noise=0.5")
+    np.testing.assert_allclose(weight[0], Ridge(alpha=50 * 0.5**2, tol=1e-14).fit(x, y).coef_, atol=1e-8)
+
+
+def test_dropout_is_ridge_on_inputs_scaled_to_length_one(tmp_path):
+    (weight, _), _, x, y = solved(tmp_path, "model=linear_regression", "data.n_train=50", "model.dropout=0.2")
+    length = np.sqrt((x**2).sum(0))
+    scaled = Ridge(alpha=0.2 / 0.8, tol=1e-14).fit(x / length, y).coef_ / length
+    np.testing.assert_allclose(weight[0], scaled, atol=1e-8)
+
+
+def test_descent_says_how_far_it_got(tmp_path):
+    overrides = ["model=linear_regression", "trainer.max_epochs=60", "data.noise=1.0", "optimizer.lr=0.001", *BASE]
+    assert run_here(tmp_path, *overrides) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    x, y = (t.numpy() for t in build_data(config(*overrides)).splits["train"])
+    oracle = LinearRegression().fit(x, y[:, 0])
+    state = [v.numpy() for v in torch.load(tmp_path / LAST, weights_only=True)["state_dict"].values()]
+    difference = np.append(state[0][0] - oracle.coef_, state[1] - oracle.intercept_)
+    distance = record["distance_to_exact"]
+    assert distance["final"] == pytest.approx(np.linalg.norm(difference), rel=1e-6)
+    assert distance["at_start"] == pytest.approx(np.linalg.norm([2, -3.4, 4.2]), rel=0.05)
+    assert distance["final"] < 0.05
+    exact, final = record["metrics"]["exact"], record["metrics"]["final"]
+    assert exact["loss/train"] == pytest.approx(np.mean((oracle.predict(x) - y[:, 0]) ** 2))
+    assert exact["loss/train"] < final["loss/train"]
