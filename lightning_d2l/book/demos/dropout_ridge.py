@@ -1,0 +1,40 @@
+"""Dropout on the inputs of least squares is a weighted ridge regression (Srivastava et al. 2014; d2l 4.6)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lightning_d2l.book.demos import Demo
+from lightning_d2l.book.noisy_inputs import convergence, picture, regression, table
+
+
+def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
+    """Inverted dropout with probability q of n samples' d inputs; the penalty is q/(1-q) diag(X^T X)."""
+    rng = torch.Generator().manual_seed(seed)
+    x, y = regression(rng, n, d)
+
+    def noise(copies: int) -> Tensor:
+        kept = torch.rand(copies, n, d, generator=rng, dtype=x.dtype) >= q
+        return x * kept / (1 - q)
+
+    copies = [1, 2, 4, 10, 20, 40, 100, 200, 400, 1000, 2000, 4000, 10_000]
+    penalty = q / (1 - q) * x.square().sum(0)
+    result = convergence(x, y, noise, penalty, copies)
+    text = (
+        f"Least squares with {n} samples of {d} inputs, on copies of the training set with\n"
+        f"dropout, q = {q}, on their inputs (those kept divided by 1 - q), against least\n"
+        "squares on the clean inputs with the penalty q/(1-q) w^T diag(X^T X) w:\n"
+        f"{table(result, 'penalised')}\n"
+        f"  penalty of each weight: {', '.join(f'{value:.1f}' for value in penalty.tolist())}\n"
+        "Dropout leaves each input's mean as it is and gives it the variance q/(1-q) x^2,\n"
+        "so an input is penalised as much as it is large: unlike weight decay, dropout\n"
+        "does not care in which unit an input is measured. What is left is chance, and\n"
+        "falls as 1/sqrt(copies)."
+    )
+    numbers = {
+        "distance to ridge": result.to_penalised[-1],
+        "distance to least squares": result.to_plain[-1],
+        "standard error": result.standard_error[-1],
+    }
+    return Demo(text, numbers, {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")})
