@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 DEMOS = {
     "vectorization": "add two vectors: a Python loop against one tensor operation (3.1.2)",
+    "fashion-mnist-loading": "one pass over 60,000 images in minibatches (3.5.2)",
+    "softmax-overflow": "logits that overflow exp, and LogSumExp (3.7.2)",
+    "affine-collapse": "layers without an activation are one matrix (4.1.1)",
+    "activations": "ReLU, pReLU, sigmoid, tanh and their gradients (4.1.2)",
+    "matrix-product": "a product of 101 random matrices explodes (4.8.1)",
+    "variance-by-depth": "signals and gradients through 50 layers (4.8)",
+    "symmetry": "hidden units that start equal stay equal (4.8.1)",
 }
 """What each demo shows, with the book's section, by ID."""
 

@@ -1,0 +1,125 @@
+"""A product of 101 Gaussian matrices explodes: how far, and why (d2l 4.8.1.2).
+
+A Gaussian matrix treats all directions alike, so each one multiplies the length of whatever vector it meets by an
+independent random factor. The mean logarithm of that factor is the Lyapunov exponent, and lengths grow by it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightning_d2l.book.demos import Demo
+from lightning_d2l.data.batches import generator
+from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+
+N, MATRICES = 4, 101
+PUBLISHED = (20, 27)
+"""log10 of the largest entry in the book's executed notebooks, which draw one product each: the range."""
+
+
+def lyapunov(n: int, variance: float = 1.0) -> float:
+    """Mean of ln |M v| - ln |v| for an n x n matrix M with entries N(0, variance), whatever the vector v.
+
+    |M v|^2 / (variance |v|^2) is chi-squared with n degrees of freedom, the logarithm of which has mean
+    ln 2 + psi(n / 2) (Newman 1986, "The distribution of Lyapunov exponents: exact results for random matrices").
+    """
+    psi = torch.special.digamma(torch.tensor(n / 2, dtype=torch.float64))
+    return (math.log(2 * variance) + float(psi)) / 2
+
+
+def expected_largest_entry(n: int, matrices: int, variance: float = 1.0) -> float:
+    """Mean of ln of the largest absolute entry of a product of many n x n matrices with entries N(0, variance).
+
+    A column of the product has the mean log length matrices * lyapunov(n, variance). A long product is s u v^T, all
+    but of rank one, with u and v uniform on the sphere; this column's length is s |v_1| and the largest entry
+    s max|u| max|v|. So E ln max|u| + E ln max|v| - E ln|v_1| is added, where v = g / |g| for g of n normal numbers
+    gives each term: E ln|g| is lyapunov(n), E ln|g_1| is lyapunov(1), and E ln max|g| an integral over quantiles.
+    """
+    quantiles = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+    largest = float((math.sqrt(2) * torch.erfinv(quantiles ** (1 / n))).log().mean())
+    return matrices * lyapunov(n, variance) + 2 * (largest - lyapunov(n)) - (lyapunov(1) - lyapunov(n))
+
+
+def products(n: int, matrices: int, draws: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The first of so many n x n matrices from N(0, 1), their product, each (draws, n, n), and how the product grew.
+
+    The last result is log10 of the largest absolute entry after each matrix, (matrices, draws). All is float64.
+    """
+    factors = torch.randn(matrices, draws, n, n, dtype=torch.float64, generator=generator(seed))
+    product, largest = factors[0], [factors[0]]
+    for factor in factors[1:]:
+        product = product @ factor
+        largest.append(product)
+    return factors[0], product, torch.stack([p.abs().amax((1, 2)).log10() for p in largest])
+
+
+def run(seed: int, draws: int = 2000) -> Demo:
+    first, product, grown = products(N, MATRICES, draws, seed)
+    low, median, high = grown[-1].quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
+    growth = product[:, :, 0].norm(dim=1).log10() / MATRICES  # of the vector (1, 0, 0, 0), a matrix
+    exponent = lyapunov(N) / math.log(10)
+    error = float(growth.std()) / draws**0.5
+    halved = MATRICES * math.log10(2)
+    numbers = {
+        "log10 largest entry, median": median,
+        "log10 largest entry, 5th percentile": low,
+        "log10 largest entry, 95th percentile": high,
+        "log10 largest entry, expected": expected_largest_entry(N, MATRICES) / math.log(10),
+        "Lyapunov estimate": (MATRICES - 1) * exponent,
+        "log10 growth a matrix": float(growth.mean()),
+        "log10 growth a matrix, standard error": error,
+        "log10 largest entry, halved matrices, median": median - halved,
+    }
+    text = "\n".join([
+        "A 4 x 4 matrix of N(0, 1) numbers, and its product with 100 more:",
+        *(
+            "".join(f"{v:7.2f}" for v in row) + "    " + "".join(f"{v:11.2e}" for v in result)
+            for row, result in zip(first[0].tolist(), product[0].tolist(), strict=True)
+        ),
+        f"log10 of the largest entry in {draws:,} such products",
+        f"  median {median:.1f}, 5th to 95th percentile {low:.1f} to {high:.1f}; the book's runs: 20 to 27",
+        "Each matrix multiplies a vector's length by a random factor. Mean log10 of it:",
+        f"  measured {growth.mean():.4f} +- {error:.4f};  theory (ln 2 + psi(2)) / 2 / ln 10 = {exponent:.4f}",
+        f"so 100 matrices add {100 * exponent:.1f}, and with the first matrix and the largest of 16",
+        f"entries instead of a length the mean is {numbers['log10 largest entry, expected']:.1f}.",
+        f"Halved, the entries have variance 1/4 = 1/n, and the median is {median - halved:.1f}: the mean",
+        "squared length now stays, but a typical one falls by about exp(-1/n) a matrix.",
+        f"Width cures that: where n = 256 all 101 leave {math.exp(2 * MATRICES * lyapunov(256, 1 / 256)):.2f} of it.",
+    ])  # fmt: skip
+    return Demo(text, numbers, {"largest_entry": picture(grown)})
+
+
+def picture(grown: Tensor) -> Figure:
+    """The largest entry (matrices, draws), log10, against the number of matrices, and its distribution at the end."""
+    figure = Figure(figsize=(10.5, 4.2), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    count = torch.arange(1, len(grown) + 1, dtype=torch.float64)
+    halved = grown - count[:, None] * math.log10(2)
+    for values, variance, name, colour in ((grown, 1.0, "N(0, 1)", BLUE), (halved, 0.25, "halved: N(0, 1/4)", GREEN)):
+        low, median, high = values.quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64), dim=1)
+        left.plot(count, median, color=colour, label=f"{name}, median")
+        left.fill_between(count, low, high, color=colour, alpha=0.2, linewidth=0, label="5th to 95th percentile")
+        expected = [expected_largest_entry(N, int(c), variance) / math.log(10) for c in (1, len(grown))]
+        left.plot([1, len(grown)], expected, "--", color=ORANGE)
+    left.plot([], [], "--", color=ORANGE, label="theory, mean")
+    left.set(xlabel="matrices multiplied", ylabel="log10 of the largest entry")
+    left.legend(fontsize=8)
+    right.axvspan(*PUBLISHED, color=GREY, alpha=0.15, label="range of the book's runs")
+    right.hist(grown[-1].tolist(), bins=40, density=True, color=BLUE, alpha=0.4, label=f"{grown.shape[1]:,} draws")
+    right.axvline(float(grown[-1].median()), color=BLUE, linewidth=3, label="median")
+    right.axvline(
+        (len(grown) - 1) * lyapunov(N) / math.log(10), color=RED, linestyle=":", label="100 x Lyapunov exponent"
+    )
+    right.axvline(
+        expected_largest_entry(N, len(grown)) / math.log(10), color=ORANGE, linestyle="--", label="theory, mean"
+    )
+    right.set(xlabel=f"log10 of the largest entry after {len(grown)} matrices", ylabel="density")
+    right.set_ylim(top=1.45 * right.get_ylim()[1])  # room for the legend
+    right.legend(fontsize=8, loc="upper left", ncols=2, framealpha=1)
+    for panel in (left, right):
+        panel.grid(alpha=0.3)
+    return figure

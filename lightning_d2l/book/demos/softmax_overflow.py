@@ -1,0 +1,126 @@
+"""The softmax on paper overflows in float32; its LogSumExp form does not (d2l 3.6.4 and 3.7.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightning_d2l.book.demos import Demo
+from lightning_d2l.scratch.softmax_regression import (
+    accuracy,
+    cross_entropy,
+    cross_entropy_naive,
+    softmax,
+    stable_softmax,
+)
+from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def naive(logits: Tensor, y: Tensor) -> Tensor:
+    """The cross-entropy (n,) of logits (n, q) and classes y (n,) in two steps: the softmax, then its logarithm."""
+    return cross_entropy_naive(softmax(logits), y)
+
+
+def loss_and_gradient(loss: Loss, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (n,) and, by autograd, the gradients (n, q) of each with respect to its own logits (n, q)."""
+    logits = logits.detach().requires_grad_()
+    values = loss(logits, y)
+    (gradient,) = torch.autograd.grad(values.sum(), logits)
+    return values.detach(), gradient
+
+
+def spread_logits(s: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (s, 0, -s) for each s (n,), and the third class as the true one: a loss of about 2 s."""
+    return torch.stack([s, torch.zeros_like(s), -s], 1), torch.full((len(s),), 2)
+
+
+def failures(s: Tensor) -> dict[str, float]:
+    """The first of the values s (n,) at which something of the naive form fails on logits (s, 0, -s), by what fails."""
+    logits, y = spread_logits(s)
+    loss, gradient = loss_and_gradient(naive, logits, y)
+    _, right_gradient = loss_and_gradient(cross_entropy, logits, y)
+    failed = {
+        "naive gradient wrong by 0.01 from s": ((gradient - right_gradient).abs() > 0.01).any(1),
+        "naive gradient nan from s": gradient.isnan().any(1),
+        "naive loss infinite from s": loss.isinf(),
+        "naive softmax nan from s": softmax(logits).isnan().any(1),
+    }
+    return {name: float(s[where][0]) for name, where in failed.items()}
+
+
+def run(seed: int) -> Demo:
+    toy, y = torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]]), torch.tensor([0, 2])
+    toy_losses, toy_accuracy = cross_entropy_naive(toy, y).tolist(), accuracy(toy, y)
+    large, third = spread_logits(torch.tensor([1000.0]))
+    random = torch.Generator().manual_seed(seed)
+    logits, classes = 3 * torch.randn(100, 10, generator=random), torch.randint(10, (100,), generator=random)
+    _, gradient = loss_and_gradient(cross_entropy, logits, classes)
+    by_hand = stable_softmax(logits) - torch.nn.functional.one_hot(classes, 10)
+    s = torch.arange(0, 140, 0.25)
+    first = failures(s)
+    wrong, undefined, infinite, no_softmax = first.values()
+    largest = math.log(torch.finfo(torch.float32).max)
+    numbers = {
+        "toy loss 1": toy_losses[0],
+        "toy loss 2": toy_losses[1],
+        "toy accuracy": toy_accuracy,
+        "largest x with a finite exp(x)": largest,
+        **first,
+        "stable loss at s = 1000": cross_entropy(large, third).item(),
+        "gradient less (softmax - y), largest": float((gradient - by_hand).abs().max()),
+    }
+    text = "\n".join([
+        "The book's toy: probabilities (.1 .3 .6) and (.3 .2 .5), classes 0 and 2:",
+        f"  losses {toy_losses[0]:.4f} and {toy_losses[1]:.4f}, accuracy {toy_accuracy}",
+        "Logits (1000, 0, -1000) in float32, the third class being the true one:",
+        f"  exp(o) / sum exp(o)    {_row(softmax(large))}   loss {naive(large, third).item()}",
+        f"  less the largest logit {_row(stable_softmax(large))}   loss {cross_entropy(large, third).item()}",
+        f"exp(x) is infinite above x = {largest:.2f}, and infinity / infinity is nan. So with",
+        "logits (s, 0, -s) and the third class, the softmax and then its logarithm give",
+        f"  from s = {wrong:5.2f}  a wrong gradient (autograd needs exp(-3s), which rounds to 0)",
+        f"  from s = {undefined:5.2f}  a gradient of nan (1 / p = exp(2s) is infinite)",
+        f"  from s = {infinite:5.2f}  an infinite loss (the probability p = exp(-2s) rounds to 0)",
+        f"  from s = {no_softmax:5.2f}  a softmax of nan (exp(s) is infinite)",
+        "LogSumExp subtracts the largest logit, so that exp is at most 1, and takes no",
+        "logarithm of a rounded probability: loss = log sum exp(o) - o_y. Its gradient",
+        f"softmax(o) - y agrees with autograd to {numbers['gradient less (softmax - y), largest']:.0e}.",
+    ])  # fmt: skip
+    return Demo(text, numbers, {"overflow": picture(s)})
+
+
+def _row(probabilities: Tensor) -> str:
+    return "(" + ", ".join(f"{p:g}" for p in probabilities[0].tolist()) + ")"
+
+
+def picture(s: Tensor) -> Figure:
+    """Losses and gradients of both forms against s (n,), the ranges where the naive one fails shaded."""
+    figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    wrong, undefined, infinite, no_softmax = failures(s).values()
+    values, gradients = loss_and_gradient(cross_entropy, *spread_logits(s))
+    naive_values, naive_gradients = loss_and_gradient(naive, *spread_logits(s))
+    naive_style = {"color": ORANGE, "linewidth": 5, "alpha": 0.6, "zorder": 1}
+    left.plot(s, values, color=BLUE, label="LogSumExp form")
+    left.plot(s, naive_values, **naive_style, label="softmax, then log")
+    left.set(ylabel="loss of logits (s, 0, -s), third class")
+    for j, (logit, colour) in enumerate({"s": BLUE, "0": GREEN, "-s": RED}.items()):
+        right.plot(s, gradients[:, j], color=colour, label=f"LogSumExp form, logit {logit}")
+        right.plot(s, naive_gradients[:, j], **naive_style, label=None if j else "softmax, then log")
+    right.set(ylabel="gradient of the loss", ylim=(-1.15, 1.75))
+    for panel, start, middle, names in (
+        (left, infinite, no_softmax, ("loss infinite", "softmax nan, too")),
+        (right, wrong, undefined, ("gradient wrong", "gradient nan")),
+    ):
+        panel.axvspan(start, middle, color=GREY, alpha=0.15, linewidth=0, label=names[0])
+        panel.axvspan(middle, float(s[-1]), color=GREY, alpha=0.35, linewidth=0, label=names[1])
+        panel.set(xlabel="s", xlim=(0, float(s[-1])))
+        panel.grid(alpha=0.3)
+    left.legend(fontsize=8, loc="upper left", framealpha=1)
+    right.legend(fontsize=8, loc="upper left", framealpha=1, ncols=2)
+    return figure
