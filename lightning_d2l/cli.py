@@ -1,4 +1,4 @@
-"""The commands beside training: `lightning-d2l predict | evaluate | rerun | demo`, and `train` itself."""
+"""The commands beside training, `lightning-d2l predict | evaluate | inspect | ...`, and `train` itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
 
 
-COMMANDS = ("predict", "evaluate", "rerun", "demo")
+COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
     _with_format(sub)
     _with_format(command("evaluate", _evaluate, "Repeat the test figures of a run."))
+    sub = command("inspect", _inspect, "List the parameters and buffers of a run's network, or the values of one.")
+    sub.add_argument("tensor", nargs="?", metavar="NAME", help="of a parameter or buffer, to see its values")
+    _with_checkpoint(sub)
+    _with_format(sub)
+    sub = command("export", _export, "Write the weights of a run for use elsewhere.")
+    sub.add_argument("--as", dest="form", choices=("safetensors", "state_dict", "onnx"), default="safetensors")
+    sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
+    _with_checkpoint(sub)
     sub = command("rerun", _rerun, "Do a run again from its run.json, and say whether the numbers are the same.")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
@@ -85,6 +94,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _with_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _with_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -135,6 +148,38 @@ def _evaluate(args: argparse.Namespace) -> int:
     results = reuse.evaluate(args.folder)
     print(json.dumps(results, indent=2) if args.format == "json" else console.table(results))
     return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    from lightning_d2l.training import inspect
+
+    finished = _load(args)
+    items = inspect.tensors(finished)
+    shown = inspect.find(items, args.tensor) if args.tensor else None
+    if args.format == "json":
+        everything = {"tensors": [item.facts() for item in items], **inspect.totals(items)}
+        print(json.dumps({**shown.facts(), "values": shown.value.tolist()} if shown else everything, indent=2))
+    else:
+        print(inspect.values(shown) if shown else inspect.table(items))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from lightning_d2l.training import export
+
+    into = args.into or args.folder / export.FILES[args.form]
+    export.check_writable(args.form, into)
+    hint = export.export(_load(args), args.form, into)
+    print(f"wrote {into} ({into.stat().st_size:,} bytes); to load it:\n{textwrap.indent(hint, '  ')}")
+    return 0
+
+
+def _load(args: argparse.Namespace) -> FinishedRun:
+    from lightning_d2l.training.record import BEST, LAST
+    from lightning_d2l.training.reuse import load_run
+
+    _quiet(args)
+    return load_run(args.folder, {"best": BEST, "last": LAST}[args.checkpoint])
 
 
 def _rerun(args: argparse.Namespace) -> int:

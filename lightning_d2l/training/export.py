@@ -1,0 +1,145 @@
+"""The weights of a run for use elsewhere: safetensors, a plain state_dict, ONNX (d2l 5.5)."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import lightning_d2l
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.training.record import replacing
+from lightning_d2l.training.reuse import FinishedRun
+
+FILES = {"safetensors": "weights.safetensors", "state_dict": "weights.pt", "onnx": "model.onnx"}
+"""The forms, and the name of each one's file in a run's folder."""
+
+
+def check_writable(form: str, into: Path) -> None:
+    """Raise RequestError if the file exists, or what the form needs is not installed."""
+    if into.exists():
+        raise RequestError(f"--into={into}: exists; choose another file")
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if form == "onnx" and missing:
+        raise RequestError(f"--as=onnx: needs {missing[0]}, which pip install 'lightning_d2l[onnx]' brings")
+
+
+def export(finished: FinishedRun, form: str, into: Path) -> str:
+    """Write the network to the file `into`, whole or not at all; returns the lines of Python that load it.
+
+    Raises RequestError if the file exists or can't be written, or the network can't be had in this form.
+    """
+    check_writable(form, into)
+    net = finished.module.net.eval()
+    content = {"safetensors": _safetensors, "state_dict": _state_dict, "onnx": _onnx}[form](net, finished)
+    try:
+        with replacing(into) as file:
+            file.write(content)
+    except OSError as error:
+        raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
+    return {
+        "safetensors": f"{_construction(finished)}\nsafetensors.torch.load_model(net, {str(into)!r})",
+        "state_dict": f"{_construction(finished)}\nnet.load_state_dict(torch.load({str(into)!r}, weights_only=True))",
+        "onnx": f"session = onnxruntime.InferenceSession({str(into)!r})\n"
+        f"(output,) = session.run(None, {{'input': x}})  # {_input(finished)}",
+    }[form]
+
+
+def metadata(finished: FinishedRun) -> dict[str, str]:
+    """What the weights are: the model and its settings as JSON, the data's name and source, and this version."""
+    return {
+        "model": json.dumps(_settings(finished)),
+        "data": finished.data.name,
+        "source": finished.data.source,
+        "classes": json.dumps(finished.data.class_names),
+        "lightning_d2l": lightning_d2l.__version__,
+    }
+
+
+def _settings(finished: FinishedRun) -> dict[str, Any]:
+    sizes = {"num_inputs": finished.data.num_inputs, "num_outputs": finished.data.num_outputs}
+    return {**finished.record["config"]["model"], **sizes}
+
+
+def _construction(finished: FinishedRun) -> str:
+    """Python that builds the network, but for its initial values."""
+    settings = _settings(finished)
+    name = settings.pop("_target_").rpartition(".")[2]
+    sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
+    arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
+    return textwrap.fill(f"net = {name}({arguments})", 70, subsequent_indent=" " * 4)
+
+
+def _input(finished: FinishedRun) -> str:
+    x = finished.data.splits["train"][0]
+    shape = ", ".join(["n", *map(str, x.shape[1:])])
+    return f"x ({shape}) float32{' in [0, 1]' if x.dtype == torch.uint8 else ''}"
+
+
+def _state_dict(net: nn.Module, finished: FinishedRun) -> bytes:
+    file = io.BytesIO()
+    torch.save({name: value.clone() for name, value in net.state_dict().items()}, file)
+    return file.getvalue()
+
+
+def _safetensors(net: nn.Module, finished: FinishedRun) -> bytes:
+    """Each tied tensor once, under the first of its names; the metadata say by which others it is known."""
+    import safetensors.torch
+
+    kept: dict[str, Tensor] = {}
+    ties: dict[str, str] = {}
+    for name, value in net.state_dict(keep_vars=True).items():
+        first = next((other for other, tensor in kept.items() if tensor is value), None)
+        if first is None:
+            kept[name] = value
+        else:
+            ties[name] = first
+    weights = {name: value.detach().contiguous() for name, value in kept.items()}
+    return safetensors.torch.save(weights, {**ties, **metadata(finished)})
+
+
+def _onnx(net: nn.Module, finished: FinishedRun) -> bytes:
+    """A batch of any size goes in, as floats, and the outputs come out (logits where there are classes)."""
+    x = as_input(finished.data.splits["train"][0][:2], next(net.parameters()).dtype)
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                net,
+                (x,),
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim("n")},),
+                input_names=["input"],
+                output_names=["output"],
+                verbose=False,
+            )
+    except (torch.onnx.OnnxExporterError, RuntimeError) as error:
+        name = type(net).__name__
+        raise RequestError(
+            f"--as=onnx: {name} has steps, such as a loop over its data, that torch can't export"
+        ) from error
+    assert program is not None
+    for key, value in metadata(finished).items():
+        program.model.metadata_props[key] = value
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Where torch can't export a network it prints pages of its graph before it raises an error that says so."""
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

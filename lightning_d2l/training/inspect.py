@@ -1,0 +1,116 @@
+"""What a trained network consists of: its parameters and buffers by name (d2l 5.2.1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.training.console import number
+from lightning_d2l.training.reuse import FinishedRun
+
+NAME_WIDTH = 18  # longer names stand on a line of their own, so that the table keeps to 80 columns
+
+
+@dataclasses.dataclass
+class NamedTensor:
+    """A parameter or buffer, and the norm of the loss's gradient with respect to it, None where it gets none.
+
+    `same_as` is an earlier name of the same tensor, if there is one.
+    """
+
+    name: str
+    kind: str  # "parameter" or "buffer"
+    value: Tensor
+    gradient: float | None
+    same_as: str | None
+
+    def facts(self) -> dict[str, Any]:
+        """Shape, count, norm, mean, standard deviation (of the numbers themselves: 0 for one) and gradient."""
+        value = self.value.double()
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "shape": list(value.shape),
+            "count": value.numel(),
+            "norm": value.norm().item(),
+            "mean": value.mean().item(),
+            "std": value.std(correction=0).item(),
+            "gradient": self.gradient,
+            "same_as": self.same_as,
+        }
+
+
+def tensors(finished: FinishedRun) -> list[NamedTensor]:
+    """Every parameter and buffer, tied ones under each of their names.
+
+    Gradients are those of the objective on the first minibatch of training data in the data's order, without dropout.
+    """
+    module, data = finished.module, finished.data
+    dtype = next(module.parameters()).dtype
+    x, y = (part[: data.batch_size] for part in data.splits["train"])
+    module.eval()
+    module.zero_grad()
+    loss, _ = module.objective((as_input(x, dtype), y.to(dtype) if y.is_floating_point() else y))
+    loss.backward()  # type: ignore[no-untyped-call]
+    return list(_named(finished))
+
+
+def _named(finished: FinishedRun) -> Iterator[NamedTensor]:
+    first: dict[int, str] = {}
+    for kind, named in (
+        ("parameter", finished.module.named_parameters(remove_duplicate=False)),
+        ("buffer", finished.module.named_buffers(remove_duplicate=False)),
+    ):
+        for full_name, tensor in named:
+            name = full_name.removeprefix("net.")
+            earlier = first.setdefault(id(tensor), name)
+            gradient = None if tensor.grad is None else tensor.grad.double().norm().item()
+            yield NamedTensor(name, kind, tensor.detach(), gradient, None if earlier == name else earlier)
+
+
+def find(items: list[NamedTensor], name: str) -> NamedTensor:
+    """The parameter or buffer of a name; raises RequestError if there is none."""
+    for item in items:
+        if item.name == name:
+            return item
+    names = [item.name for item in items]
+    raise RequestError(f"{name}: no such parameter or buffer{nearest(name, names)} (allowed: {', '.join(names)})")
+
+
+def totals(items: list[NamedTensor]) -> dict[str, int]:
+    """Numbers in the parameters and in the buffers, tied tensors counted once."""
+    return {
+        f"{kind}s": sum(item.value.numel() for item in items if item.kind == kind and item.same_as is None)
+        for kind in ("parameter", "buffer")
+    }
+
+
+def table(items: list[NamedTensor]) -> str:
+    """Everything but the numbers themselves, in lines of at most 80 columns as long as shapes have two dimensions."""
+    lines = [f"{'':{NAME_WIDTH}}{'shape':>12}{'count':>9}{'norm':>10}{'mean':>11}{'std':>10}{'gradient':>10}"]
+    for item in items:
+        facts = item.facts()
+        shape = " x ".join(map(str, facts["shape"])) or "scalar"
+        start = f"{item.name:{NAME_WIDTH}}" if len(item.name) < NAME_WIDTH else f"{item.name}\n{'':{NAME_WIDTH}}"
+        if item.same_as is not None:
+            lines.append(f"{start}{shape:>12}  the same tensor as {item.same_as}")
+            continue
+        gradient = "buffer" if item.kind == "buffer" else "none" if item.gradient is None else number(item.gradient)
+        norm, mean, std = (number(facts[key]) for key in ("norm", "mean", "std"))
+        lines.append(f"{start}{shape:>12}{facts['count']:>9,}{norm:>10}{mean:>11}{std:>10}{gradient:>10}")
+    count = totals(items)
+    lines.append(f"\n{count['parameters']:,} parameters, {count['buffers']:,} numbers in buffers")
+    return "\n".join(lines)
+
+
+def values(item: NamedTensor) -> str:
+    """Name, shape and numbers; of more than a thousand the first and last of each dimension."""
+    shape = " x ".join(map(str, item.value.shape)) or "scalar"
+    numbers = np.array2string(item.value.cpu().numpy(), max_line_width=80, threshold=1000, precision=5)
+    return f"{item.name}  {item.kind}  {shape}\n{numbers}"
