@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEMOS = {
-    "vectorization": "add two vectors: a Python loop against one tensor operation (3.1.2)",
+    "vectorization": "adding vectors in a Python loop, and at once (3.1.2)",
     "fashion-mnist-loading": "one pass over 60,000 images in minibatches (3.5.2)",
     "softmax-overflow": "logits that overflow exp, and LogSumExp (3.7.2)",
     "affine-collapse": "layers without an activation are one matrix (4.1.1)",
@@ -24,6 +24,14 @@ DEMOS = {
     "matrix-product": "a product of 101 random matrices explodes (4.8.1)",
     "variance-by-depth": "signals and gradients through 50 layers (4.8)",
     "symmetry": "hidden units that start equal stay equal (4.8.1)",
+    "maximum-likelihood": "normal noise makes least squares most likely (3.1.3)",
+    "information": "surprisal, entropy, cross-entropy, KL (3.4.7)",
+    "weight-decay-theory": "one step, the null space, the ridge solution (4.5)",
+    "l1-l2": "L1 makes weights zero, L2 makes them small (4.5)",
+    "dropout": "a 2 x 8 tensor; mean kept, variance grows (4.6)",
+    "input-noise": "noisy inputs equal ridge regression (4.5, 4.6.1)",
+    "dropout-ridge": "dropped inputs equal a weighted ridge (4.6)",
+    "backprop": "gradients by hand; the computational graph (4.7)",
 }
 """What each demo shows, with the book's section, by ID."""
 

@@ -65,7 +65,7 @@ def a_few_of_each_class(x: Tensor, y: Tensor, names: tuple[str, ...], seed: int,
     columns = [torch.cat([*pad(x[order[y[order] == c][:few]], (2, 2, 2, 2))]) for c in range(len(names))]
     figure = Figure(figsize=(9, 4.9), dpi=120, layout="constrained")
     panel = figure.subplots()
-    panel.imshow(torch.cat(columns, 1), cmap="gray_r", interpolation="nearest")
+    panel.imshow(torch.cat(columns, 1).numpy(), cmap="gray_r", interpolation="nearest")
     side = x.shape[-1] + 4
     panel.set_xticks([side * (c + 0.5) for c in range(len(names))], names, fontsize=9)
     panel.xaxis.tick_top()
