@@ -58,7 +58,9 @@ def run(seed: int, d: int = 4, h: int = 5, q: int = 3, n: int = 6) -> Demo:
             _largest(found.dJ_dW2 - expected[1]),
             max(_largest(found.dJ_dW1 - numeric[0]), _largest(found.dJ_dW2 - numeric[1])),
         ]
-        lines.append(f"  {activation:8} {loss:14} {differences[0]:>18.1e} {differences[1]:12.1e} {differences[2]:13.1e}")
+        lines.append(
+            f"  {activation:8} {loss:14} {differences[0]:>18.1e} {differences[1]:12.1e} {differences[2]:13.1e}"
+        )
         worst = [max(pair) for pair in zip(worst, differences, strict=True)]
     text = (
         f"One hidden layer, o = W2 phi(W1 x), x in R^{d}, {h} hidden units, o in R^{q}, mean\n"
