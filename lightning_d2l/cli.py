@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
 
 
-COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo")
+COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -89,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=_demo)
     _with_format(sub)
+
+    text = "Run the book's experiments over several seeds; hold the numbers against the published ones and theory."
+    sub = commands.add_parser("reproduce", help="compare with what the book published", description=text)
+    sub.add_argument("ids", nargs="*", metavar="ID", help="experiments (default: all)")
+    sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes less than a second)")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the runs (default outputs/reproduce/TIME)")
+    sub.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
+    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    sub.set_defaults(command=_reproduce)
     return parser
 
 
@@ -221,6 +230,17 @@ def _demo(args: argparse.Namespace) -> int:
     else:
         print("\n".join([demo.text, *(f"picture: {path}" for path in paths)]))
     return 0
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from lightning_d2l.book.reproduce import FORMATS, reproduce
+
+    if args.seeds is not None and args.seeds < 1:
+        raise RequestError(f"--seeds={args.seeds}: must be a whole number from 1 up")
+    folder = args.into or Path("outputs/reproduce") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    rows = list(reproduce(args.ids, folder, args.seeds))
+    print(FORMATS[args.format](rows))
+    return int(any(row.verdict == "differs" for row in rows))
 
 
 def _quiet(args: argparse.Namespace) -> None:

@@ -32,8 +32,8 @@ class SupervisedModule(pl.LightningModule):
     the splits of the validation dataloaders. At a logging point `metrics` holds what was measured, by names such
     as "loss/train". Unless "train" is evaluated, its metrics are those of each minibatch before the step on it.
 
-    `loss` is a name of `LOSSES`, or None for the usual one. `penalty` is what the descent adds to it, for the weights w: l1 * sum |w| +
-    l2 / 2 * sum w^2 (d2l 4.5). No reported loss contains it.
+    `loss` is a name of `LOSSES`, None for the usual one. `penalty` is what the descent adds to it, for the weights w:
+    l1 * sum |w| + l2 / 2 * sum w^2 (d2l 4.5). No reported loss contains it.
     """
 
     usual_loss: str

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DEMOS = {
+    "kfold": "five folds choose a polynomial's degree (4.4.2)",
     "vectorization": "adding vectors in a Python loop, and at once (3.1.2)",
     "fashion-mnist-loading": "one pass over 60,000 images in minibatches (3.5.2)",
     "softmax-overflow": "logits that overflow exp, and LogSumExp (3.7.2)",
@@ -32,6 +33,10 @@ DEMOS = {
     "input-noise": "noisy inputs equal ridge regression (4.5, 4.6.1)",
     "dropout-ridge": "dropped inputs equal a weighted ridge (4.6)",
     "backprop": "gradients by hand; the computational graph (4.7)",
+    "xavier": "variance and bound of Xavier initialisation (4.8.2)",
+    "blocks": "blocks of layers, and what they save and move (5.1)",
+    "parameters": "reaching, initialising and sharing parameters (5.2)",
+    "phm": "a layer with an n-th of the parameters (4.1.1)",
 }
 """What each demo shows, with the book's section, by ID."""
 

@@ -1,0 +1,253 @@
+"""What the book published for each experiment, and what theory predicts: the yardstick of `lightning-d2l reproduce`.
+
+The book sets no seed, so its executed notebooks are independent runs: `published` is their median, `band` their 5th
+to 95th percentile, `runs` their number. Where only the figures of one run are known, there is no band. Sources: *Dive
+into Deep Learning*, Chinese edition v2 and English edition 1.0; the numbers were printed by its notebooks or, for most
+losses and accuracies of Fashion-MNIST and of sections 4.4 and 4.5, read off their plots.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that an experiment gives, as it was published and as theory has it.
+
+    `key` says where it stands. After training: a metric of metrics.csv such as "loss/train", with "@1" behind it that
+    of epoch 1; "w[3]", a weight; "|w error|" and "|b error|", the mean absolute distance from the true ones. Of a
+    demo: the name of one of its numbers. `theory` is the expected value, right up to `accuracy`, a relative error.
+    """
+
+    name: str
+    key: str
+    published: float | None
+    band: tuple[float, float] | None = None
+    runs: int = 1
+    theory: float | None = None
+    accuracy: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of conf/experiment with `overrides`, or a demo, and what was published of it."""
+
+    id: str
+    quantities: tuple[Quantity, ...]
+    overrides: tuple[str, ...] = ()
+    seeds: int = 5  # how many; 20 where a run takes less than a second
+    demo: str = ""
+
+    @property
+    def needs_fashion_mnist(self) -> bool:
+        return self.id.startswith(("softmax", "mlp", "dropout", "fashion-mnist")) and self.demo in ("", self.id)
+
+
+def linear_regression_loss(epochs: int, factor: float, lr: float = 0.03, noise: float = 0.01) -> float:
+    """The expected loss after epochs of 100 steps from weights near 0: the distance shrinks by 1 - c in each.
+
+    `factor` is that of the squared error in the loss, 1/2 or 1, and c = 2 factor lr.
+    """
+    start = 2.0**2 + 3.4**2 + 4.2**2
+    return factor * (start * (1 - 2 * factor * lr) ** (2 * 100 * epochs) + noise**2)
+
+
+def decayed_norm(decay: float, lr: float = 0.003, steps: int = 400) -> float:
+    """The norm of 200 weights from N(0, 1) that 20 samples leave to weight decay, in the other 180 directions."""
+    return math.sqrt(180) * (1 - lr * decay) ** steps
+
+
+def phm_weights(n: int, d: int = 784, q: int = 256) -> float:
+    """Weights of a fully connected layer from d to q by n Kronecker products; without them where n is 1."""
+    return d * q / n + (n**3 if n > 1 else 0)
+
+
+def _linear_regression(
+    factor: float, bands: list[tuple[float, tuple[float, float]]], runs: int
+) -> tuple[Quantity, ...]:
+    return tuple(
+        # The formula leaves out the noise of the steps and the scatter of the initial distance.
+        Quantity(f"loss, epoch {k}", f"loss/train@{k}", median, band, runs, linear_regression_loss(k, factor), 0.1)
+        for k, (median, band) in enumerate(bands, 1)
+    )
+
+
+def _image_classifier(
+    train_loss: tuple[float, tuple[float, float]],
+    train_acc: tuple[float, tuple[float, float] | None],
+    test_acc: tuple[float, tuple[float, float]],
+    runs: int,
+) -> tuple[Quantity, ...]:
+    return (
+        Quantity("train loss", "loss/train", *train_loss, runs),
+        Quantity("train accuracy", "acc/train", *train_acc, runs),
+        Quantity("test accuracy", "acc/test", *test_acc, runs),
+    )
+
+
+def _polynomial(
+    train: tuple[float, tuple[float, float]],
+    test: tuple[float, tuple[float, float]],
+    weights: dict[int, float],
+    runs: int,
+    printed: int = 1,
+) -> tuple[Quantity, ...]:
+    return (
+        Quantity("train loss", "loss/train", *train, runs),
+        Quantity("test loss", "loss/test", *test, runs),
+        *(Quantity(f"w{i}", f"w[{i}]", value, None, printed) for i, value in weights.items()),
+    )
+
+
+_SOFTMAX_FIRST = Quantity("train loss, epoch 1", "loss/train@1", 0.786, (0.784, 0.788), 39)
+_SOFTMAX = ((0.4473, (0.4467, 0.4482)), (0.848, (0.847, 0.849)))
+_MLP = ((0.3832, (0.379, 0.386)), (0.8646, (0.863, 0.867)))
+
+EXPERIMENTS = (
+    # The machine decides: a tenth of the published ratio, and the published time, are what is asked for.
+    Experiment("vectorization", (Quantity("loop / vectorized", "ratio", 400, (40, math.inf)),), demo="vectorization"),
+    Experiment(
+        "linreg-scratch",
+        (
+            *_linear_regression(
+                0.5, [(0.0357, (0.0251, 0.0512)), (1.32e-4, (8.7e-5, 2.39e-4)), (5.0e-5, (4.6e-5, 5.4e-5))], 56
+            ),
+            Quantity("abs error of w", "|w error|", 4e-4, (2e-5, 1.0e-3), 56),
+            Quantity("abs error of b", "|b error|", 5e-4, (2e-5, 1.1e-3), 56),
+        ),
+        seeds=20,
+    ),
+    Experiment(
+        "linreg-concise",
+        _linear_regression(
+            1.0, [(2.39e-4, (1.56e-4, 4.71e-4)), (1.03e-4, (9.4e-5, 1.07e-4)), (1.02e-4, (9.4e-5, 1.08e-4))], 54
+        ),
+        seeds=20,
+    ),
+    Experiment(
+        "fashion-mnist-loading",
+        (Quantity("seconds a pass", "seconds a pass", 3.37, (0, 3.37)),),
+        demo="fashion-mnist-loading",
+    ),
+    Experiment(
+        "softmax-scratch",
+        (
+            Quantity("toy loss 1", "toy loss 1", 2.3026, theory=-math.log(0.1)),
+            Quantity("toy loss 2", "toy loss 2", 0.6931, theory=-math.log(0.5)),
+            Quantity("toy accuracy", "toy accuracy", 0.5, theory=0.5),
+        ),
+        demo="softmax-overflow",
+    ),
+    Experiment("softmax-scratch", (_SOFTMAX_FIRST, *_image_classifier(*_SOFTMAX, (0.830, (0.800, 0.835)), 39))),
+    Experiment("softmax-concise", (_SOFTMAX_FIRST, *_image_classifier(*_SOFTMAX, (0.832, (0.825, 0.836)), 36))),
+    Experiment("mlp-scratch", _image_classifier(*_MLP, (0.8468, (0.823, 0.854)), 36)),
+    Experiment("mlp-concise", _image_classifier(*_MLP, (0.8459, (0.828, 0.854)), 34)),
+    Experiment(
+        "activations",
+        (
+            Quantity("max sigmoid'", "max sigmoid'", 0.25, theory=0.25),
+            Quantity("max tanh'", "max tanh'", 1.0, theory=1.0),
+        ),
+        demo="activations",
+    ),
+    Experiment(
+        "poly-normal",
+        _polynomial(
+            (0.0100, (0.0074, 0.0142)),
+            (0.0108, (0.0080, 0.040)),
+            {0: 5.0105, 1: 1.2354, 2: -3.4229, 3: 5.5033},
+            37,
+        ),
+    ),
+    Experiment("poly-underfit", _polynomial((8.1, (2.5, 27.5)), (11.7, (3.1, 25)), {0: 3.405, 1: 3.994}, 37)),
+    Experiment(
+        "poly-overfit",
+        _polynomial((0.0108, (0.0079, 0.0134)), (0.0178, (0.0107, 0.082)), {3: 5.20, 4: -0.22, 5: 1.18}, 37, 37),
+    ),
+    Experiment(
+        "weight-decay-scratch",
+        (
+            Quantity("lambda 0: norm of w", "norm/weights", 13.40, (12.5, 14.6), 51, decayed_norm(0), 0.01),
+            Quantity("lambda 0: train loss", "loss/train", 6.5e-6, None, 54),
+            Quantity("lambda 0: test loss", "loss/test", 87, (67, 107), 54),
+        ),
+        ("penalty.l2=0",),
+        seeds=20,
+    ),
+    Experiment(
+        "weight-decay-scratch",
+        (
+            Quantity("lambda 3: norm of w", "norm/weights", 0.366, (0.339, 0.394), 51, decayed_norm(3), 0.05),
+            Quantity("lambda 3: train loss", "loss/train", 9.2e-4, None, 54),
+            Quantity("lambda 3: test loss", "loss/test", 0.084, (0.065, 0.173), 54),
+        ),
+        seeds=20,
+    ),
+    Experiment(
+        "weight-decay-concise",
+        (
+            Quantity("lambda 0: norm of w", "norm/weights", 13.29, (12.5, 14.7), 51, decayed_norm(0), 0.01),
+            Quantity("lambda 0: test loss", "loss/test", 183, (131, 258), 54),
+        ),
+        ("optimizer.weight_decay=0",),
+        seeds=20,
+    ),
+    Experiment(
+        "weight-decay-concise",
+        (
+            Quantity("lambda 3: norm of w", "norm/weights", 0.389, (0.348, 0.642), 51, decayed_norm(3), 0.05),
+            Quantity("lambda 3: test loss", "loss/test", 0.40, (0.16, 3.4), 54),
+        ),
+        seeds=20,
+    ),
+    Experiment(
+        "dropout-scratch",
+        _image_classifier((0.335, (0.329, 0.342)), (0.8765, None), (0.857, (0.827, 0.869)), 20),
+    ),
+    Experiment(
+        "dropout-concise",
+        _image_classifier((0.344, (0.339, 0.364)), (0.8738, None), (0.857, (0.833, 0.872)), 20),
+    ),
+    Experiment(
+        "backprop",
+        (
+            Quantity("dJ/dW1 less autograd's", "max difference to autograd, dJ/dW1", None, (0, 1e-10)),
+            Quantity("dJ/dW2 less autograd's", "max difference to autograd, dJ/dW2", None, (0, 1e-10)),
+        ),
+        demo="backprop",
+    ),
+    Experiment(
+        "matrix-product",
+        (
+            Quantity("log10 of the largest entry", "log10 largest entry, median", 24.8, (21.9, 27.5)),
+            Quantity(
+                "log10 growth a matrix",
+                "log10 growth a matrix",
+                None,
+                # (ln 2 + psi(2)) / 2 / ln 10 with psi(2) = 1 - Euler's constant
+                theory=(math.log(2) + 1 - 0.5772156649015329) / 2 / math.log(10),
+                accuracy=0.01,
+            ),
+        ),
+        demo="matrix-product",
+    ),
+    Experiment(
+        "xavier",
+        (Quantity("bound, Linear(4, 8)", "bound Linear(4, 8)", 0.7071, theory=math.sqrt(6 / (4 + 8))),),
+        demo="xavier",
+    ),
+    Experiment("blocks", (Quantity("|FixedHiddenMLP|", "|FixedHiddenMLP|", None, (0, 1)),), demo="blocks"),
+    Experiment(
+        "kfold", (Quantity("mean fold error less a hand split's", "difference", None, (0, 1e-10)),), demo="kfold"
+    ),
+    Experiment(
+        "phm",
+        tuple(
+            Quantity(f"weights 784 to 256, n = {n}", f"weights n={n}", count, theory=phm_weights(n))
+            for n, count in {1: 200_704, 2: 100_360, 4: 50_240, 8: 25_600, 16: 16_640}.items()
+        ),
+        demo="phm",
+    ),
+)

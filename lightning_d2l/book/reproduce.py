@@ -1,0 +1,226 @@
+"""Run the book's experiments over several seeds and hold the numbers against the published ones and against theory."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy import stats
+
+from lightning_d2l.book.demos import run_demo
+from lightning_d2l.book.published import EXPERIMENTS, Experiment, Quantity
+from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.compose import compose_checked, plain
+from lightning_d2l.data.download import MD5, data_root
+from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.checkpoint import load_checkpoint
+from lightning_d2l.training.job import Request, build_data, run
+from lightning_d2l.training.record import LAST, MetricsFile, read_record, versions
+
+MISSING = "not run: official data missing"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published number beside ours: `mean` and standard deviation `std` over `n` seeds."""
+
+    experiment: str
+    quantity: str
+    published: float | None
+    band: tuple[float, float] | None
+    theory: float | None
+    mean: float | None
+    std: float | None
+    n: int
+    verdict: str
+    published_runs: int
+
+
+def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Iterator[Row]:
+    """Run the experiments `ids` (all, if empty) in folders below `into`, and compare; `seeds` overrides their number.
+
+    A finished run that is there already, of the same configuration and versions, is not done again.
+
+    Raises RequestError for an unknown ID, before anything is run.
+    """
+    known = list(dict.fromkeys(e.id for e in EXPERIMENTS))
+    if unknown := [name for name in ids if name not in known]:
+        hint = nearest(unknown[0], known)
+        raise RequestError(f"reproduce {unknown[0]}: unknown experiment{hint} (allowed: {', '.join(known)})")
+    for experiment in EXPERIMENTS:
+        if ids and experiment.id not in ids:
+            continue
+        if experiment.needs_fashion_mnist and not _official_data():
+            yield from (_row(experiment, quantity, [], MISSING) for quantity in experiment.quantities)
+            continue
+        number = seeds or experiment.seeds
+        print(f"{experiment.id}: {number} runs {' '.join(experiment.overrides)}", file=sys.stderr, flush=True)
+        outcomes = [_outcome(experiment, seed, into) for seed in range(number)]
+        for quantity in experiment.quantities:
+            values = [outcome[quantity.key] for outcome in outcomes]
+            yield _row(experiment, quantity, values, verdict(quantity, values))
+
+
+def verdict(quantity: Quantity, values: Sequence[float]) -> str:
+    """What the values of several seeds say of a published number.
+
+    "reproduced": their mean lies in the published band; or, of a number without a band, the number lies where a run
+    more would be expected with 95 % probability (Student's t). Otherwise "equals theory": the mean is the theory's up
+    to its 95 % interval and to the theory's own accuracy. Otherwise "differs".
+    """
+    mean, n = statistics.fmean(values), len(values)
+    if not all(map(math.isfinite, values)):
+        return "differs"
+    spread = stats.t.ppf(0.975, n - 1) * statistics.stdev(values) if n > 1 else 0.0
+    if quantity.band:
+        inside = quantity.band[0] <= mean <= quantity.band[1]
+    else:
+        inside = quantity.published is not None and quantity.theory is None
+        inside = inside and abs(mean - (quantity.published or 0.0)) <= spread * math.sqrt(1 + 1 / n)
+    if inside:
+        return "reproduced"
+    if quantity.theory is not None:
+        allowed = spread / math.sqrt(n) + quantity.accuracy * abs(quantity.theory)
+        if abs(mean - quantity.theory) <= allowed:
+            return "equals theory"
+    return "differs"
+
+
+def _row(experiment: Experiment, quantity: Quantity, values: Sequence[float], words: str) -> Row:
+    mean = statistics.fmean(values) if values else None
+    std = statistics.stdev(values) if len(values) > 1 else None
+    facts = (quantity.published, quantity.band, quantity.theory, mean, std, len(values), words, quantity.runs)
+    return Row(experiment.id, quantity.name, *facts)
+
+
+def _official_data() -> bool:
+    root = data_root(compose_checked([]).data.root)
+    return all((root / "FashionMNIST" / "raw" / name).exists() for name in MD5)
+
+
+def _outcome(experiment: Experiment, seed: int, into: Path) -> dict[str, float]:
+    """The numbers of one run, by `Quantity.key`; the seed is also that of the data."""
+    if experiment.demo:
+        return run_demo(experiment.demo, seed).numbers
+    overrides = [
+        f"experiment={experiment.id}",
+        *experiment.overrides,
+        "logger=none",
+        f"seed={seed}",
+        f"data.seed={seed}",
+    ]
+    config = plain(compose_checked(overrides))
+    folder = into / experiment.id / ",".join([*experiment.overrides, f"seed={seed}"])
+    if not _done(folder, config):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            code = run(Request(config, folder, overrides, part_of_sweep=True))
+        if code > 128:
+            raise SystemExit(code)
+        if code:
+            raise RequestError(f"{folder}: {printed.getvalue().strip().splitlines()[-2]}")
+    return _numbers(folder, config, experiment.quantities)
+
+
+def _done(folder: Path, config: dict[str, Any]) -> bool:
+    if not (folder / "run.json").exists():
+        return False
+    record = read_record(folder)
+    return bool(record["status"] == "completed" and record["config"] == config and record["versions"] == versions())
+
+
+def _numbers(folder: Path, config: dict[str, Any], quantities: Iterable[Quantity]) -> dict[str, float]:
+    rows = {int(row["epoch"]): row for row in MetricsFile(folder).rows()}
+    numbers = {f"{name}@{epoch}": value for epoch, row in rows.items() for name, value in row.items()}
+    numbers |= read_record(folder)["metrics"]["final"]
+    if any(quantity.key not in numbers for quantity in quantities):
+        weight, *bias = (v.flatten().double() for v in load_checkpoint(folder / LAST)["state_dict"].values())
+        data = build_data(config)
+        assert isinstance(data, RegressionData)
+        numbers |= {f"w[{i}]": float(w) for i, w in enumerate(weight)}
+        if len(data.w) == len(weight):
+            numbers["|w error|"] = float((weight - data.w[:, 0]).abs().mean())
+        if bias:
+            numbers["|b error|"] = float(torch.abs(bias[0] - data.b).mean())
+    return numbers
+
+
+COLUMNS = ("experiment", "quantity", "published", "theory", "ours", "verdict")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, by COLUMNS."""
+    published = "" if row.published is None else number(row.published)
+    if row.band:
+        published += f" [{number(row.band[0])}, {number(row.band[1])}]"
+    if row.published is not None:
+        published += f" ({row.published_runs})"
+    ours = "" if row.mean is None else number(row.mean)
+    if row.std:
+        ours += f" ± {number(row.std, 2)}"
+    if row.n:
+        ours += f" ({row.n})"
+    return row.experiment, row.quantity, published.strip(), number(row.theory), ours, row.verdict
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A few significant digits, with an exponent where the number is small."""
+    if value is None:
+        return ""
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.{digits}g}".replace("e+0", "e")
+    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """Two lines a quantity, at most 80 columns; the runs of each number in parentheses."""
+    lines = []
+    for previous, row in zip([None, *rows], rows, strict=False):
+        experiment, quantity, published, theory, ours, words = cells(row)
+        if previous is None or previous.experiment != row.experiment:
+            lines.append(experiment)
+        facts = {"book": published, "theory": theory, "ours": ours}
+        lines.append(f"  {quantity:40}{words}")
+        lines.append("    " + "  ".join(f"{name} {value}" for name, value in facts.items() if value))
+    return "\n".join(lines)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table for GitHub."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    return "\n".join(lines + ["| " + " | ".join(cells(row)) + " |" for row in rows])
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Every field as a column; the band as two."""
+    text = io.StringIO()
+    table = [{**asdict(row), "band": None} for row in rows]
+    for line, row in zip(table, rows, strict=True):
+        del line["band"]
+        line["band_low"], line["band_high"] = row.band or (None, None)
+    writer = csv.DictWriter(text, list(table[0]) if table else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue().rstrip()
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """A list of objects; an end of a band that is infinite is null."""
+    table: list[dict[str, Any]] = [asdict(row) for row in rows]
+    for line in table:
+        if line["band"]:
+            line["band"] = [end if math.isfinite(end) else None for end in line["band"]]
+    return json.dumps(table, indent=2)
+
+
+FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "json": as_json}
