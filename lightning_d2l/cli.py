@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 import textwrap
 import traceback
 from pathlib import Path

@@ -42,7 +42,8 @@ class MySequential(nn.Module):
             self.add_module(str(index), block)
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.children():
+        for block in self._modules.values():  # children() would leave out a block's second place
+            assert block is not None
             x = block(x)
         return x
 
