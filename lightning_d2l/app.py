@@ -12,8 +12,10 @@ from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import CONF, compose_checked, parse, plain, quote
 
@@ -45,6 +47,9 @@ def _main(arguments: list[str]) -> int:
         raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
     only_asks = args.help or args.hydra_help or args.info or args.cfg
     extra: list[str] = []
+    for demo in DEMOS:
+        if f"experiment={demo}" in args.overrides and not (CONF / "experiment" / f"{demo}.yaml").exists():
+            raise RequestError(f"experiment={demo}: nothing is trained there; see lightning-d2l demo {demo}")
     if not args.shell_completion and (args.overrides or not only_asks):
         config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
         if not only_asks:
@@ -52,8 +57,11 @@ def _main(arguments: list[str]) -> int:
             extra = _folder(config, args.overrides, multirun=args.multirun)
             extra += _names_of_what_varies(args.overrides) if args.multirun else []
     codes: list[int] = []
+    sweep = Path()
 
     def job(config: DictConfig) -> int:
+        nonlocal sweep
+        sweep = Path(HydraConfig.get().sweep.dir)
         codes.append(_job(config))
         if codes[-1] > 128:  # stopped by a signal, which is meant for the rest of a sweep too
             raise SystemExit(codes[-1])
@@ -62,6 +70,11 @@ def _main(arguments: list[str]) -> int:
     sys.argv[1:] = [*arguments, *extra]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach main() above instead of Hydra's own printer
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
+    if args.multirun and codes:
+        from lightning_d2l.sweeps.summary import summary
+
+        varied = [o.key_or_group for o in parse(args.overrides, multirun=True) if o.is_sweep_override()]
+        print(f"\nsweep folder  {sweep}\n{summary(sweep, varied)}")
     return max(codes, default=0)
 
 
@@ -140,7 +153,6 @@ def _flat(node: object, prefix: str = "") -> dict[str, object]:
 
 def _job(config: DictConfig) -> int:
     """One job of Hydra's: check its configuration once more (a sweep's jobs differ) and run it."""
-    from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from lightning_d2l.training.job import Request, run

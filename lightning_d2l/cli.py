@@ -8,8 +8,8 @@ import json
 import os
 import re
 import sys
-import time
 import textwrap
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn

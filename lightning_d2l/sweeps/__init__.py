@@ -1,0 +1,1 @@
+"""Many runs: what a sweep's records say together."""

@@ -1,0 +1,135 @@
+"""The comparison with the book: its rules, its closed forms, and its command."""
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_d2l import cli
+from lightning_d2l.book import published, reproduce
+from lightning_d2l.book.demos import DEMOS
+from lightning_d2l.book.published import EXPERIMENTS, Quantity
+from lightning_d2l.config.compose import CONF
+
+
+def test_every_experiment_is_a_config_or_a_demo_and_every_config_is_compared_or_swept():
+    configs = {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+    for experiment in EXPERIMENTS:
+        assert experiment.demo in DEMOS if experiment.demo else experiment.id in configs
+    assert configs <= {experiment.id for experiment in EXPERIMENTS}
+
+
+BAND = Quantity("", "", 2.0, (1.0, 3.0))
+THEORY = Quantity("", "", 2.0, (1.0, 3.0), theory=5.0, accuracy=0.01)
+ONE_RUN = Quantity("", "", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "values", "expected"),
+    [
+        (BAND, [0.0, 2.5], "reproduced"),  # it is the mean that counts
+        (BAND, [3.0, 3.2], "differs"),
+        (BAND, [math.nan, 2.0], "differs"),
+        (THEORY, [2.0, 2.1], "reproduced"),
+        (THEORY, [5.04, 5.04], "equals theory"),
+        (THEORY, [5.06, 5.06], "differs"),
+        (THEORY, [4.0, 5.5], "equals theory"),  # two values leave the mean uncertain by 9
+        (ONE_RUN, [2.0, 2.0], "reproduced"),
+        (ONE_RUN, [2.1, 2.1], "differs"),
+        (ONE_RUN, [1.9, 2.2, 2.3, 2.4], "reproduced"),  # 2.2 plus or minus 3.18 * 0.216 * sqrt(1.25)
+        (ONE_RUN, [2.68, 2.9, 2.9, 3.12], "differs"),  # 2.9 plus or minus 0.64
+    ],
+)
+def test_verdicts(quantity, values, expected):
+    assert reproduce.verdict(quantity, values) == expected
+
+
+def test_the_interval_of_a_single_published_run_holds_it_in_95_of_100_cases():
+    random = np.random.default_rng(0)
+    draws = random.normal(size=(2000, 6))
+    hits = [reproduce.verdict(Quantity("", "", float(d[0])), d[1:].tolist()) == "reproduced" for d in draws]
+    assert np.mean(hits) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 2000))
+
+
+def test_expected_loss_of_linear_regression_is_that_of_simulated_descent():
+    # One step a sample batch of 10 on fresh data; the formula leaves out terms of the order of the learning rate.
+    for factor in (0.5, 1.0):
+        torch.manual_seed(0)
+        true = torch.tensor([2.0, -3.4, 4.2])
+        w = torch.zeros(2000, 3)
+        for _ in range(100):
+            x = torch.cat([torch.randn(2000, 10, 2), torch.ones(2000, 10, 1)], 2)
+            residual = (x @ (w - true)[:, :, None])[..., 0] - 0.01 * torch.randn(2000, 10)
+            w = w - 0.03 * 2 * factor * (residual[..., None] * x).mean(1)
+        loss = factor * ((w - true).square().sum(1).mean() + 0.01**2).item()
+        without_scatter = published.linear_regression_loss(1, factor)
+        assert 1 < loss / without_scatter < 4 if factor == 1 else 1 < loss / without_scatter < 1.6
+
+
+def test_norm_of_weights_that_only_decay():
+    w = torch.randn(20_000, 180)
+    for _ in range(400):
+        w = w - 0.003 * 3 * w
+    assert published.decayed_norm(3) == pytest.approx(w.norm(dim=1).mean().item(), rel=0.01)
+
+
+def test_rows_of_a_run_are_read_from_its_folder_and_a_second_time_nothing_is_run(tmp_path, monkeypatch):
+    rows = list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2))
+    assert [row.verdict for row in rows] == ["reproduced"] * 5
+    losses = []
+    for seed in range(2):
+        lines = (tmp_path / "linreg-scratch" / f"seed={seed}" / "metrics.csv").read_text().splitlines()
+        losses.append(float(next(csv.DictReader(lines))["loss/train"]))
+    assert rows[0].mean == pytest.approx(np.mean(losses))
+    assert rows[0].std == pytest.approx(np.std(losses, ddof=1))
+    monkeypatch.setattr(reproduce, "run", None)
+    assert list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2)) == rows
+
+
+def test_without_the_official_data_there_is_no_verdict(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIGHTNING_D2L_DATA", str(tmp_path))
+    rows = list(reproduce.reproduce(["mlp-concise", "fashion-mnist-loading"], tmp_path))
+    assert {row.verdict for row in rows} == {"not run: official data missing"}
+    assert {row.mean for row in rows} == {None}
+
+
+def test_every_format_says_the_same(capsys):
+    assert cli.main(["reproduce", "activations", "xavier", "--seeds", "1", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    fields = {"experiment", "quantity", "published", "band", "theory", "mean", "std", "n", "verdict"}
+    assert all(fields <= row.keys() for row in rows)
+    assert [row["verdict"] for row in rows] == ["equals theory"] * 3
+    assert cli.main(["reproduce", "activations", "xavier", "--seeds", "1", "--format", "csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(line["mean"]) for line in table] == [row["mean"] for row in rows]
+    for form in ("text", "markdown"):
+        assert cli.main(["reproduce", "activations", "xavier", "--seeds", "1", "--format", form]) == 0
+        text = capsys.readouterr().out
+        assert all(row["quantity"] in text for row in rows)
+        assert text.count("equals theory") == 3
+        assert form == "markdown" or max(map(len, text.splitlines())) <= 80
+
+
+def test_a_number_that_differs_makes_the_exit_code_1(monkeypatch, capsys):
+    wrong = published.Experiment("xavier", (Quantity("bound", "bound Linear(4, 8)", 0.9, (0.8, 1.0)),), demo="xavier")
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", (wrong,))
+    assert cli.main(["reproduce", "--seeds", "1"]) == 1
+    assert "differs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["poly-norml"], "reproduce poly-norml: unknown experiment; did you mean poly-normal?"),
+        (["poly-normal", "--seeds", "0"], "--seeds=0: must be a whole number from 1 up"),
+    ],
+)
+def test_wrong_requests(words, expected, capsys):
+    assert cli.main(["reproduce", *words]) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert len(captured.err.splitlines()) <= 2
