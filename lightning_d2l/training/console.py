@@ -28,7 +28,8 @@ _CHATTER = (
     "`isinstance(treespec, LeafSpec)`", "does not have many workers", "smaller than the logging interval",
     "exists and is not empty",
     "Received SIGTERM", "Please use the new API settings", "Consider setting `num_workers",
-    "`torch.jit.trace`", "`torch.jit.trace_method`", "The `srun` command is available",
+    "`torch.jit.trace`", "`torch.jit.trace_method`",
+    "Converting a tensor to a Python boolean", "The `srun` command is available",
 )  # fmt: skip
 
 

@@ -48,6 +48,8 @@ def load_run(folder: Path, checkpoint: Path) -> FinishedRun:
         wanted = record["data"]["source"]
         raise RequestError(f"{folder}: its data were {wanted} with another checksum; these are {data.source}")
     module = build_module(config, data, [])
+    if config["trainer"]["precision"] == "64-true":
+        module.double()
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
