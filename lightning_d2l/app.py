@@ -7,6 +7,8 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,14 +70,26 @@ def _main(arguments: list[str]) -> int:
         return codes[-1]
 
     sys.argv[1:] = [*arguments, *extra]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach main() above instead of Hydra's own printer
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
+    with _errors_reach_main():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
     if args.multirun and codes:
         from lightning_d2l.sweeps.summary import summary
 
         varied = [o.key_or_group for o in parse(args.overrides, multirun=True) if o.is_sweep_override()]
         print(f"\nsweep folder  {sweep}\n{summary(sweep, varied)}")
     return max(codes, default=0)
+
+
+@contextmanager
+def _errors_reach_main() -> Iterator[None]:
+    """They do where Hydra is asked for full errors; otherwise it prints them itself and ends the program."""
+    wanted = "HYDRA_FULL_ERROR" in os.environ
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        yield
+    finally:
+        if not wanted:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,5 +1,7 @@
 """What the command line says to a wrong request."""
 
+import json
+
 import pytest
 
 from lightning_d2l import cli
@@ -61,3 +63,11 @@ def test_images_are_classified_and_turned_light_on_dark(tmp_path, capsys):
     state = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["state_dict"]
     logits = state["net.1.weight"] @ torch.from_numpy(pixels).flatten().float() / 255 + state["net.1.bias"]
     assert list(dark["probabilities"].values()) == pytest.approx(logits.softmax(0).tolist(), rel=1e-4)
+
+
+def test_a_float64_run_is_evaluated_in_float64(tmp_path, capsys):
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=2", "trainer.precision=64-true") == 0
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())["metrics"]["final"]["loss/test"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["final"]["loss/test"] == pytest.approx(recorded, rel=1e-14)
