@@ -234,13 +234,15 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from lightning_d2l.book.reproduce import FORMATS, reproduce
+    from lightning_d2l.book.reproduce import FORMATS, provenance, reproduce
 
     if args.seeds is not None and args.seeds < 1:
         raise RequestError(f"--seeds={args.seeds}: must be a whole number from 1 up")
     folder = args.into or Path("outputs/reproduce") / time.strftime("%Y-%m-%d_%H-%M-%S")
     rows = list(reproduce(args.ids, folder, args.seeds))
     print(FORMATS[args.format](rows))
+    if args.format == "markdown":
+        print(f"\n{provenance(folder)}")
     return int(any(row.verdict == "differs" for row in rows))
 
 

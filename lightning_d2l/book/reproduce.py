@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def verdict(quantity: Quantity, values: Sequence[float]) -> str:
     if inside:
         return "reproduced"
     if quantity.theory is not None:
-        allowed = spread / math.sqrt(n) + quantity.accuracy * abs(quantity.theory)
+        allowed = spread / math.sqrt(n) + quantity.accuracy * (abs(quantity.theory) or 1.0)
         if abs(mean - quantity.theory) <= allowed:
             return "equals theory"
     return "differs"
@@ -173,11 +174,11 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A few significant digits, with an exponent where the number is small."""
+    """A few significant digits, with an exponent where the number is small; whole numbers in full."""
     if value is None:
         return ""
     if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.{digits}g}".replace("e+0", "e")
+        return f"{value:,.0f}" if 1000 <= value < 1e9 else f"{value:.{digits}g}"
     mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}"
 
@@ -197,8 +198,19 @@ def as_text(rows: Sequence[Row]) -> str:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """A table for GitHub."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return "\n".join(lines + ["| " + " | ".join(cells(row)) + " |" for row in rows])
+    table = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
+
+
+def provenance(into: Path) -> str:
+    """When, on which data and with which versions the runs below a folder were made, in a few lines of Markdown."""
+    records = [read_record(path.parent) for path in sorted(into.glob("*/*/run.json"))]
+    data = {
+        (d["name"], d["source"], d["checksum"]) for record in records if (d := record["data"])["source"] != "synthetic"
+    }
+    lines = [f"Measured on {date.today().isoformat()}."]
+    lines += [f"Data: {name}, {source}, SHA-256 {checksum}." for name, source, checksum in sorted(data)]
+    return "\n".join([*lines, "Versions: " + ", ".join(f"{k} {v}" for k, v in versions().items()) + "."])
 
 
 def as_csv(rows: Sequence[Row]) -> str:
