@@ -153,11 +153,13 @@ def _check_folds(data: Mapping[str, Any]) -> None:
 
 
 def _check_exact(config: Mapping[str, Any]) -> None:
-    net = config["model"]["_target_"]
-    if not net.endswith((".LinearRegression", ".LinearRegressionScratch")):
-        raise RequestError(f"optimizer=exact: must be for a linear regression, not for {net.rpartition('.')[2]}")
-    if config["loss"] == "gaussian_nll" or config["penalty"]["l1"]:
-        raise RequestError("optimizer=exact: must come with a squared loss and penalty.l1=0: else there is no formula")
+    net, loss = config["model"]["_target_"].rpartition(".")[2], config["loss"]
+    if net not in ("LinearRegression", "LinearRegressionScratch", "RandomFeatures"):
+        raise RequestError(f"optimizer=exact: must be for a model that is linear in its parameters, not for {net}")
+    classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
+    if loss != "one_hot_mse" if classes else loss == "gaussian_nll":
+        allowed = "one_hot_mse" if classes else "mse, half_mse, squared_scratch or null"
+        raise RequestError(f"loss={_show(loss)}: must be {allowed} for optimizer=exact, which solves squared losses")
     if config["trainer"]["automatic_optimization"]:
         raise RequestError("optimizer=exact: must come with trainer.automatic_optimization=false: it takes no steps")
 

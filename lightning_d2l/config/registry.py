@@ -96,7 +96,7 @@ INIT: Rules = {
 }  # fmt: skip
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
-CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch")
+CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch", "one_hot_mse")
 NUMBER_LOSSES = ("mse", "half_mse", "squared_scratch", "gaussian_nll")
 
 MODELS: dict[str, Rules] = {
@@ -107,6 +107,7 @@ MODELS: dict[str, Rules] = {
         "init": INIT,
     },
     "lightning_d2l.nets.linear.SoftmaxRegression": {"init": INIT},
+    "lightning_d2l.nets.random_features.RandomFeatures": {"num_features": COUNT, "activation": ACTIVATIONS},
     "lightning_d2l.nets.mlp.MLP": {
         "num_hiddens": one_or_list(COUNT),
         "activation": ACTIVATIONS,
@@ -140,6 +141,7 @@ _SAMPLES: Rules = {
     "n_train": COUNT,
     "n_val": whole(0),
     "n_test": COUNT,
+    "test_seed": either(SEED, NULL),
     "batch_size": COUNT,
     "seed": SEED,
     **_FOLDS,
@@ -202,6 +204,7 @@ RUN: Rules = {
     "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
     "penalty": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE},
     "information": FLAG,
+    "gradients": FLAG,
     "resume": either(TEXT, NULL),
     "verbose": FLAG,
     "data": Built(DATA),
@@ -215,6 +218,7 @@ RUN: Rules = {
         "precision": choice("32-true", "64-true"),
         "accelerator": choice("auto", "cpu", "gpu", "mps"),
         "automatic_optimization": FLAG,
+        "save_predictions": FLAG,
         "checkpoint_every_n_seconds": NOT_NEGATIVE,
     },
 }

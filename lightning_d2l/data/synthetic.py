@@ -16,16 +16,26 @@ class RegressionData(TensorDataModule):
     """y = X w + b + noise, with features X made from inputs that are drawn from N(0, 1).
 
     The splits, of `n_train`, `n_val` and `n_test` samples, come from random streams of their own, so the size of one
-    does not change the others. `noise` is a standard deviation, in the unit of y.
+    does not change the others; with `test_seed` the test samples are those of that seed. `noise` is a standard
+    deviation, in the unit of y.
     """
 
     task = "regression"
 
     def __init__(
-        self, w: Tensor, b: float, *, noise: float, n_train: int, n_val: int, n_test: int, **settings: Any
+        self,
+        w: Tensor,
+        b: float,
+        *,
+        noise: float,
+        n_train: int,
+        n_val: int,
+        n_test: int,
+        test_seed: int | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.w, self.b, self.noise = w, b, noise
+        self.w, self.b, self.noise, self.test_seed = w, b, noise, test_seed
         self.sizes = {"train": n_train, "val": n_val, "test": n_test}
         self.inputs: dict[str, Tensor] = {}
 
@@ -45,7 +55,8 @@ class RegressionData(TensorDataModule):
         for number, (split, n) in enumerate(self.sizes.items()):
             if n == 0:
                 continue
-            random = generator(self.seed, number)
+            seed = self.seed if self.test_seed is None or split != "test" else self.test_seed
+            random = generator(seed, number)
             inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
             noise = self.noise * torch.randn(n, 1, generator=random, dtype=torch.float64)
             self.inputs[split] = inputs

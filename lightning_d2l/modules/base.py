@@ -48,13 +48,15 @@ class SupervisedModule(pl.LightningModule):
         automatic_optimization: bool = False,
         loss: str | None = None,
         penalty: Mapping[str, float] = MappingProxyType({"l1": 0.0, "l2": 0.0}),
+        gradients: bool = False,
     ) -> None:
         super().__init__()
         self.net, self.optimizer_factory = net, optimizer
         self.loss_name = loss or self.usual_loss
         self.loss = LOSSES[self.loss_name]()
         self.logging_points, self.evaluate = logging_points, evaluate
-        self.automatic_optimization, self.penalty = automatic_optimization, penalty
+        self.automatic_optimization = automatic_optimization
+        self.penalty, self.gradients = penalty, gradients
         self.metrics: dict[str, float] = {}
         self._epoch: list[Step] = []  # what the last epoch's steps saw
         self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # outputs and targets by split
@@ -168,7 +170,19 @@ class SupervisedModule(pl.LightningModule):
         self.log_dict({**self.metrics, "step": float(epoch)})  # Lightning hands "step" to the loggers as x
 
     def _of_parameters(self) -> dict[str, float]:
-        """The Euclidean norm of all weights together, and the noise that a Gaussian likelihood estimates."""
-        weights = [w.detach().double().norm() for w in self.weights()]
-        metrics = {"norm/weights": torch.stack(weights).norm().item()} if weights else {}
-        return metrics | ({"sigma/noise": self.loss.sigma.item()} if isinstance(self.loss, GaussianNLL) else {})
+        """The Euclidean norm of all weights together, and what else was asked for of the parameters.
+
+        With a penalty the share of weights that are exactly 0; with `gradients` the norm of the last minibatch's
+        gradient with respect to the first and the last layer's weights; of a Gaussian likelihood its noise.
+        """
+        weights, metrics = self.weights(), {}
+        if weights:
+            metrics["norm/weights"] = torch.stack([w.detach().double().norm() for w in weights]).norm().item()
+        if any(self.penalty.values()):
+            metrics["zeros/weights"] = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+        if self.gradients:
+            for name, weight in (("first", weights[0]), ("last", weights[-1])):
+                metrics[f"gradient/{name}"] = 0.0 if weight.grad is None else weight.grad.double().norm().item()
+        if isinstance(self.loss, GaussianNLL):
+            metrics["sigma/noise"] = self.loss.sigma.item()
+        return metrics

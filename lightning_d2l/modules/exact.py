@@ -1,4 +1,4 @@
-"""Linear regression without descent: the analytic solution (d2l 3.1.1.3)."""
+"""The analytic solution of what is linear in its parameters, in place of descent (d2l 3.1.1.3)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batches, as_input
 from lightning_d2l.modules.losses import SQUARED_LOSSES
-from lightning_d2l.nets.least_squares import ridge_solution
+from lightning_d2l.nets.least_squares import elastic_net_solution, ridge_solution
 from lightning_d2l.nets.linear import LinearRegression
+from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Exact(Optimizer):
-    """Puts the optimum of a linear regression in place of its parameters, whatever they were.
+    """Puts the optimum in place of the parameters, whatever they were.
 
     The optimum is that of the mean squared error of all training samples, as the loss weighs it, plus the penalties
     and the `weight_decay`; where it is not unique, that of least norm. `lr` is null: nothing descends.
@@ -47,24 +49,32 @@ class Exact(Optimizer):
 
 
 def linear_parameters(net: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The weight (num_inputs, num_outputs) and bias (num_outputs,) of a linear regression, as views."""
+    """The weight (num_features, num_outputs) and bias (num_outputs,) of a net that is linear in them, as views."""
     if isinstance(net, LinearRegressionScratch):
         return net.w, net.b
-    assert isinstance(net, LinearRegression)
+    assert isinstance(net, LinearRegression | RandomFeatures)
     return net.linear.weight.T, net.linear.bias
 
 
 def optimum(module: SupervisedModule, x: Tensor, y: Tensor, weight_decay: float = 0.0) -> tuple[Tensor, Tensor]:
-    """The weight (d, q) and bias (q,), in float64, that minimise a module's objective for x (n, d) and y (n, q).
+    """The weight (d, q) and bias (q,), in float64, that minimise a module's objective.
 
-    The network is a LinearRegression or LinearRegressionScratch, the loss a squared one. The objective is the loss
-    plus weight_decay / 2 and l2 / 2 times the sum of the squared weights. Noise of variance s^2 on the inputs
-    adds n s^2 (Bishop 1995), and dropout q of them q / (1 - q) times the sum of squares of each input (Srivastava
-    et al. 2014), to what ridge regression multiplies w^2 by.
+    The network is one of `linear_parameters`, the loss a squared one, x (n, ...), y (n, q), or classes (n,). The
+    objective is the loss plus weight_decay / 2 and l2 / 2 times the sum of the squared weights, plus l1 times that of
+    their sizes. Noise of variance s^2 on the inputs adds n s^2 (Bishop 1995), and dropout q of them q / (1 - q) times
+    the sum of squares of each input (Srivastava et al. 2014), to what ridge regression multiplies w^2 by.
     """
-    net, x, n = module.net, x.double(), len(x)
-    ridge = y.numel() * (weight_decay + module.penalty["l2"]) / (2 * SQUARED_LOSSES[module.loss_name])
+    net = module.net
+    with torch.no_grad():
+        x = (net.features(x) if isinstance(net, RandomFeatures) else x).double()
+    weight, bias = linear_parameters(net)
+    if not y.is_floating_point():
+        y = functional.one_hot(y, weight.shape[1]).double()
+    scale = y.numel() / SQUARED_LOSSES[module.loss_name]  # from the mean loss to the sum of squares
+    ridge, l1 = scale * (weight_decay + module.penalty["l2"]) / 2, scale * module.penalty["l1"]
     penalty = x.new_full(x.shape[1:], ridge)
     if isinstance(net, LinearRegression):
-        penalty += (net.dropout * x.square().sum(0) + n * net.input_noise**2) / (1 - net.dropout)
-    return ridge_solution(x, y, penalty, bias=linear_parameters(net)[1] is not None)
+        penalty += (net.dropout * x.square().sum(0) + len(x) * net.input_noise**2) / (1 - net.dropout)
+    if l1:
+        return elastic_net_solution(x, y, l1, penalty, bias is not None)
+    return ridge_solution(x, y, penalty if isinstance(net, LinearRegression) else ridge, bias is not None)

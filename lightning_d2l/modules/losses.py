@@ -30,6 +30,11 @@ def cross_entropy_scratch(output: Tensor, y: Tensor) -> Tensor:
     return softmax_regression.cross_entropy(output, y).mean()
 
 
+def one_hot_mse(output: Tensor, y: Tensor) -> Tensor:
+    """The mean squared error of outputs (n, num_classes) from 1 for the true class (n,) and 0 for the others."""
+    return functional.mse_loss(output, functional.one_hot(y, output.shape[1]).to(output.dtype))
+
+
 class GaussianNLL(nn.Module):
     """Negative log-likelihood, in nats, of targets (n, 1) with normal noise around the outputs (d2l 3.1.3).
 
@@ -53,10 +58,11 @@ class GaussianNLL(nn.Module):
 LOSSES: dict[str, Callable[[], Loss]] = {
     "cross_entropy": lambda: functional.cross_entropy,
     "cross_entropy_scratch": lambda: cross_entropy_scratch,
+    "one_hot_mse": lambda: one_hot_mse,
     "mse": lambda: functional.mse_loss,
     "half_mse": lambda: half_mse,
     "squared_scratch": lambda: squared_scratch,
     "gaussian_nll": GaussianNLL,
 }
-SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5}
+SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5, "one_hot_mse": 1.0}
 """The factor before the mean squared error, by the loss's name."""

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.predictions import outputs
 from lightning_d2l.training.record import replacing
 
 if TYPE_CHECKING:
@@ -55,14 +55,6 @@ def save(figure: Figure, path: Path) -> Path:
     with replacing(path) as file:
         figure.savefig(file, format="png")
     return path
-
-
-@torch.no_grad()
-def outputs(net: nn.Module, x: Tensor) -> Tensor:
-    """What a network returns for x (n, ...), without dropout, (n, num_outputs) on the CPU."""
-    like = next(net.parameters())
-    net.eval()
-    return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])
 
 
 def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:

@@ -28,6 +28,7 @@ from lightning_d2l.modules.regression import RegressionModule
 from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
 from lightning_d2l.training.optimum import exact_optimum
+from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.tensorboard import TensorBoard
@@ -143,6 +144,8 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     finally:
         line.stop()
     metrics = test(trainer, module, data, folder, recorder.best)
+    if settings["save_predictions"]:
+        save_predictions(folder / "predictions.csv", data, module.net)
     _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {settings['max_epochs']} epochs")
     outcome: dict[str, Any] = {"metrics": metrics}
     if exact:
@@ -193,7 +196,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
     optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
     settings = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
-    losses = {"loss": config["loss"], "penalty": config["penalty"]}
+    losses = {"loss": config["loss"], "penalty": config["penalty"], "gradients": config["gradients"]}
     if data.task == "classification":
         return ClassificationModule(*settings, **losses, information=config["information"])
     return RegressionModule(*settings, **losses)

@@ -44,6 +44,6 @@ def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: d
     linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
     decay = optimizer.get("weight_decay", 0.0)
     decoupled = decay and optimizer["_target_"].endswith("AdamW")  # its decay is the penalty of no objective
-    if not linear or decoupled or module.loss_name not in SQUARED_LOSSES or module.penalty["l1"]:
+    if not linear or decoupled or module.loss_name not in SQUARED_LOSSES:
         return None
     return Optimum(module, data, decay)

@@ -23,6 +23,7 @@ from lightning_d2l.book.demos import (
     weight_decay_theory,
 )
 from lightning_d2l.book.noisy_inputs import convergence, regression
+from lightning_d2l.nets import least_squares
 
 THEORY = [
     "backprop",
@@ -180,7 +181,7 @@ def sparse_problem() -> tuple[Tensor, Tensor]:
 def test_lasso_is_scikit_learns():
     x, y = sparse_problem()
     penalties = torch.tensor([0.01, 0.1, 0.5], dtype=torch.float64)
-    found = l1_l2.lasso(x, y, penalties)
+    found = least_squares.lasso(x, y, penalties)
     for penalty, w in zip(penalties.tolist(), found.T, strict=True):
         oracle = Lasso(penalty, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(x, y[:, 0]).coef_
         np.testing.assert_allclose(w, oracle, atol=1e-8)
@@ -190,7 +191,7 @@ def test_lasso_is_scikit_learns():
 def test_lasso_vanishes_from_the_largest_gradient_on():
     x, y = sparse_problem()
     largest = (x.T @ y).abs().max() / len(x)
-    below, above = l1_l2.lasso(x, y, torch.stack([0.99 * largest, 1.01 * largest])).T
+    below, above = least_squares.lasso(x, y, torch.stack([0.99 * largest, 1.01 * largest])).T
     assert (below != 0).sum() == 1
     assert not above.any()
 

@@ -41,7 +41,7 @@ WRONG = {
     "data.label_noise=1.5": "data.label_noise=1.5: must be a number in [0, 1]",
     "data.source=web": "data.source=web: must be one of auto, official, generated",
     "data=polynomial model=softmax_regression": "must be a model for numbers",
-    "loss=mse": "loss=mse: must be cross_entropy, cross_entropy_scratch or null",
+    "loss=mse": "loss=mse: must be cross_entropy, cross_entropy_scratch, one_hot_mse or null",
     "optimizer.nesterov=true": "optimizer.momentum above 0",
     "trainer.evaluate=[tset]": "trainer.evaluate=['tset']: must be",
     "seed=-1": "seed=-1: must be a whole number from 0",

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.job import build_data
 from lightning_d2l.training.record import LAST
 from tests.runs import config, run_here
@@ -80,3 +81,66 @@ def test_descent_says_how_far_it_got(tmp_path):
     exact, final = record["metrics"]["exact"], record["metrics"]["final"]
     assert exact["loss/train"] == pytest.approx(np.mean((oracle.predict(x) - y[:, 0]) ** 2))
     assert exact["loss/train"] < final["loss/train"]
+
+
+def test_lasso(tmp_path):
+    model = ["model=high_dimensional_regression", "optimizer.weight_decay=0", "penalty.l1=0.02"]
+    (weight, bias), record, x, y = solved(tmp_path, *model)
+    oracle = Lasso(alpha=0.02, tol=1e-14, max_iter=1_000_000).fit(x, y)  # 1/(2n) |.|^2 is the loss with its 1/2
+    np.testing.assert_allclose(weight[0], oracle.coef_, atol=1e-8)
+    np.testing.assert_allclose(bias[0], oracle.intercept_, atol=1e-8)
+    assert record["metrics"]["final"]["zeros/weights"] == np.mean(oracle.coef_ == 0)
+
+
+def test_elastic_net(tmp_path):
+    model = ["model=high_dimensional_regression", "optimizer.weight_decay=0", "penalty.l1=0.02", "penalty.l2=0.1"]
+    (weight, _), _, x, y = solved(tmp_path, *model)
+    oracle = ElasticNet(alpha=0.12, l1_ratio=0.02 / 0.12, tol=1e-14, max_iter=1_000_000).fit(x, y)
+    np.testing.assert_allclose(weight[0], oracle.coef_, atol=1e-8)
+
+
+def test_random_features_classify_by_least_squares(tmp_path):
+    model = ["model=random_features", "model.num_features=50", "loss=one_hot_mse", "trainer.evaluate=[train]"]
+    data = ["data.source=generated", "data.n_train=200", "data.val_size=0"]
+    overrides = [*model, *data, "optimizer=exact", *BASE]
+    assert run_here(tmp_path, *overrides) == 0
+    state = torch.load(tmp_path / LAST, weights_only=True)["state_dict"]
+    x, y = build_data(config(*overrides)).splits["train"]
+    features = np.maximum(x.flatten(1).numpy() / 255 @ state["net.V"].numpy().T, 0)
+    oracle = LinearRegression(fit_intercept=False).fit(features, np.eye(10)[y])
+    np.testing.assert_allclose(state["net.linear.weight"], oracle.coef_, atol=1e-6)
+
+
+def test_predictions_of_the_test_samples_are_written(tmp_path):
+    overrides = [
+        "model=linear_regression",
+        "optimizer=exact",
+        "trainer.save_predictions=true",
+        "data.test_seed=5",
+        *BASE,
+    ]
+    assert run_here(tmp_path, *overrides) == 0
+    table = np.genfromtxt(tmp_path / "predictions.csv", delimiter=",", names=True)
+    data = build_data(config(*overrides, "data.seed=3"))  # another training set, and the same test set
+    x, y = (t.numpy() for t in data.splits["test"])
+    np.testing.assert_allclose(table["y"], y[:, 0])
+    np.testing.assert_allclose(table["true"], x @ [2, -3.4] + 4.2)
+    final = json.loads((tmp_path / "run.json").read_text())["metrics"]["final"]
+    assert np.mean((table["output_0"] - table["y"]) ** 2) == pytest.approx(final["loss/test"])
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("model=mlp optimizer=exact", "must be for a model that is linear in its parameters, not for MLP"),
+        ("model=random_features optimizer=exact", "loss=null: must be one_hot_mse for optimizer=exact"),
+        ("model=linear_regression optimizer=exact loss=gaussian_nll", "loss=gaussian_nll: must be mse, half_mse"),
+        ("model=linear_regression data.folds=5", "data.fold=null: must be 0 to 4 where data.folds=5"),
+        ("model=linear_regression data.fold=1", "data.fold=1: must come with data.folds"),
+        ("model=linear_regression information=true", "information=true: must be false for this data"),
+    ],
+)
+def test_requests_without_an_exact_solution(words, answer):
+    with pytest.raises(RequestError) as error:
+        config(*words.split())
+    assert answer in str(error.value)

@@ -7,29 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.nets.least_squares import ridge_solution
+from lightning_d2l.nets.least_squares import lasso, ridge_solution
 from lightning_d2l.training.figures import BLUE, GREY, ORANGE
-
-
-def soft_threshold(w: Tensor, by: Tensor | float) -> Tensor:
-    """Each entry moved towards 0 by `by`, which broadcasts, and 0 if it would pass 0: the proximal map of |w|_1."""
-    return w.sign() * (w.abs() - by).clamp(min=0)
-
-
-def lasso(X: Tensor, y: Tensor, penalties: Tensor, tolerance: float = 1e-10, max_steps: int = 100_000) -> Tensor:
-    """The w (d, k) that minimise 1/(2n) |X w - y|^2 + lambda |w|_1 for each of the k `penalties` lambda; y is (n, 1).
-
-    ISTA (Daubechies et al. 2004): a step down the gradient of the squared error, then the proximal map, until no
-    weight moves by more than `tolerance`.
-    """
-    n, d = X.shape
-    lr = n / torch.linalg.matrix_norm(X, 2).item() ** 2  # 1 over the largest curvature
-    w = torch.zeros(d, len(penalties), dtype=X.dtype)
-    for _ in range(max_steps):
-        previous, w = w, soft_threshold(w - lr * (X.T @ (X @ w - y)) / n, lr * penalties)
-        if (w - previous).abs().max() <= tolerance:
-            break
-    return w
 
 
 def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:

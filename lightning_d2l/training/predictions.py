@@ -1,0 +1,33 @@
+"""What a network makes of samples, and the file of it that a run may leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.record import replacing
+
+
+@torch.no_grad()
+def outputs(net: nn.Module, x: Tensor) -> Tensor:
+    """What a network returns for x (n, ...), without dropout, (n, num_outputs) on the CPU."""
+    like = next(net.parameters())
+    net.eval()
+    return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])
+
+
+def save_predictions(path: Path, data: TensorDataModule, net: nn.Module) -> None:
+    """Write a CSV of the test samples: the target y, the true function where it is known, and each output."""
+    x, y = data.splits["test"]
+    columns = {"y": y.reshape(len(y))}
+    if isinstance(data, RegressionData):
+        columns["true"] = data.true_function(data.inputs["test"])[:, 0]
+    columns |= {f"output_{i}": output for i, output in enumerate(outputs(net, x).T)}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    with replacing(path) as file:
+        file.write("".join(",".join(map(str, row)) + "\n" for row in [tuple(columns), *rows]).encode())
