@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
 
 
-COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce")
+COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce", "report")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,6 +99,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
     sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=_reproduce)
+
+    text = "Turn the records of a sweep into tables, a figure, and a page that answers its question."
+    sub = commands.add_parser("report", help="what a sweep's runs say together", description=text)
+    sub.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or latest; several: compared")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the report (default: the sweep's own folder)")
+    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
+    sub.set_defaults(command=_report)
+    _with_format(sub)
     return parser
 
 
@@ -244,6 +252,14 @@ def _reproduce(args: argparse.Namespace) -> int:
     if args.format == "markdown":
         print(f"\n{provenance(folder)}")
     return int(any(row.verdict == "differs" for row in rows))
+
+
+def _report(args: argparse.Namespace) -> int:
+    from lightning_d2l.studies.report import report, text
+
+    made = report(args.folders, args.into)
+    print(json.dumps(made.as_json(), indent=2, allow_nan=False) if args.format == "json" else text(made))
+    return 0
 
 
 def _quiet(args: argparse.Namespace) -> None:

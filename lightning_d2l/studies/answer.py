@@ -1,0 +1,128 @@
+"""What a study shows, in sentences computed from its points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lightning_d2l.studies.diagnosis import DIVERGED, OVERFITTING, UNDERFITTING, WELL_FITTED
+from lightning_d2l.studies.labels import listing, number, settings, show, split
+from lightning_d2l.studies.points import Point, best_first, series_of
+from lightning_d2l.studies.statistics import Estimate
+from lightning_d2l.studies.study import Study, higher_is_better, numeric
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best setting, the runner-up, the sentence that says so, where the points fit, and what to beware of."""
+
+    text: str
+    best: Point | None
+    runner_up: Point | None
+    diagnosis: list[str]
+    warnings: list[str]
+
+
+def answer(study: Study, points: Sequence[Point]) -> Answer:
+    """Choose the setting with the best mean of `study.select`, and say how sure that is."""
+    ranked = best_first(study.select, points)
+    if not ranked:
+        return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses(study, points), [])
+    best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
+    sentences = [_best(study, best, alone=runner_up is None)]
+    if runner_up:
+        sentences.append(_runner_up(study.select, best, runner_up))
+    return Answer(" ".join(sentences), best, runner_up, diagnoses(study, points), _warnings(study, best, points))
+
+
+def _best(study: Study, best: Point, *, alone: bool) -> str:
+    measured = f"{study.select}, {mean_with_interval(best.estimates[study.select])}"
+    of = settings(best.setting) if best.setting else "The one setting"
+    text = f"{of} has {'a' if alone else f'the {_superlative(study.select)}'} {measured}"
+    test = study.select.replace("/val", "/test")
+    if test != study.select and test in best.estimates:
+        text += f"; its {test} is {mean_with_interval(best.estimates[test])}"
+    if not study.select.endswith("/val"):
+        chosen = split(study.select) or "these"
+        text += f" (chosen on {chosen} data, since the runs have no validation figures)" if not alone else ""
+    return f"{text}."
+
+
+def _superlative(metric: str) -> str:
+    return "highest" if higher_is_better(metric) else "lowest"
+
+
+def _runner_up(metric: str, best: Point, second: Point) -> str:
+    a, b = best.estimates[metric], second.estimates[metric]
+    text = f"The runner-up, {settings(second.setting)}, has {mean_with_interval(b)}"
+    if min(a.n, b.n) < 2:
+        return f"{text}; without several seeds each, chance can't be told from a difference."
+    if a.overlaps(b):
+        return f"{text}: the intervals overlap, so the two are not told apart."
+    return f"{text}: the intervals don't overlap."
+
+
+def mean_with_interval(estimate: Estimate) -> str:
+    """`0.0102 (95 % interval 0.0100 to 0.0104, Student t, n = 5)`."""
+    if estimate.n < 2:
+        return f"{number(estimate.mean)} (one run)"
+    low, high = number(estimate.low), number(estimate.high)
+    return f"{number(estimate.mean)} (95 % interval {low} to {high}, {estimate.method}, n = {estimate.n})"
+
+
+def diagnoses(study: Study, points: Sequence[Point]) -> list[str]:
+    """For each curve a line that says at which x it underfits, fits well, overfits or diverges; ~ marks uncertain."""
+    lines = []
+    for series in series_of(study, points):
+        parts = []
+        for name in (UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED):
+            found = [point for point in series.points if point.diagnosis and point.diagnosis.name == name]
+            marked = [f"{'~' if p.diagnosis and p.diagnosis.uncertain else ''}{_at(study, p)}" for p in found]
+            if marked:
+                parts.append(f"{name} at {study.x} {', '.join(marked)}" if study.x else f"{marked[0]}{name}")
+        if parts:
+            lines.append(f"{settings(series.setting)}: {'; '.join(parts)}" if series.setting else "; ".join(parts))
+    return lines
+
+
+def _at(study: Study, point: Point) -> str:
+    return show(point.setting[study.x]) if study.x else ""
+
+
+def _warnings(study: Study, best: Point, points: Sequence[Point]) -> list[str]:
+    warnings = [text for key in study.keys if (text := _edge(key, best, points))]
+    diverged, failed = best.count("diverged"), best.count("failed")
+    if diverged or failed:
+        lost = listing(f"{n} {word}" for n, word in ((diverged, "diverged"), (failed, "failed")) if n)
+        warnings.append(f"Of the best setting's {len(best.runs)} runs {lost}; its mean is over the others.")
+    if one := _one_data_set(points):
+        warnings.append(one)
+    few = {point.estimates[study.select].n for point in points if study.select in point.estimates}
+    if len(few) > 1:
+        warnings.append(f"The points have different numbers of runs, from {min(few)} to {max(few)}.")
+    return warnings
+
+
+def _one_data_set(points: Sequence[Point]) -> str | None:
+    """A warning if every run of generated data has the same data.seed: its luck is in every mean alike."""
+    nodes = [run.config.get("data") or {} for point in points for run in point.runs]
+    seeds = {node.get("seed") for node in nodes}
+    if len(seeds) == 1 and nodes and all("noise" in node for node in nodes) and any(len(p.runs) > 1 for p in points):
+        return (
+            f"All runs share one generated data set (data.seed={show(seeds.pop())}): the intervals cover "
+            "initialisation and shuffling, not the draw of the data."
+        )
+    return None
+
+
+def _edge(key: str, best: Point, points: Sequence[Point]) -> str | None:
+    """A warning if the best value of a key is the smallest or largest tried; 0 ends what can't be negative."""
+    values = [point.setting[key] for point in points]
+    if not numeric(values) or len(set(values)) < 3 or key == "num_parameters":
+        return None
+    value = best.setting[key]
+    if value == max(values):
+        return f"The best {key}, {show(value)}, is the largest tried: the optimum may lie beyond it."
+    if value == min(values) and value != 0:
+        return f"The best {key}, {show(value)}, is the smallest tried: the optimum may lie below it."
+    return None

@@ -1,0 +1,80 @@
+"""A study's summary for TensorBoard: each curve as a scalar chart over the swept value, and the figure."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+from lightning_d2l.studies.findings import Findings
+from lightning_d2l.studies.labels import show
+from lightning_d2l.studies.points import Point, series_of
+from lightning_d2l.training.record import replacing
+
+FOLDER = "summary"
+FILE = "events.out.tfevents"
+
+
+def write(findings: Findings, png: bytes, caption: str, into: Path) -> Path:
+    """Write the event files of a report into `into`/summary, in place of an earlier report's; returns the folder.
+
+    Each curve is a run of its own below it, such as summary/optimizer=sgd, so that the curves of a metric share one
+    chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x where all are
+    whole numbers from 0 up, else its position among them, which the chart's description lists.
+    """
+    folder = into / FOLDER
+    for old in folder.glob(f"**/{FILE}.*"):
+        old.unlink()
+    study = findings.study
+    steps, description = _steps([point.setting[study.x] for point in findings.points] if study.x else [])
+    for series in series_of(study, findings.points) if study.x else []:
+        name = ",".join(f"{key}={show(value)}" for key, value in series.setting.items()).replace("/", "-")
+        _write(folder / name, _scalars(findings, series.points, steps, description))
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
+    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+    metadata = {"display_name": "figure", "summary_description": caption}
+    value = Summary.Value(tag="figure", image=image, metadata=metadata)
+    _write(folder, [Event(summary=Summary(value=[value]))])
+    return folder
+
+
+def _steps(values: list[Any]) -> tuple[dict[str, int], str]:
+    """The step of each value of x by its text, and a sentence where it is not the value itself."""
+    whole = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 and v == int(v) for v in values)
+    texts = list(dict.fromkeys(map(show, sorted(values) if whole else values)))
+    if whole:
+        return {show(value): int(value) for value in values}, ""
+    return {text: i for i, text in enumerate(texts)}, f"steps: {', '.join(f'{i} is {t}' for i, t in enumerate(texts))}"
+
+
+def _scalars(
+    findings: Findings, points: Iterable[Point], steps: Mapping[str, int], description: str
+) -> Iterable[Event]:
+    x = findings.study.x
+    for point in points:
+        for metric in findings.metrics:
+            if (mean := point.mean(metric)) is not None:
+                text = " ".join(part for part in (f"mean of {metric} over runs", description) if part)
+                metadata = {"summary_description": text, "plugin_data": {"plugin_name": "scalars"}, "data_class": 1}
+                tensor = TensorProto(dtype="DT_FLOAT", tensor_shape=TensorShapeProto(), float_val=[mean])
+                value = Summary.Value(tag=f"by {x}/{metric}", tensor=tensor, metadata=metadata)
+                yield Event(step=steps[show(point.setting[x])], summary=Summary(value=[value]))
+
+
+def _write(folder: Path, events: Iterable[Event]) -> None:
+    """One whole event file; a newer time in its name tells a running TensorBoard to read it."""
+    memory, now = io.BytesIO(), time.time()
+    writer = RecordWriter(memory)
+    for event in [Event(wall_time=now, file_version="brain.Event:2"), *events]:
+        event.wall_time = now
+        writer.write(event.SerializeToString())
+    with replacing(folder / f"{FILE}.{int(now * 1e6)}.summary") as file:
+        file.write(memory.getvalue())

@@ -1,0 +1,91 @@
+"""Numbers, settings and axes in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+KEYS = {
+    "data.degree": "polynomial degree",
+    "data.n_train": "number of training samples",
+    "data.noise": "standard deviation of the noise",
+    "data.label_noise": "fraction of random training labels",
+    "data.batch_size": "batch size",
+    "data.d": "number of features",
+    "data.fold": "fold",
+    "epoch": "epoch",
+    "trainer.max_epochs": "number of epochs",
+    "optimizer": "optimizer",
+    "optimizer.lr": "learning rate",
+    "optimizer.weight_decay": "weight decay λ",
+    "penalty.l1": "L1 penalty λ",
+    "penalty.l2": "L2 penalty λ",
+    "model.num_hiddens": "number of hidden units",
+    "model.dropout": "dropout probability",
+    "model.input_noise": "standard deviation of the input noise",
+    "model.activation": "activation",
+    "model.init.name": "initialisation",
+    "model.n": "n of the hypercomplex layers",
+    "num_parameters": "number of parameters",
+    "seconds": "time (s)",
+}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+LOSSES = {
+    "mse": "mean squared error",
+    "half_mse": "half the mean squared error",
+    "squared_scratch": "half the mean squared error",
+    "cross_entropy": "cross-entropy (nats)",
+    "cross_entropy_scratch": "cross-entropy (nats)",
+    "gaussian_nll": "negative log-likelihood (nats)",
+}
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
+
+
+def show(value: Any) -> str:
+    """A setting's value as it is typed on a command line: null, true, 0.1, [64,64]."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Settings as on a command line: `data.degree=3, optimizer=sgd`."""
+    return ", ".join(f"{key}={show(value)}" for key, value in values.items()) or "the one setting"
+
+
+def axis(key: str) -> str:
+    """A swept key's name on an axis."""
+    return f"{KEYS[key]} ({key})" if KEYS.get(key, key) != key and "." in key else KEYS.get(key, key)
+
+
+def quantity(metric: str, config: Mapping[str, Any]) -> str:
+    """What a metric measures, with its unit, without its split: "loss/test" is a cross-entropy in nats, say."""
+    base = metric.partition("/")[0].rpartition(".")[2]
+    if base == "loss":
+        numbers = "label_noise" not in (config.get("data") or {})
+        return LOSSES[config.get("loss") or ("mse" if numbers else "cross_entropy")]
+    return {"acc": "accuracy", "norm": "norm of the weights"}.get(base, metric)
+
+
+def split(metric: str) -> str:
+    """The split of a metric in words, or nothing: "test" of "loss/test"."""
+    return SPLITS.get(metric.rpartition("/")[2], "")
+
+
+def listing(words: Iterable[str], last: str = "and") -> str:
+    """Words as an English list: `a, b and c`."""
+    words = list(words)
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines of text, each column as wide as its widest cell."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

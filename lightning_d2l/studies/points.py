@@ -1,0 +1,141 @@
+"""The points of a study: every setting with its runs, and the estimates of its metrics over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.diagnosis import Diagnosis, Errors, diagnose, floor_of
+from lightning_d2l.studies.labels import show
+from lightning_d2l.studies.statistics import Estimate, estimate
+from lightning_d2l.studies.study import Study, higher_is_better, numeric
+
+
+@dataclass
+class Point:
+    """A setting of a study, the runs that have it, and what the completed ones among them measured.
+
+    `values` holds a metric's value of each run, by the metric's name; `best_loss` the lowest validation loss of each.
+    """
+
+    setting: dict[str, Any]
+    runs: list[Run] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
+
+    def count(self, status: str) -> int:
+        return sum(run.status == status for run in self.runs)
+
+    def mean(self, metric: str) -> float | None:
+        return self.estimates[metric].mean if metric in self.estimates else None
+
+
+@dataclass(frozen=True)
+class Series:
+    """The points of one curve, in the order of x."""
+
+    setting: Mapping[str, Any]
+    points: Sequence[Point]
+
+
+def points_of(study: Study, runs: Sequence[Run]) -> list[Point]:
+    """Every setting among the runs, ordered by curve and then by x, estimated and diagnosed."""
+    found: dict[tuple[str, ...], Point] = {}
+    metrics = _measured(study, runs)
+    for run in runs:
+        for setting, values in _observations(study, run, metrics):
+            point = found.setdefault(tuple(map(show, setting.values())), Point(setting))
+            point.runs.append(run)
+            for name, value in values.items():
+                point.values.setdefault(name, []).append(value)
+    points = _in_order(study, list(found.values()))
+    for point in points:
+        point.estimates = {name: estimate(values) for name, values in point.values.items()}
+    errors = [_errors(point) for point in points]
+    fallback = floor_of(errors)
+    for point, each in zip(points, errors, strict=True):
+        point.diagnosis = diagnose(each, fallback)
+    return points
+
+
+def run_diagnosis(run: Run, points: Sequence[Point]) -> Diagnosis | None:
+    """The diagnosis of one run, against the same floor as the points'."""
+    values = {name: value for name in run.metric_names if (value := run.metric(name)) is not None}
+    alone = Point({}, [run], {name: [value] for name, value in values.items()})
+    alone.estimates = {name: estimate([value]) for name, value in values.items()} if run.completed else {}
+    return diagnose(_errors(alone), floor_of([_errors(point) for point in points]))
+
+
+def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
+    """The points of every curve."""
+    curves: dict[tuple[str, ...], Series] = {}
+    for point in points:
+        setting = {key: point.setting[key] for key in study.curves}
+        key = tuple(map(show, setting.values()))
+        curves[key] = Series(setting, [*(curves[key].points if key in curves else ()), point])
+    return list(curves.values())
+
+
+def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
+    """The points that have the metric, the best mean first: the highest accuracy, or the lowest of anything else."""
+    sign = -1 if higher_is_better(metric) else 1
+    return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
+
+
+def _measured(study: Study, runs: Sequence[Run]) -> list[str]:
+    """The study's metrics, then every other one that the runs have."""
+    return list(dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)]))
+
+
+def _observations(study: Study, run: Run, metrics: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
+    """A run's setting with its metrics; one for each logging point where x is the epoch."""
+    setting = {key: _setting(run, key) for key in study.keys if key != "epoch"}
+    final = {name: value for name in metrics if (value := run.metric(name)) is not None} if run.completed else {}
+    if study.x != "epoch":
+        yield setting, final
+        return
+    rows = run.history() if run.completed else []
+    last = rows[-1]["epoch"] if rows else (run.record.get("metrics") or {}).get("final", {}).get("epoch", 0)
+    for row in [*rows[:-1], {"epoch": last}]:
+        values = final if row["epoch"] == last else {k: v for k, v in row.items() if "/" in k and math.isfinite(v)}
+        if run.completed:
+            yield {"epoch": row["epoch"], **setting}, values
+
+
+def _setting(run: Run, key: str) -> Any:
+    try:
+        return run.setting(key)
+    except KeyError:
+        return None
+
+
+def _in_order(study: Study, points: list[Point]) -> list[Point]:
+    """Numbers by size, names as they come."""
+    ranks: dict[str, dict[str, int]] = {}
+    for key in study.keys:
+        values = [point.setting[key] for point in points]
+        ordered = sorted(values) if numeric(values) else values
+        ranks[key] = {text: rank for rank, text in enumerate(dict.fromkeys(map(show, ordered)))}
+    keys = [*study.curves, *([study.x] if study.x else [])]
+    return sorted(points, key=lambda point: [ranks[key][show(point.setting[key])] for key in keys])
+
+
+def _errors(point: Point) -> Errors:
+    """What the diagnosis of a point is made from."""
+    completed = [run for run in point.runs if run.completed]
+    best = [value for run in completed if (value := run.metric("best.loss/val")) is not None]
+    held_out = "val" if "loss/val" in point.estimates else "test"
+    return Errors(
+        train=point.estimates.get("loss/train"),
+        held_out=point.estimates.get(f"loss/{held_out}"),
+        split=held_out,
+        best_held_out=min(sum(best) / len(best), point.estimates["loss/val"].mean)
+        if best and "loss/val" in point.estimates
+        else point.mean(f"loss/{held_out}"),
+        configs=[run.config for run in completed],
+        diverged=point.count("diverged") / len(point.runs),
+    )
