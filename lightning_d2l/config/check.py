@@ -105,11 +105,13 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if classes or data["_target_"] in registry.REGRESSION_DATA:  # of data of one's own nothing is known
         _check_task(config, classes)
     _check_folds(data)
-    widths, dropout = model.get("num_hiddens"), model.get("dropout")
-    if isinstance(dropout, list) and len(dropout) != (len(widths) if isinstance(widths, list) else 1):
-        raise RequestError(
-            f"model.dropout={dropout}: must have one value a hidden layer, as model.num_hiddens={widths}"
-        )
+    widths, dropout, num_layers = (model.get(key) for key in ("num_hiddens", "dropout", "num_layers"))
+    if num_layers is not None and isinstance(widths, list) and len(widths) > 1:
+        raise RequestError(f"model.num_hiddens={widths}: must be one number where model.num_layers={num_layers}")
+    expected = num_layers if num_layers is not None else len(widths) if isinstance(widths, list) else 1
+    if isinstance(dropout, list) and len(dropout) != expected:
+        layers = f"model.num_hiddens={widths}" if num_layers is None else f"model.num_layers={num_layers}"
+        raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
     if optimizer.get("nesterov") and not optimizer["momentum"]:
         raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
     if optimizer["_target_"].endswith(".Exact"):

@@ -110,6 +110,7 @@ MODELS: dict[str, Rules] = {
     "lightning_d2l.nets.random_features.RandomFeatures": {"num_features": COUNT, "activation": ACTIVATIONS},
     "lightning_d2l.nets.mlp.MLP": {
         "num_hiddens": one_or_list(COUNT),
+        "num_layers": either(whole(0), NULL),
         "activation": ACTIVATIONS,
         "dropout": one_or_list(FRACTION),
         "input_noise": NOT_NEGATIVE,

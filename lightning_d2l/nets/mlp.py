@@ -23,8 +23,9 @@ class MLP(nn.Sequential):
     """Fully connected layers with an activation, then dropout where it is above 0, after each hidden one.
 
     X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` is one width or one a
-    hidden layer, `dropout` one probability in [0, 1) or one a hidden layer. In training, normal noise of standard
-    deviation `input_noise` is added to the inputs.
+    hidden layer; with `num_layers` one width that so many hidden layers have, and with 0 of them the network is linear.
+    `dropout` is one probability in [0, 1) or one a hidden layer. In training, normal noise of standard deviation
+    `input_noise` is added to the inputs.
     """
 
     def __init__(
@@ -36,13 +37,16 @@ class MLP(nn.Sequential):
         dropout: float | list[float] = 0.0,
         input_noise: float = 0.0,
         init: Init = "default",
+        num_layers: int | None = None,
     ) -> None:
         widths = [num_hiddens] if isinstance(num_hiddens, int) else list(num_hiddens)
+        if num_layers is not None:
+            widths = widths[:1] * num_layers
         rates = dropout if isinstance(dropout, list) else [dropout] * len(widths)
         layers: list[nn.Module] = [nn.Flatten(), *([GaussianNoise(input_noise)] if input_noise else [])]
         for n_in, n_out, p in zip([num_inputs, *widths], widths, rates, strict=False):
             layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
             if p > 0:
                 layers.append(nn.Dropout(p))
-        super().__init__(*layers, nn.Linear(widths[-1], num_outputs))
+        super().__init__(*layers, nn.Linear([num_inputs, *widths][-1], num_outputs))
         initialise(self, init, activation)

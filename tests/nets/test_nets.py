@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.nets.initialisation import gain, initialise
 from lightning_d2l.nets.linear import LinearRegression, SoftmaxRegression
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
+from tests.runs import config
 
 
 def count(net: nn.Module) -> int:
@@ -39,6 +41,30 @@ def test_mlp_is_affine_maps_with_an_activation_between(name, function):
     hidden = function(x.reshape(7, 6) @ first.weight.T + first.bias)
     hidden = function(hidden @ second.weight.T + second.bias)
     torch.testing.assert_close(net(x), hidden @ last.weight.T + last.bias)
+
+
+def test_num_layers_repeats_one_width_and_none_is_the_linear_model():
+    for width in (5, [5]):
+        torch.manual_seed(0)
+        repeated = MLP(6, 3, width, "tanh", num_layers=3)
+        torch.manual_seed(0)
+        listed = MLP(6, 3, [5, 5, 5], "tanh")
+        x = torch.randn(4, 6)
+        assert torch.equal(repeated(x), listed(x))
+    linear = MLP(6, 3, 5, "tanh", num_layers=0)
+    assert count(linear) == count(SoftmaxRegression(6, 3))
+    torch.testing.assert_close(linear(x), x @ linear[1].weight.T + linear[1].bias)
+
+
+def test_num_layers_goes_with_one_width_and_a_dropout_for_each_layer():
+    config("model=mlp", "model.num_layers=3", "model.num_hiddens=8", "model.dropout=[0.1,0.2,0.3]")
+    for wrong, said in (
+        (["model.num_hiddens=[8,9]"], r"model.num_hiddens=\[8, 9\]: must be one number where model.num_layers=3"),
+        (["model.dropout=[0.1,0.2]"], r"model.dropout=\[0.1, 0.2\]: .* as model.num_layers=3"),
+        (["model.num_layers=-1"], "model.num_layers=-1: must be a whole number from 0 up or null"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            config("model=mlp", "model.num_layers=3", *wrong)
 
 
 def test_every_registered_activation_exists():
