@@ -151,11 +151,17 @@ def collect(folders: Sequence[Path]) -> list[Sweep]:
     Raises RequestError if a folder isn't there or no run.json below it can be read.
     """
     paths = [newest_sweep(OUTPUTS) if str(folder) == "latest" else Path(folder) for folder in folders]
-    names = [path.resolve().name for path in paths]
-    return [
-        _collect(path, name if names.count(name) == 1 else str(path), len(paths) > 1)
-        for path, name in zip(paths, names, strict=True)
-    ]
+    labels = _labels([path.resolve() for path in paths])
+    return [_collect(path, label, len(paths) > 1) for path, label in zip(paths, labels, strict=True)]
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """The last parts of folders' paths, as many as tell them apart; raises RequestError if two are the same."""
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise RequestError(f"{twice}: named twice; a report compares different folders")
+    depth = next(n for n in range(1, 99) if len({path.parts[-n:] for path in paths}) == len(paths))
+    return ["/".join(path.parts[-depth:]) for path in paths]
 
 
 def newest_sweep(outputs: Path) -> Path:

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from lightning_d2l.studies import labels
+from lightning_d2l.studies import axes, labels
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import DIVERGED
 from lightning_d2l.studies.points import Point, Series, best_first, points_of, series_of
 from lightning_d2l.studies.study import Study, higher_is_better, numeric
-from lightning_d2l.studies.theory import THEORIES, Curve
+from lightning_d2l.studies.theories import THEORIES
+from lightning_d2l.studies.theory import Curve
 
-# Okabe and Ito (2008), ordered so that neighbours differ in lightness too; the yellow is too pale for a line.
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#009E73", "#56B4E9", "#D55E00", "#777777")
+COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#000000", "#777777")
+"""Okabe and Ito (2008), without the yellow, which is too pale for a line."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES: tuple[Any, ...] = ("-", (0, (7, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # dashes are the theory's
 DARK = ("#333333", "#999999", "#666666")
 """Of theory that belongs to several lines."""
-SPLIT_STYLE = {"train": 0, "val": 1, "test": 6}
+SPLITS = ("train", "val", "test")
 MOST_CURVES = len(COLOURS)
 MOST_DOTS = 600
-WIDE = 20.0
-"""Values that span more than this factor are drawn on a logarithmic scale."""
 
 
 def draw(study: Study, points: Sequence[Point], runs: Sequence[Run]) -> tuple[Figure, str]:
@@ -48,15 +45,15 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[Run]) -> tuple[Fi
     metrics = [m for m in study.metrics if any(m in point.estimates for point in points)] or list(study.metrics)
     panels = _panels(study, series, metrics)
     figure = Figure(figsize=(max(4.6 * len(panels), 5.6), 4.2), dpi=120, layout="constrained")
-    axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
+    drawn = list(figure.subplots(1, len(panels), squeeze=False).flat)
     config = runs[0].config
-    for panel, (title, lines) in zip(axes, panels, strict=True):
+    for panel, (title, lines) in zip(drawn, panels, strict=True):
         _draw_panel(panel, study, lines, theory)
         shown = list(dict.fromkeys(line.metric for line in lines))
         panel.set(xlabel=labels.axis(study.x), ylabel=_ylabel(shown, config), title=title)
         panel.title.set_fontsize(10)
-    _share_y(axes, [{line.metric.partition("/")[0] for line in lines} for _, lines in panels])
-    for panel in axes if len({_legend(panel) for panel in axes}) > 1 else axes[:1]:
+    axes.share_y(drawn, [{line.metric.partition("/")[0] for line in lines} for _, lines in panels])
+    for panel in drawn if len({_legend(panel) for panel in drawn}) > 1 else drawn[:1]:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8)
     return figure, _caption(study, points, isolated, bool(theory))
@@ -92,7 +89,8 @@ def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> l
 
 
 def _style(metric: str, position: int) -> int:
-    return SPLIT_STYLE.get(metric.rpartition("/")[2], position)
+    name = metric.rpartition("/")[2]
+    return SPLITS.index(name) if name in SPLITS else position
 
 
 def _name(setting: Mapping[str, Any]) -> str:
@@ -117,39 +115,62 @@ def _isolated(study: Study, points: Sequence[Point]) -> Series:
 
 def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Sequence[Curve]) -> None:
     xs = [point.setting[study.x] for line in lines for point in line.series.points]
-    at = _places(panel, study, xs)
+    at = axes.place(panel, study.scale.get("x"), xs)
+    names = not numeric(xs)
     shown: list[float] = []
-    for line in lines:
-        shown += _draw_line(panel, study, line, at)
+    for i, line in enumerate(lines):
+        step = 0.6 / len(lines) if names else 0.0  # beside each other above a name
+        x = {text: position + step * (i - (len(lines) - 1) / 2) for text, position in at.items()}
+        shown += _draw_line(panel, study, line, x, joined=not names)
     near = [y for curve in _draw_theory(panel, lines, theory) for y in curve.y if shown and y <= max(shown)]
-    _scale_y(panel, study, shown + [y for y in near if y >= min(shown) / 3])
+    _draw_diverged(panel, study, lines, at)
+    axes.scale_y(panel, study.scale.get("y"), shown + [y for y in near if y >= min(shown) / 10])
     panel.grid(alpha=0.3)
-    panel.margins(x=0.04)
+    if not names:
+        panel.margins(x=0.04)
 
 
-def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float]) -> list[float]:
-    """Draw one curve; returns the values that must be seen."""
+def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], *, joined: bool) -> list[float]:
+    """Draw one curve, with a band where x is a number, with bars where it is a name; returns every run's value.
+
+    A point that diverged has no mean.
+    """
     colour, marker = COLOURS[line.style % len(COLOURS)], MARKERS[line.style % len(MARKERS)]
-    points = [point for point in line.series.points if line.metric in point.estimates]
+    measured = [point for point in line.series.points if line.metric in point.estimates]
+    dots = [(at[labels.show(p.setting[study.x])], v) for p in measured for v in p.values[line.metric]]
+    points = [point for point in measured if not _diverged(point)]
     x = [at[labels.show(point.setting[study.x])] for point in points]
     estimates = [point.estimates[line.metric] for point in points]
-    means = [estimate.mean for estimate in estimates]
-    label = line.label or None
-    style = LINES[line.style % len(LINES)]
-    panel.plot(x, means, linestyle=style, color=colour, marker=marker, markersize=5, label=label, zorder=3)
-    low, high = ([getattr(e, side) for e in estimates] for side in ("low", "high"))
-    panel.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    if len(x) == 1 and estimates[0].n > 1:
-        panel.errorbar(x, means, yerr=[[means[0] - low[0]], [high[0] - means[0]]], color=colour, capsize=4)
-    dots = [(place, v) for place, point in zip(x, points, strict=True) for v in point.values[line.metric]]
-    if len(dots) <= MOST_DOTS and any(estimate.n > 1 for estimate in estimates):
+    means, low, high = ([getattr(e, side) for e in estimates] for side in ("mean", "low", "high"))
+    look: dict[str, Any] = {
+        "color": colour,
+        "marker": marker,
+        "markersize": 5,
+        "label": line.label or None,
+        "zorder": 3,
+    }
+    if joined and len(x) != 1:
+        panel.plot(x, means, linestyle=LINES[line.style % len(LINES)], **look)
+        panel.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+    else:
+        below, above = ([abs(b - m) for b, m in zip(side, means, strict=True)] for side in (low, high))
+        panel.errorbar(x, means, yerr=[below, above], linestyle="none", capsize=4, **look)
+    if dots and len(dots) <= MOST_DOTS and any(len(point.values[line.metric]) > 1 for point in measured):
         panel.plot(*zip(*dots, strict=True), marker, color=colour, markersize=2.5, alpha=0.35, linestyle="none")
-    diverged = [point for point in line.series.points if point.diagnosis and point.diagnosis.name == DIVERGED]
-    if lost := [at[labels.show(point.setting[study.x])] for point in diverged]:
-        top = panel.get_xaxis_transform()
-        name = "diverged" if "diverged" not in _legend(panel) else None
-        panel.plot(lost, [0.97] * len(lost), "x", color=colour, transform=top, markersize=7, label=name, clip_on=False)
     return [value for _, value in dots]
+
+
+def _draw_diverged(panel: Axes, study: Study, lines: Sequence[_Line], at: Mapping[str, float]) -> None:
+    """Crosses at the top, a row a curve, where most runs diverged."""
+    for i, line in enumerate(lines):
+        if lost := [at[labels.show(point.setting[study.x])] for point in line.series.points if _diverged(point)]:
+            name = None if "diverged" in _legend(panel) else "diverged"
+            colour, top = COLOURS[line.style % len(COLOURS)], panel.get_xaxis_transform()
+            panel.plot(lost, [0.97 - 0.04 * i] * len(lost), "x", color=colour, transform=top, label=name)
+
+
+def _diverged(point: Point) -> bool:
+    return point.diagnosis is not None and point.diagnosis.name == DIVERGED
 
 
 def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -> list[Curve]:
@@ -176,69 +197,6 @@ def _belongs(curve: Curve, line: _Line) -> bool:
     return agrees and curve.metric in ("", line.metric)
 
 
-def _places(panel: Axes, study: Study, xs: Sequence[Any]) -> dict[str, float]:
-    """Where each value of x lies, by its text; sets the axis' scale and ticks."""
-    texts = list(dict.fromkeys(map(labels.show, xs)))
-    if not numeric(xs):
-        panel.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts), default=0) > 8 else 0)
-        return {text: float(place) for place, text in enumerate(texts)}
-    values = sorted(set(xs))
-    scale = study.scale.get("x") or ("log" if _geometric(values) else "linear")
-    positive = [value for value in values if value > 0]
-    if scale == "log" and positive:
-        if len(positive) == len(values):
-            panel.set_xscale("log")
-        else:
-            panel.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
-        if len(values) <= 9:
-            panel.set_xticks(values, [labels.show(value) for value in values])
-            panel.xaxis.set_minor_formatter(NullFormatter())
-    elif all(isinstance(value, int) for value in values):
-        if len(values) <= 12 and values == list(range(values[0], values[-1] + 1)):
-            panel.set_xticks(values)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {labels.show(value): float(value) for value in xs}
-
-
-def _geometric(values: Sequence[float]) -> bool:
-    """Whether numbers are spread by factors rather than by steps: a wide range, its middle near the small end."""
-    positive = [value for value in values if value > 0]
-    if min(values, default=-1) < 0 or len(positive) < 3 or positive[-1] / positive[0] < WIDE:
-        return False
-    middle = positive[len(positive) // 2]
-    return middle < (positive[0] + positive[-1]) / 4
-
-
-def _scale_y(panel: Axes, study: Study, shown: Sequence[float]) -> None:
-    """A logarithmic axis where it belongs, and limits that no wide band stretches."""
-    finite = [value for value in shown if math.isfinite(value)]
-    if not finite:
-        return
-    low, high = min(finite), max(finite)
-    scale = study.scale.get("y") or ("log" if low > 0 and high > WIDE * low else "linear")
-    if scale == "log" and high > 0:
-        low = min(value for value in finite if value > 0)
-        panel.set_yscale("log", nonpositive="clip")
-        stretch = max((high / low) ** 0.07, 1.1)
-        panel.set_ylim(low / stretch, high * stretch)
-        return
-    margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
-    panel.set_ylim(low - margin, high + margin)
-
-
-def _share_y(axes: Sequence[Axes], bases: Sequence[set[str]]) -> None:
-    """Panels of the same metric show the same range."""
-    for base in {b for each in bases for b in each}:
-        same = [panel for panel, each in zip(axes, bases, strict=True) if base in each]
-        log = any(panel.get_yscale() == "log" for panel in same)
-        if log and not all(panel.get_ylim()[0] > 0 for panel in same):
-            continue
-        low, high = min(p.get_ylim()[0] for p in same), max(p.get_ylim()[1] for p in same)
-        for panel in same:
-            panel.set_yscale("log" if log else "linear")
-            panel.set_ylim(low, high)
-
-
 def _ylabel(metrics: Sequence[str], config: Mapping[str, Any]) -> str:
     name = labels.quantity(metrics[0], config) if metrics else ""
     return f"{name}, {labels.split(metrics[0])}" if len(metrics) == 1 and labels.split(metrics[0]) else name
@@ -258,14 +216,16 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool
         parts.append(f"At each {study.x} the setting of {others} with the {word} {study.select}.")
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+        joined = numeric([point.setting[study.x] for point in points])
+        marks = ("Lines", "Bands") if joined else ("Large markers", "Bars")
         methods = _methods(e.method for e in estimates if e.n > 1)
-        parts.append(f"Lines: mean over runs ({n}). Bands: its 95 % interval ({methods}).")
+        parts.append(f"{marks[0]}: mean over runs ({n}). {marks[1]}: its 95 % interval ({methods}).")
         parts.append("Small dots: single runs.")
     else:
         parts.append("One run a point, so there is no interval.")
     if theory:
         parts.append("Dashed: theory.")
-    if any(p.diagnosis and p.diagnosis.name == DIVERGED for p in points):
+    if any(map(_diverged, points)):
         parts.append("Crosses: diverged.")
     return " ".join(parts)
 

@@ -136,7 +136,8 @@ def document(findings: Findings, picture: Picture) -> list[Block]:
 def text(made: Report) -> str:
     """What the console shows of a report: lines of at most 80 columns but for paths and long names."""
     findings, found = made.findings, made.findings.answer
-    said = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis)]
+    said = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis[:8])]
+    said += ["The other curves' diagnoses are in summary.csv."] if len(found.diagnosis) > 8 else []
     said += [f"beware: {warning}" for warning in [*_about_data(findings), *found.warnings]]
     paragraphs = [_wrapped(paragraph) for paragraph in said]
     metric = findings.study.select

@@ -25,7 +25,7 @@ class Study:
     `x` is a swept key, or "epoch" for the logging points of each run, or "num_parameters"; it is empty where nothing
     but replicates varies. Every other swept key is among `curves` or `replicates`. `metrics` are names as in
     Run.metric; `select` is the one that settings are chosen by. `scale` says linear or log of x and y; what it leaves
-    out follows from the values. `theory` is a name in theory.THEORIES. `panels`: one for each metric, or one for each
+    out follows from the values. `theory` is a name in theories.THEORIES. `panels`: one for each metric, or one for each
     curve with the metrics of all splits in it.
     """
 
@@ -87,7 +87,7 @@ def check_study(node: Mapping[str, Any]) -> None:
 
     Raises RequestError on an unknown field, a value of the wrong kind, or a theory that is not in the table.
     """
-    from lightning_d2l.studies.theory import THEORIES
+    from lightning_d2l.studies.theories import THEORIES
 
     texts, lists = ("name", "question", "x"), ("curves", "metrics", "replicates")
     fields = [*texts, *lists, "scale", "theory", "panels"]

@@ -1,6 +1,6 @@
 """Closed forms to lay over a study's figure, by the name that its `theory` gives.
 
-A theory is a function(study, runs) that returns curves; to add one, write it and put it into THEORIES.
+A theory is a function(study, runs) that returns curves; to add one, write it and put it into the table of theories.py.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def capacity(study: Study, runs: Sequence[Run]) -> list[Curve]:
 
 
 THEORIES: dict[str, Theory] = {"noise_floor": noise_floor, "capacity": capacity}
-"""Name to function; `study.theory` is one of the names."""
+"""Name to function."""
 
 
 def _by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any], list[Run]]]:

@@ -1,0 +1,80 @@
+"""Where values lie on a figure's axes: scales, ticks and limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from lightning_d2l.studies import labels
+from lightning_d2l.studies.study import numeric
+
+WIDE = 20.0
+"""Values that span more than this factor are drawn on a logarithmic scale."""
+
+
+def place(panel: Axes, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
+    """Where each value of x lies, by its text; sets the axis' scale and ticks."""
+    texts = list(dict.fromkeys(map(labels.show, xs)))
+    if not numeric(xs):
+        panel.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts), default=0) > 8 else 0)
+        panel.set_xlim(-0.6, len(texts) - 0.4)
+        return {text: float(position) for position, text in enumerate(texts)}
+    values = sorted(set(xs))
+    scale = scale or ("log" if geometric(values) else "linear")
+    positive = [value for value in values if value > 0]
+    if scale == "log" and positive:
+        if len(positive) == len(values):
+            panel.set_xscale("log")
+        else:
+            panel.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
+        if len(values) <= 9:
+            panel.set_xticks(values, [labels.show(value) for value in values])
+            panel.xaxis.set_minor_formatter(NullFormatter())
+    elif all(isinstance(value, int) for value in values):
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(values) == 1:
+            panel.set_xticks(values)
+    return {labels.show(value): float(value) for value in xs}
+
+
+def geometric(values: Sequence[float]) -> bool:
+    """Whether numbers are spread by factors rather than by steps: a wide range, its middle near the small end."""
+    positive = [value for value in values if value > 0]
+    if min(values, default=-1) < 0 or len(positive) < 3 or positive[-1] / positive[0] < 8:
+        return False
+    middle = positive[len(positive) // 2]
+    return middle < (positive[0] + positive[-1]) / 4
+
+
+def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:
+    """A logarithmic axis where it belongs, and limits that no wide band stretches."""
+    finite = [value for value in shown if math.isfinite(value)]
+    if not finite:
+        return
+    low, high = min(finite), max(finite)
+    scale = scale or ("log" if low > 0 and high > WIDE * low else "linear")
+    if scale == "log" and high > 0:
+        low = min(value for value in finite if value > 0)
+        panel.set_yscale("log", nonpositive="clip")
+        stretch = max((high / low) ** 0.07, 1.1)
+        panel.set_ylim(low / stretch, high * stretch)
+        return
+    margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
+    panel.set_ylim(low - margin, high + margin)
+
+
+def share_y(axes: Sequence[Axes], bases: Sequence[set[str]]) -> None:
+    """Panels of the same metric show the same range."""
+    for base in {b for each in bases for b in each}:
+        same = [panel for panel, each in zip(axes, bases, strict=True) if base in each]
+        log = any(panel.get_yscale() == "log" for panel in same)
+        if log and not all(panel.get_ylim()[0] > 0 for panel in same):
+            continue
+        low, high = min(p.get_ylim()[0] for p in same), max(p.get_ylim()[1] for p in same)
+        for panel in same:
+            panel.set_yscale("log" if log else "linear")
+            panel.set_ylim(low, high)
