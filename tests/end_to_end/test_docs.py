@@ -13,6 +13,10 @@ from lightning_d2l import app, cli
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.book.published import EXPERIMENTS
 from lightning_d2l.config.compose import CONF, compose_checked, parse
+from lightning_d2l.data import fashion_mnist
+from lightning_d2l.data.fashion_mnist import Arrays
+from lightning_d2l.data.garments import draw_garments
+from lightning_d2l.training import figures
 from tests.conftest import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -143,6 +147,12 @@ def smaller(overrides: list[str]) -> list[str]:
 
 
 @functools.cache
+def few_garments(split: str) -> Arrays:
+    """A thousand generated garments in place of 60,000."""
+    return draw_garments(1000, ["train", "test"].index(split))
+
+
+@functools.cache
 def demo(*words: str) -> int:
     """The exit code of a demo, which several pages may show, run once."""
     return cli.main(["demo", *words])
@@ -151,6 +161,8 @@ def demo(*words: str) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(fashion_mnist, "generated_garments", few_garments)
+    monkeypatch.setattr(figures, "draw", lambda *_: [])  # test_run looks at pictures; they take most of a small run
     folder = ""
     for line in commands(page):
         program, *words = shlex.split(line.replace("RUN_FOLDER", shlex.quote(folder)))
@@ -161,7 +173,8 @@ def test_commands_run(page, capsys, monkeypatch, tmp_path):
             assert words[0] == "train.py"
             monkeypatch.setattr("sys.argv", ["train.py"])
             assert app.main(smaller(words[1:])) == 0, (line, capsys.readouterr())
-            folder = re.findall(r"^run folder  (.+)$", capsys.readouterr().out, re.M)[-1]
+            if found := re.findall(r"^run folder  (.+)$", capsys.readouterr().out, re.M):  # a sweep has several or none
+                folder = found[-1]
         elif words[0] == "demo":
             assert program == "lightning-d2l"
             assert demo(*words[1:]) == 0, line
