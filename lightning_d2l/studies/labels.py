@@ -31,6 +31,8 @@ KEYS = {
     "seconds": "time (s)",
 }
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
+"""Of the test loss, over many data sets."""
 LOSSES = {
     "mse": "mean squared error",
     "half_mse": "half the mean squared error",
@@ -75,8 +77,8 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
 
 
 def split(metric: str) -> str:
-    """The split of a metric in words, or nothing: "test" of "loss/test"."""
-    return SPLITS.get(metric.rpartition("/")[2], "")
+    """The split of a metric, or its part of the test loss, in words, or nothing: "test" of "loss/test"."""
+    return {**SPLITS, **PARTS}.get(metric.rpartition("/")[2], "")
 
 
 def listing(words: Iterable[str], last: str = "and") -> str:

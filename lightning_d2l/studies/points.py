@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.decomposition import PARTS, decompose
 from lightning_d2l.studies.diagnosis import Diagnosis, Errors, diagnose, floor_of
 from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.statistics import Estimate, estimate
@@ -55,11 +56,20 @@ def points_of(study: Study, runs: Sequence[Run]) -> list[Point]:
     points = _in_order(study, list(found.values()))
     for point in points:
         point.estimates = {name: estimate(values) for name, values in point.values.items()}
+        _decompose(study, point)
     errors = [_errors(point) for point in points]
     fallback = floor_of(errors)
     for point, each in zip(points, errors, strict=True):
         point.diagnosis = diagnose(each, fallback)
     return points
+
+
+def _decompose(study: Study, point: Point) -> None:
+    """Add the parts of the test loss that the study asks for: what its runs' last weights measure together."""
+    wanted = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
+    found = decompose(point.runs) if wanted else {}
+    point.estimates |= {name: found[name] for name in wanted if name in found}
+    point.values |= {name: [found[name].mean] for name in wanted if name in found}
 
 
 def run_diagnosis(run: Run, points: Sequence[Point]) -> Diagnosis | None:

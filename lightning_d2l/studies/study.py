@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning_d2l.config.check import RequestError, nearest, unknown_key
 from lightning_d2l.studies.collect import QUANTITIES, Run, Sweep, flatten
+from lightning_d2l.studies.decomposition import PARTS, PREDICTIONS
 from lightning_d2l.studies.labels import listing, show
 
 REPLICATES = ("seed", "data.seed", "data.fold")
@@ -167,7 +168,12 @@ def _check_key(name: str, key: str, runs: Sequence[Run]) -> None:
 def _check_metrics(metrics: Sequence[str], runs: Sequence[Run]) -> None:
     completed = [run for run in runs if run.completed]
     for metric in metrics:
-        if completed and all(run.metric(metric) is None for run in completed):
+        if metric in PARTS:
+            if completed and not any((run.folder / PREDICTIONS).exists() for run in completed):
+                raise RequestError(
+                    f"study.metrics: {metric} needs the runs' {PREDICTIONS}: trainer.save_predictions=true"
+                )
+        elif completed and all(run.metric(metric) is None for run in completed):
             known = list(dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES]))
             raise RequestError(
                 f"study.metrics: no run has {metric}{nearest(metric, known)} (they have: {', '.join(known)})"
