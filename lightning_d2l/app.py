@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
 import sys
@@ -15,11 +14,12 @@ from typing import NoReturn
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import CONF, compose_checked, parse, plain, quote
+from lightning_d2l.config.compose import CONF, compose_checked, flat, is_multirun, parse, plain, quote
 
 INTERRUPTED = 130
 
@@ -47,37 +47,48 @@ def _main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     if args.config_path or args.config_name:
         raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
+    if resumed := _command_of_sweep(args.overrides):
+        return _main([*resumed, *arguments])
     only_asks = args.help or args.hydra_help or args.info or args.cfg
     extra: list[str] = []
+    multirun = args.multirun
     for demo in DEMOS:
         if f"experiment={demo}" in args.overrides and not (CONF / "experiment" / f"{demo}.yaml").exists():
             raise RequestError(f"experiment={demo}: nothing is trained there; see lightning-d2l demo {demo}")
     if not args.shell_completion and (args.overrides or not only_asks):
         config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
-        if not only_asks:
-            _check_accelerator(config.trainer.accelerator)
-            extra = _folder(config, args.overrides, multirun=args.multirun)
-            extra += _names_of_what_varies(args.overrides) if args.multirun else []
-    codes: list[int] = []
-    sweep = Path()
-
-    def job(config: DictConfig) -> int:
-        nonlocal sweep
-        sweep = Path(HydraConfig.get().sweep.dir)
-        codes.append(_job(config))
-        if codes[-1] > 128:  # stopped by a signal, which is meant for the rest of a sweep too
-            raise SystemExit(codes[-1])
-        return codes[-1]
-
+        multirun = multirun or is_multirun(config)
+        if not only_asks and not multirun:
+            _check_single(config)
+            extra = _folder(config, args.overrides)
     sys.argv[1:] = [*arguments, *extra]
     with _errors_reach_main():
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(job)()
-    if args.multirun and codes:
-        from lightning_d2l.sweeps.summary import summary
+        return _sweep() if multirun and not only_asks else _single_run()
 
-        varied = [o.key_or_group for o in parse(args.overrides, multirun=True) if o.is_sweep_override()]
-        print(f"\nsweep folder  {sweep}\n{summary(sweep, varied)}")
+
+def _single_run() -> int:
+    codes: list[int] = []
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda c: codes.append(_job(c)))()
     return max(codes, default=0)
+
+
+def _sweep() -> int:
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+    except SystemExit as end:  # Hydra hands on no result of a sweep, so ours comes this way
+        return int(end.code or 0)
+    return 0
+
+
+def _command_of_sweep(overrides: list[str]) -> list[str]:
+    """The arguments that began a sweep, where sweep.resume=FOLDER comes without what the sweep is of."""
+    given = {o.key_or_group: o for o in parse(overrides)}
+    if "sweep.resume" not in given or any(key.partition(".")[0] not in ("sweep", "verbose") for key in given):
+        return []
+    from lightning_d2l.sweeps.folder import find_sweep, read_sweep
+
+    command: str = read_sweep(find_sweep(str(given["sweep.resume"].value())))["command"]
+    return shlex.split(command)[2:]
 
 
 @contextmanager
@@ -96,50 +107,33 @@ def _refuse(message: str) -> NoReturn:
     raise RequestError(f"{message} (see --help)")
 
 
-def _check_accelerator(name: str) -> None:
-    if name in ("gpu", "mps"):
-        import torch
+def _check_single(config: DictConfig) -> None:
+    from lightning_d2l.training.machine import check_accelerator
 
-        if not (torch.cuda.is_available() if name == "gpu" else torch.backends.mps.is_available()):
-            raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
+    check_accelerator(plain(config))
+    given = {"resume": config.sweep.resume, "dry_run": config.sweep.dry_run}
+    for key in [key for key, value in given.items() if value]:
+        raise RequestError(f"sweep.{key}: must come with several runs: -m before the overrides, or a study")
 
 
-def _folder(config: DictConfig, overrides: list[str], *, multirun: bool) -> list[str]:
-    """The overrides that place a run, or a sweep, in a folder that no other run has."""
-    kind = "sweep" if multirun else "run"
-    source = ""
-    if config.data["_target_"].endswith("FashionMNISTData"):
-        from lightning_d2l.data.download import official_folder
+def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
+    """The override that places a run in a folder that no other run has."""
+    from lightning_d2l.training.machine import garments_stand_in
+    from lightning_d2l.training.record import new_folder
 
-        source = "" if official_folder(config.data.root, config.data.source)[0] else "-generated"
-    key = f"hydra.{kind}.dir"
     if config.resume is not None:
         _check_resumable(config)
-        return [f"{key}={quote(config.resume)}"]
-    wanted = Path(config.hydra[kind].dir)
+        return [f"hydra.run.dir={quote(config.resume)}"]
+    wanted = Path(config.hydra.run.dir)
+    given = any(override.lstrip("+").startswith("hydra.run.dir=") for override in overrides)
+    if given and (wanted / "run.json").exists():
+        raise RequestError(f"hydra.run.dir={wanted}: holds a run already; choose another folder, or resume={wanted}")
+    if not given and garments_stand_in([plain(config)]):
+        wanted = wanted.with_name(f"{wanted.name}-generated")
     try:
-        if any(override.lstrip("+").startswith(f"{key}=") for override in overrides):
-            if (wanted / "run.json").exists():
-                raise RequestError(f"{key}={wanted}: holds a run already; choose another folder, or resume={wanted}")
-            wanted.mkdir(parents=True, exist_ok=True)
-            return []
-        for number in itertools.count(1):
-            folder = wanted.with_name(f"{wanted.name}{source}{f'-{number}' if number > 1 else ''}")
-            try:
-                folder.mkdir(parents=True)
-                return [f"{key}={quote(str(folder))}"]
-            except FileExistsError:
-                continue
+        return [f"hydra.run.dir={quote(str(new_folder(wanted, exact=given)))}"]
     except OSError as error:
-        raise RequestError(f"{key}={wanted}: cannot be written ({error.strerror})") from error
-    raise AssertionError("unreachable")
-
-
-def _names_of_what_varies(overrides: list[str]) -> list[str]:
-    """The override by which the folders of a sweep's jobs are named after the swept keys alone."""
-    parsed = parse(overrides, multirun=True)
-    fixed = [quote(o.key_or_group) for o in parsed if not o.is_sweep_override()]
-    return [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"] if len(fixed) < len(parsed) else []
+        raise RequestError(f"hydra.run.dir={wanted}: cannot be written ({error.strerror})") from error
 
 
 def _check_resumable(config: DictConfig) -> None:
@@ -149,7 +143,7 @@ def _check_resumable(config: DictConfig) -> None:
     folder = Path(config.resume)
     if not (folder / LAST).exists():
         raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to go on with")
-    before, now = (_flat(c) for c in (read_record(folder)["config"], plain(config)))
+    before, now = (flat(c) for c in (read_record(folder)["config"], plain(config)))
     free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key) and not key.startswith(free):
@@ -159,30 +153,34 @@ def _check_resumable(config: DictConfig) -> None:
             )
 
 
-def _flat(node: object, prefix: str = "") -> dict[str, object]:
-    if not isinstance(node, dict):
-        return {prefix[:-1]: node}
-    return {key: value for name in node for key, value in _flat(node[name], f"{prefix}{name}.").items()}
-
-
 def _job(config: DictConfig) -> int:
-    """One job of Hydra's: check its configuration once more (a sweep's jobs differ) and run it."""
-    from hydra.types import RunMode
+    """What Hydra calls for a run, and its own launchers for each run of a sweep; returns the exit code.
 
+    Raises SystemExit if a signal stopped a run of a sweep, since it is meant for the rest too.
+    """
     from lightning_d2l.training.job import Request, run
 
     settings = HydraConfig.get()
+    in_sweep = settings.mode == RunMode.MULTIRUN
+    overrides = list(settings.overrides.task)
+    single = ["hydra.mode=RUN"] if "study" in config else []
     try:
         check(own := plain(config))
-        return run(
+        code = run(
             Request(
                 config=own,
                 folder=Path(settings.runtime.output_dir),
-                overrides=list(settings.overrides.task),
-                command=shlex.join(["python", "train.py", *settings.overrides.task]),
-                part_of_sweep=settings.mode == RunMode.MULTIRUN,
+                overrides=overrides,
+                command=shlex.join(["python", "train.py", *overrides, *single]),
+                part_of_sweep=in_sweep,
+                silent=in_sweep,
             )
         )
     except RequestError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if in_sweep:
+        print({0: "completed", 1: "diverged or failed"}.get(code, "stopped"), Path(settings.runtime.output_dir).name)
+    if in_sweep and code > 128:
+        raise SystemExit(code)
+    return code

@@ -37,6 +37,11 @@ def check(config: Mapping[str, Any]) -> None:
     _check_together(config)
 
 
+def check_sweep(nodes: Mapping[str, Any]) -> None:
+    """Check the `sweep` node of a configuration, and the `study` node if there is one."""
+    _check_mapping({"study": None, **nodes}, registry.SWEEP, "")
+
+
 def _check_mapping(node: Mapping[str, Any], rules: Rules, path: str) -> None:
     if missing := [name for name in rules if name not in ("", "*") and name not in node]:
         raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(rules[missing[0]])}")

@@ -8,22 +8,24 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.check import RequestError, check, check_hydra, nearest, targets, unknown_key
+from lightning_d2l.config.check import RequestError, check, check_hydra, check_sweep, nearest, targets, unknown_key
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
+SWEEP = ("sweep", "study")  # nodes of a configuration that are the whole sweep's, and no setting of a run
 
 
-def parse(overrides: list[str], *, multirun: bool) -> list[Override]:
+def parse(overrides: list[str]) -> list[Override]:
     """Parse overrides such as `optimizer.lr=0.1` and refuse those that could run code.
 
-    Raises RequestError on a syntax error, an unregistered `_target_`, and several values without a multirun.
+    Raises RequestError on a syntax error and an unregistered `_target_`.
     """
     parser = OverridesParser.create()
     parsed = []
@@ -33,8 +35,6 @@ def parse(overrides: list[str], *, multirun: bool) -> list[Override]:
         except HydraException:
             raise RequestError(f"{text}: not of the form key=value (quote lists and blanks: 'key=[1, 2]')") from None
         key, value = override.key_or_group, override._value
-        if override.is_sweep_override() and not multirun:
-            raise RequestError(f"{text}: several values need -m before them, a list needs brackets: '{key}=[...]'")
         value = {"_target_": value} if key.split(".")[-1] == "_target_" else value
         known = {
             *registry.MODELS,
@@ -54,33 +54,56 @@ def parse(overrides: list[str], *, multirun: bool) -> list[Override]:
 
 
 def compose_checked(overrides: list[str], *, config_dir: str | None = None, multirun: bool = False) -> DictConfig:
-    """The composed, checked configuration with its `hydra` node; for a multirun, that of its first job.
+    """The composed, checked configuration with its `hydra` node.
 
-    `config_dir` is a folder of further options, as Hydra's `--config-dir`.
+    For a multirun (or hydra.mode=MULTIRUN, which a study sets) each swept key has its first value, and the settings
+    of the run are left for `sweeps` to check, job by job. `config_dir` is a folder of further options, as Hydra's
+    `--config-dir`.
 
     Raises RequestError that names the key, the value and what is allowed.
     """
-    parsed = parse(overrides, multirun=multirun)
-    single = [_first_value(o) for o in parsed]
+    parsed = parse(overrides)
+    single = [text for o in parsed if (text := _first_value(o))]
     if config_dir is not None:
         single.append(f"hydra.searchpath=[{quote('file://' + str(Path(config_dir).resolve()))}]")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("train", single, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise _explained(error, parsed) from error
+            raise explained(error, parsed) from error
     check_hydra(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]
+    check_sweep({key: OmegaConf.to_container(config[key], resolve=True) for key in SWEEP if key in config})
+    if multirun or is_multirun(config):
+        return config
+    if several := [o for o in parsed if o.is_sweep_override()]:
+        key = several[0].key_or_group
+        raise RequestError(
+            f"{several[0].input_line}: several values need -m before them, a list needs brackets: '{key}=[...]'"
+        )
     check(plain(config))
     return config
+
+
+def is_multirun(config: DictConfig) -> bool:
+    """Whether a composed configuration asks for a multirun by itself, as that of a study does."""
+    return bool(config.hydra.mode == RunMode.MULTIRUN)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """The run's own part of a configuration as nested dicts and lists of plain values, every reference resolved."""
     try:
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return OmegaConf.to_container(own, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+        own = {str(key): config[key] for key in config if key not in ("hydra", *SWEEP)}
+        nodes = {key: node for key, node in own.items() if OmegaConf.is_config(node)}
+        return own | {k: OmegaConf.to_container(v, resolve=True, throw_on_missing=True) for k, v in nodes.items()}
     except OmegaConfBaseException as error:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def flat(node: object, prefix: str = "") -> dict[str, object]:
+    """Nested settings by their full keys."""
+    if not isinstance(node, dict):
+        return {prefix[:-1]: node}
+    return {key: value for name in node for key, value in flat(node[name], f"{prefix}{name}.").items()}
 
 
 def quote(text: str) -> str:
@@ -89,13 +112,19 @@ def quote(text: str) -> str:
 
 
 def _first_value(override: Override) -> str:
+    """The override with the first of its values; nothing for a glob, which takes Hydra's search path to expand."""
     if not override.is_sweep_override():
         return str(override.input_line)
-    first = next(override.sweep_string_iterator())
+    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
+        return ""
+    value = override.value()
+    values = iter([value.start]) if isinstance(value, IntervalSweep) else override.sweep_string_iterator()
+    if (first := next(values, None)) is None:
+        raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
     return f"{str(override.input_line).partition('=')[0]}={first}"
 
 
-def _explained(error: Exception, parsed: list[Override]) -> RequestError:
+def explained(error: Exception, parsed: list[Override]) -> RequestError:
     """The one-line form of what Hydra says of a request it can't compose."""
     message = str(error).strip()
     if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '(.+?)/([^/']+)'", message)):

@@ -224,11 +224,29 @@ RUN: Rules = {
     },
 }
 
+SWEEP: Rules = {
+    "sweep": {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG},
+    "study": {
+        "": NULL,
+        "name": TEXT,
+        "question": TEXT,
+        "x": TEXT,
+        "curves": list_of(TEXT, min_length=0),
+        "metrics": list_of(TEXT),
+        "replicates": list_of(TEXT, min_length=0),
+        "scale": ANYTHING,
+        "theory": either(TEXT, NULL),
+        **ANYTHING,
+    },
+}
+
 # What Hydra itself may build; its launchers and sweepers are plugins that a person chose to install.
 HYDRA_TARGETS = frozenset(
     {
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "hydra_plugins.lightning_d2l_sweeps.GridSweeper",
+        "hydra_plugins.lightning_d2l_sweeps.SequentialLauncher",
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",

@@ -50,11 +50,14 @@ def quiet() -> None:
 
 
 @contextmanager
-def log_to(folder: Path, *, verbose: bool) -> Iterator[None]:
-    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG."""
+def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[None]:
+    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG.
+
+    With `silent` all are for the file alone.
+    """
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
     screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
-    screen.setLevel(logging.DEBUG if verbose else logging.INFO)
+    screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
     screen.setFormatter(logging.Formatter("%(message)s"))
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     package.setLevel(logging.DEBUG)

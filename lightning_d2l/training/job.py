@@ -29,7 +29,7 @@ from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
 from lightning_d2l.training.optimum import exact_optimum
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import BEST, LAST, MetricsFile, Record, git_revision, read_record, versions
+from lightning_d2l.training.record import BEST, LAST, STOPPED, MetricsFile, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.tensorboard import TensorBoard
 
@@ -47,6 +47,7 @@ class Request:
     overrides: list[str] = field(default_factory=list)
     command: str = ""
     part_of_sweep: bool = False
+    silent: bool = False  # what is said goes to train.log alone
 
     @property
     def resuming(self) -> bool:
@@ -60,7 +61,7 @@ def run(request: Request) -> int:
     """
     folder = request.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with console.log_to(folder, verbose=request.config["verbose"]), signals_stop_the_run():
+    with console.log_to(folder, verbose=request.config["verbose"], silent=request.silent), signals_stop_the_run():
         previous = read_record(folder) if request.resuming else {}
         if request.resuming:
             load_checkpoint(folder / LAST)  # refused before the record is touched
@@ -74,7 +75,7 @@ def run(request: Request) -> int:
         except Diverged as error:
             status, message = "diverged", f"diverged: {error}"
         except Stopped as stop:
-            message = f"stopped by {signal.Signals(stop.signum).name}; go on with: {_resume_command(request)}"
+            message = f"{STOPPED} {signal.Signals(stop.signum).name}; go on with: {_resume_command(request)}"
             code = 128 + stop.signum
         except RequestError as error:
             message, code = f"error: {error}", 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import functools
+import itertools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import lightning_d2l
 from lightning_d2l.config.check import RequestError
 
 METRICS = "metrics.csv"
+STOPPED = "stopped by"  # so begins the error in the record of a run that a signal ended
 LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
 
 
@@ -51,10 +53,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Record:
-    """run.json of a run folder; every change is on the disk when the call returns."""
+    """run.json of a run folder, or another such file; every change is on the disk when the call returns."""
 
-    def __init__(self, folder: Path, fields: Mapping[str, Any]) -> None:
-        self.path = folder / "run.json"
+    def __init__(self, folder: Path, fields: Mapping[str, Any], name: str = "run.json") -> None:
+        self.path = folder / name
         self.fields = dict(fields)
 
     def update(self, **fields: Any) -> None:
@@ -107,6 +109,24 @@ class MetricsFile:
             if file.write(line) < len(line):  # the disk is full
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def new_folder(wanted: Path, *, exact: bool) -> Path:
+    """Make a folder that did not exist: `wanted`, or the same with a number; where `exact`, `wanted` as it is.
+
+    Raises OSError if it can't be made.
+    """
+    if exact:
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted
+    for number in itertools.count(1):
+        folder = wanted.with_name(f"{wanted.name}{f'-{number}' if number > 1 else ''}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise AssertionError("unreachable")
 
 
 def _line(cells: Any) -> str:

@@ -231,7 +231,7 @@ def test_a_multirun_runs_every_job_with_its_own_settings(tmp_path):
     done = train("-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
-    names = {f"data.degree={degree},seed={seed}" for degree in (1, 3) for seed in (0, 1)}
+    names = {f"degree={degree},seed={seed}" for degree in (1, 3) for seed in (0, 1)}
     assert {path.parent.name for path in (tmp_path / "sweep").glob("*/run.json")} == names
     assert sorted((r["num_parameters"], r["seed"]) for r in records) == [(2, 0), (2, 1), (4, 0), (4, 1)]
 

@@ -1,0 +1,40 @@
+"""What Hydra finds of lightning_d2l.sweeps: it imports this module at every start, so it stays light."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+if TYPE_CHECKING:
+    from lightning_d2l.sweeps.grid import Job
+    from lightning_d2l.sweeps.sweep import Sweep
+
+
+class GridSweeper(BasicSweeper):
+    """hydra/sweeper=grid: every combination of the swept values, each checked before the first one trains."""
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Ends the program with the sweep's exit code."""
+        from lightning_d2l.sweeps.sweep import run_sweep
+
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        raise SystemExit(run_sweep(self.config, loader, self.launcher, [*self._parse_config(), *arguments]))
+
+
+class SequentialLauncher(BasicLauncher):
+    """hydra/launcher=sequential: one run after another, in this process.
+
+    Another sweeper than the grid sees Hydra's basic launcher in it.
+    """
+
+    def train(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+        """Train jobs that the grid sweeper has composed and checked."""
+        from lightning_d2l.sweeps.sequential import train
+
+        train(sweep, jobs)

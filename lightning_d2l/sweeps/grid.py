@@ -1,0 +1,100 @@
+"""The jobs that a command line asks for: every combination of the swept values, with a name for each."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import SWEEP
+
+LONGEST_NAME = 200  # bytes; file systems take 255
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run of a sweep: its number from 0, its folder's name, its overrides and its checked configuration."""
+
+    number: int
+    name: str
+    overrides: list[str]
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The swept keys in order, and the overrides and the name of each job."""
+
+    varied: list[str]
+    overrides: list[list[str]]
+    names: list[str]
+
+
+def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
+    """Every combination of the values of `arguments`, the last key's changing fastest.
+
+    A later override of a key takes the place of an earlier one, so that the command line can change a study's axes.
+    Overrides of the sweep itself (`sweep.on_error=stop`) are no part of a job's.
+
+    Raises RequestError on an axis without values, one with the same value twice, and one that can't be swept.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    axes: dict[str, tuple[Override, list[str]]] = {}
+    for override in parser.parse_overrides(list(arguments)):
+        key = override.key_or_group
+        name = key if override.package is None else f"{key}@{override.package}"
+        if key.partition(".")[0] == "sweep" or key in ("study", "resume"):
+            if override.is_sweep_override():
+                raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
+            if key == "resume" and override.value() is not None:
+                raise RequestError(f"{override.input_line}: is for one run; for a sweep it is sweep.resume=FOLDER")
+        if key.partition(".")[0] != SWEEP[0]:
+            axes[name] = (override, _values(override))
+    varied = {key: values for key, (override, values) in axes.items() if override.is_sweep_override()}
+    starts = {key: str(override.input_line).partition("=")[0] for key, (override, _) in axes.items()}
+    overrides: list[list[str]] = []
+    names: list[str] = []
+    for combination in itertools.product(*(values for _, values in axes.values())):
+        chosen = dict(zip(axes, combination, strict=True))
+        overrides.append([f"{starts[k]}={v}" if k in varied else v for k, v in chosen.items()])
+        names.append(_name({key: chosen[key] for key in varied}, len(names)))
+    clashes = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    names = [f"{name}-{number}" if name in clashes else name for number, name in enumerate(names)]
+    return Grid(list(varied), overrides, names)
+
+
+def _values(override: Override) -> list[str]:
+    """The values of a swept key as text; of any other the whole override, which may have no value (`~key`)."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        raise RequestError(f"{override.input_line}: an interval is for a searcher; a grid takes values, or range(...)")
+    values = list(override.sweep_string_iterator())
+    if not values:
+        raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
+    if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
+        raise RequestError(f"{override.input_line}: must have each value once; {twice[0]} comes twice")
+    return values
+
+
+def _name(chosen: dict[str, str], number: int) -> str:
+    """What varies, by the last part of each key where no other swept key ends alike: num_hiddens=64,seed=3."""
+    if not chosen:
+        return str(number)
+    last = [key.rpartition(".")[2] for key in chosen]
+    short = [part if last.count(part) == 1 else key for key, part in zip(chosen, last, strict=True)]
+    text = ",".join(f"{key}={value}" for key, value in zip(short, chosen.values(), strict=True))
+    text = re.sub(r"['\"\\]", "", text)
+    text = re.sub(r"[/<>:|?*\s\x00-\x1f]+", "_", text)
+    if len(text.encode()) > LONGEST_NAME:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        text = f"{text.encode()[:LONGEST_NAME].decode(errors='ignore')}-{digest}"
+    return text

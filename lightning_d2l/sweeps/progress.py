@@ -1,0 +1,121 @@
+"""How far a sweep is: a line a run in a log, a bar in a terminal, and a table of statuses at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from lightning_d2l.sweeps.folder import FINISHED, State
+from lightning_d2l.sweeps.grid import Job
+from lightning_d2l.training.console import number
+
+WIDTH = 80
+MOST_FAILURES = 10  # shown at the end by name
+
+
+class SweepProgress:
+    """Tells a person of each run that ends: runs done and left, failed, diverged, time left and the best so far.
+
+    Best is the lowest validation loss of a run's best epoch, or training loss where nothing is held out.
+    """
+
+    def __init__(self, total: int, before: Mapping[Job, State]) -> None:
+        self.total, self.counts = total, Counter(state.status for state in before.values())
+        self.best: tuple[float, str] | None = None
+        self.trained, self.began = 0, time.monotonic()
+        self._done = 0
+        for job, state in before.items():
+            self._take(job, state)
+        self._bar: Progress | None = None
+        if sys.stdout.isatty():
+            count, words = (TextColumn(text, markup=False) for text in ("{task.fields[count]}", "{task.description}"))
+            self._bar = Progress(count, BarColumn(bar_width=None), words, expand=True)
+
+    def __enter__(self) -> SweepProgress:
+        if self._bar:
+            self._bar.add_task(self._summary(), total=self.total, completed=self._done, count=self._count())
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def ended(self, job: Job, state: State) -> None:
+        """Tell of a run that has ended."""
+        self.counts[state.status] += 1
+        self.trained += 1
+        self._take(job, state)
+        bad = state.status != "completed"
+        if self._bar:
+            self._bar.update(TaskID(0), completed=self._done, description=self._summary(), count=self._count())
+            if bad:
+                self._bar.console.print(_cut(f"{job.name}  {_outcome(state)}"), markup=False, highlight=False)
+            return
+        count, summary = self._count(), self._summary()
+        room = max(WIDTH - len(count) - len(summary) - 4, 24)
+        outcome = _outcome(state)
+        name = _cut(job.name, max(room - len(outcome) - 2, 12))
+        print(f"{count}  {_cut(f'{name}  {outcome}', room)}  {summary}", flush=True)
+
+    def _take(self, job: Job, state: State) -> None:
+        self._done += state.status in (*FINISHED, "failed")
+        if state.status == "completed":
+            name, value = monitored(state)
+            if self.best is None or value < self.best[0]:
+                self.best = (value, name)
+
+    def _count(self) -> str:
+        return f"{self._done:{len(str(self.total))}}/{self.total}"
+
+    def _summary(self) -> str:
+        parts = [f"best {number(self.best[0])}"] if self.best else []
+        parts += [f"{self.counts[status]} {status}" for status in ("failed", "diverged") if self.counts[status]]
+        left = self.total - self._done
+        if left and self.trained:
+            parts.append(f"{duration((time.monotonic() - self.began) / self.trained * left)} left")
+        return "  ".join(parts)
+
+
+def monitored(state: State) -> tuple[str, float]:
+    """Name and value of the metric by which the best epoch of a completed run was chosen, at that epoch."""
+    best = state.record["metrics"]["best"]
+    name = "loss/val" if "loss/val" in best else "loss/train"
+    return name, best[name]
+
+
+def _outcome(state: State) -> str:
+    if state.status != "completed":
+        return f"{state.status}: {state.error}" if state.status == "failed" else state.status
+    name, value = monitored(state)
+    return f"{name} {number(value)}"
+
+
+def duration(seconds: float) -> str:
+    """A time in words: 45 s, 3 min, 2 h 5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def status_table(states: Mapping[Job, State]) -> str:
+    """How many runs of a sweep completed, diverged, failed and are left, and the reasons of those that failed."""
+    counts = Counter(state.status for state in states.values())
+    left = counts["interrupted"] + counts["missing"]
+    lines = [f"{status:12}{counts[status]:6}" for status in ("completed", "diverged", "failed")]
+    lines += [f"{'left':12}{left:6}"] if left else []
+    failed = [(job, state) for job, state in states.items() if state.status == "failed"]
+    for job, state in failed[:MOST_FAILURES]:
+        lines += [_cut(f"  {job.name}"), _cut(f"    {state.error}")]
+    if len(failed) > MOST_FAILURES:
+        lines.append(f"  and {len(failed) - MOST_FAILURES} more")
+    return "\n".join(lines)
+
+
+def _cut(text: str, width: int = WIDTH) -> str:
+    return text if len(text) <= width else f"{text[: width - 3]}..."

@@ -1,0 +1,61 @@
+"""One run after another, in this process."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import env_override
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps.compose import write_hydra_files
+from lightning_d2l.sweeps.folder import state
+from lightning_d2l.sweeps.grid import Job
+
+if TYPE_CHECKING:
+    from lightning_d2l.sweeps.sweep import Sweep
+    from lightning_d2l.training.job import Request
+
+
+def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Train jobs one after another; a run that fails costs no other, unless sweep.on_error=stop.
+
+    Raises Stopped when a signal has ended a run.
+    """
+    from lightning_d2l.training.job import run
+    from lightning_d2l.training.signals import Stopped
+
+    with env_override(dict(sweep.config.hydra.job.env_set)):
+        for job in jobs:
+            try:
+                code = run(request(sweep, job, resume=sweep.make_ready(job)))
+            except RequestError:  # the checkpoint of an interrupted run is no use
+                shutil.rmtree(sweep.folder / job.name)
+                code = run(request(sweep, job, resume=False))
+            if code > 128:
+                raise Stopped(code - 128)
+            ended = state(sweep.folder / job.name)
+            sweep.progress.ended(job, ended)
+            if ended.status == "failed" and sweep.stop_on_error:
+                return
+
+
+def request(sweep: Sweep, job: Job, *, resume: bool) -> Request:
+    """A job as a run to do, in a folder that has its .hydra files."""
+    from lightning_d2l.training.job import Request
+
+    folder = sweep.folder / job.name
+    config = sweep.composer.compose(sweep.hydra_overrides(job))
+    config.hydra.sweep.dir = str(sweep.folder)
+    write_hydra_files(folder, config, job.number)
+    single = ["hydra.mode=RUN"] if "study" in config else []
+    return Request(
+        config={**job.config, "resume": str(folder) if resume else None},
+        folder=folder,
+        overrides=job.overrides,
+        command=shlex.join(["python", "train.py", *job.overrides, *single]),
+        part_of_sweep=True,
+        silent=True,
+    )

@@ -1,0 +1,32 @@
+"""What can be known to be wrong only by a look at this machine: its accelerator, and the data on its disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lightning_d2l.config.check import RequestError
+
+
+def check_accelerator(config: Mapping[str, Any]) -> None:
+    """Raise RequestError if this machine lacks the accelerator of a configuration."""
+    name = config["trainer"]["accelerator"]
+    if name in ("gpu", "mps"):
+        import torch
+
+        if not (torch.cuda.is_available() if name == "gpu" else torch.backends.mps.is_available()):
+            raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
+
+
+def garments_stand_in(configs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether generated garments stand in for the Fashion-MNIST of any of the configurations.
+
+    Missing files are downloaded. Raises RequestError if they are needed and can't be had.
+    """
+    data = [config["data"] for config in configs if config["data"]["_target_"].endswith(".FashionMNISTData")]
+    if not data:
+        return False
+    from lightning_d2l.data.download import official_folder
+
+    folders = [official_folder(*where)[0] for where in {(d["root"], d["source"]) for d in data}]
+    return None in folders
