@@ -180,7 +180,7 @@ OPTIMIZERS: dict[str, Rules] = {
     "torch.optim.AdamW": {**_DECAY, "betas": _BETAS},
     "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
     "lightning_d2l.scratch.sgd.SGD": _DECAY,
-    "lightning_d2l.modules.exact.Exact": {"lr": NULL, "weight_decay": NOT_NEGATIVE},
+    "lightning_d2l.modules.exact.Exact": {"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE},
 }
 # What is for classes alone, and what is for numbers alone; everything else fits both.
 CLASS_MODELS = {
@@ -203,7 +203,7 @@ LOGGERS: dict[str, Rules] = {
 RUN: Rules = {
     "seed": SEED,
     "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
-    "penalty": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE},
+    "penalty": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE},
     "information": FLAG,
     "gradients": FLAG,
     "resume": either(TEXT, NULL),

@@ -26,10 +26,10 @@ class Exact(Optimizer):
     """Puts the optimum in place of the parameters, whatever they were.
 
     The optimum is that of the mean squared error of all training samples, as the loss weighs it, plus the penalties
-    and the `weight_decay`; where it is not unique, that of least norm. `lr` is null: nothing descends.
+    and the `weight_decay`; where it is not unique, that of least norm. Nothing descends, so `lr` says nothing.
     """
 
-    def __init__(self, params: Iterable[Any], lr: None = None, weight_decay: float = 0.0) -> None:
+    def __init__(self, params: Iterable[Any], lr: float | None = None, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"weight_decay": weight_decay})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]

@@ -103,7 +103,9 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     if not config["verbose"]:
         console.quiet()
     settings = config["trainer"]
-    points = logging_points(settings["max_epochs"], settings["log_every_n_epochs"])
+    solved = config["optimizer"]["_target_"].endswith(".Exact")
+    max_epochs = 1 if solved else settings["max_epochs"]  # however often it is solved, the solution is the same
+    points = logging_points(max_epochs, settings["log_every_n_epochs"])
     automatic = settings["automatic_optimization"]
     data = build_data(config)
     data.plan(stream(config["seed"], SHUFFLING), [] if automatic else points, settings["evaluate"])
@@ -115,16 +117,16 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
 
     start = finished_epochs(load_checkpoint(folder / LAST)) if request.resuming else 0
-    if start > settings["max_epochs"]:
+    if start > max_epochs:
         raise RequestError(
-            f"trainer.max_epochs={settings['max_epochs']}: must be at least {start}, where {folder} stands"
+            f"trainer.max_epochs={max_epochs}: must be at least {start}, where {folder} stands"
         )
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
     recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
-    line = console.Console(data, settings["max_epochs"], bar=not request.part_of_sweep)
+    line = console.Console(data, max_epochs, bar=not request.part_of_sweep)
     board = _open_board(request, data, module, start)
     trainer = pl.Trainer(
-        max_epochs=settings["max_epochs"],
+        max_epochs=max_epochs,
         accelerator=settings["accelerator"],
         devices=1,
         precision=settings["precision"],
@@ -147,7 +149,8 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     metrics = test(trainer, module, data, folder, recorder.best)
     if settings["save_predictions"]:
         save_predictions(folder / "predictions.csv", data, module.net)
-    _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {settings['max_epochs']} epochs")
+    how = "exact solution" if solved else f"{max_epochs} epochs"
+    _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {how}")
     outcome: dict[str, Any] = {"metrics": metrics}
     if exact:
         metrics["exact"] = exact.losses(module, data)
@@ -197,7 +200,9 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
     optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
     settings = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
-    losses = {"loss": config["loss"], "penalty": config["penalty"], "gradients": config["gradients"]}
+    strength = config["penalty"].get("lambda", 1.0)
+    penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
+    losses = {"loss": config["loss"], "penalty": penalty, "gradients": config["gradients"]}
     if data.task == "classification":
         return ClassificationModule(*settings, **losses, information=config["information"])
     return RegressionModule(*settings, **losses)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 DEMOS = {
     "vectorization": "adding vectors in a Python loop, and at once (3.1.2)",
     "maximum-likelihood": "normal noise makes least squares most likely (3.1.3)",
+    "phm": "a layer with an n-th of the parameters (3.4.3)",
     "information": "surprisal, entropy, cross-entropy, KL (3.4.7)",
     "fashion-mnist-loading": "one pass over 60,000 images in minibatches (3.5.2)",
     "softmax-overflow": "logits that overflow exp, and LogSumExp (3.7.2)",
     "affine-collapse": "layers without an activation are one matrix (4.1.1)",
-    "phm": "a layer with an n-th of the parameters (4.1.1)",
     "activations": "ReLU, pReLU, sigmoid, tanh and their gradients (4.1.2)",
     "kfold": "five folds choose a polynomial's degree (4.4.2)",
     "weight-decay-theory": "one step, the null space, the ridge solution (4.5)",
