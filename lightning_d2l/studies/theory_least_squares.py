@@ -169,12 +169,12 @@ def early_stopping(study: Study, runs: Sequence[Run]) -> list[Curve]:
         flow = [shrunk_losses(lambda s, t=2 * lr * k: 1 - np.exp(-t * s), *problem) for k in x]  # type: ignore[misc]
         ridge = [shrunk_losses(lambda s, t=2 * lr * k: s / (s + 1 / t), *problem)[1] for k in x]  # type: ignore[misc]
         train, held_out = zip(*flow, strict=True)
+        best = float(x[int(np.argmin(held_out))])
+        curves.append(Curve("ridge, λ = 1/(2 lr epoch)", list(x), ridge, "", where))
+        curves += _vertical(f"best stop in theory: epoch {best:.0f}", best, study, members)
         for metric in study.metrics:
             y = train if metric == "loss/train" else held_out
             curves.append(Curve("gradient flow", list(x), list(y), metric, where))
-        curves.append(Curve("ridge, λ = 1/(2 lr epoch)", list(x), ridge, "", where))
-        best = float(x[int(np.argmin(held_out))])
-        curves += _vertical(f"best stop in theory: epoch {best:.0f}", best, study, members)
     return curves
 
 
@@ -208,11 +208,14 @@ def cross_validation(study: Study, runs: Sequence[Run]) -> list[Curve]:
 
 
 def _vertical(label: str, x: float, study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """A vertical line across each metric's values."""
-    curves = []
+    """A vertical line across the values of the study's metrics: of each kind of metric, since each has its own axis."""
+    kinds: dict[str, list[str]] = {}
     for metric in study.metrics:
-        values = [v for run in runs if (v := run.metric(metric)) is not None and v > 0]
-        if values:
+        kinds.setdefault(metric.partition("/")[0], []).append(metric)
+    curves = []
+    for metrics in kinds.values():
+        values = [v for run in runs for metric in metrics if (v := run.metric(metric)) is not None and v > 0]
+        for metric in (metrics if len(kinds) > 1 else [""]) if values else []:
             curves.append(Curve(label, [x, x], [min(values), max(values)], metric))
     return curves
 
