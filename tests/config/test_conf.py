@@ -10,7 +10,7 @@ from tests.runs import config
 OPTIONS = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name != "hydra"
+    if path.parent.name not in ("hydra", "study")  # a study is a sweep: tests/studies composes its jobs
 )
 SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.val_size=50"]}
 
