@@ -70,14 +70,17 @@ class Run:
 
     def metric(self, name: str) -> float | None:
         """A metric of the last weights ("loss/test"), of the best epoch's ("best.loss/test"), of the analytic
-        solution ("exact.loss/test"), or one of QUANTITIES; None where the run has no finite value of it.
+        solution ("exact.loss/test"), of the first logging point ("first.loss/val"), or one of QUANTITIES; None where
+        the run has no finite value of it.
         """
         if name in QUANTITIES:
             value = QUANTITIES[name](self)
         else:
             node, dot, rest = name.partition(".")
             node, rest = (node, rest) if dot and "/" not in node else ("final", name)
-            value = ((self.record.get("metrics") or {}).get(node) or {}).get(rest)
+            found = self.record.get("metrics") or {}
+            nodes = {"first": next(iter(self.history()), {})} if node == "first" else found
+            value = (nodes.get(node) or {}).get(rest)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
         return float(value)

@@ -22,9 +22,11 @@ KEYS = {
     "penalty.l1": "L1 penalty λ",
     "penalty.l2": "L2 penalty λ",
     "model.num_hiddens": "number of hidden units",
+    "model.num_layers": "number of hidden layers",
     "model.dropout": "dropout probability",
     "model.input_noise": "standard deviation of the input noise",
     "model.activation": "activation",
+    "model.init": "initialisation",
     "model.init.name": "initialisation",
     "model.n": "n of the hypercomplex layers",
     "num_parameters": "number of parameters",
@@ -73,6 +75,9 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     if base == "loss":
         numbers = "label_noise" not in (config.get("data") or {})
         return LOSSES[config.get("loss") or ("mse" if numbers else "cross_entropy")]
+    if base == "gradient":
+        when = " at the first logging point" if metric.startswith("first.") else ""
+        return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
     return {"acc": "accuracy", "norm": "norm of the weights"}.get(base, metric)
 
 
