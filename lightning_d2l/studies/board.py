@@ -10,8 +10,6 @@ from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.proto.tensor_pb2 import TensorProto
-from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lightning_d2l.studies.findings import Findings
@@ -59,13 +57,14 @@ def _scalars(
     findings: Findings, points: Iterable[Point], steps: Mapping[str, int], description: str
 ) -> Iterable[Event]:
     x = findings.study.x
+    described: set[str] = set()  # TensorBoard reads a chart's description from its first value
     for point in points:
         for metric in findings.metrics:
             if (mean := point.mean(metric)) is not None:
                 text = " ".join(part for part in (f"mean of {metric} over runs", description) if part)
-                metadata = {"summary_description": text, "plugin_data": {"plugin_name": "scalars"}, "data_class": 1}
-                tensor = TensorProto(dtype="DT_FLOAT", tensor_shape=TensorShapeProto(), float_val=[mean])
-                value = Summary.Value(tag=f"by {x}/{metric}", tensor=tensor, metadata=metadata)
+                metadata = None if metric in described else {"summary_description": text}
+                described.add(metric)
+                value = Summary.Value(tag=f"by {x}/{metric}", simple_value=mean, metadata=metadata)
                 yield Event(step=steps[show(point.setting[x])], summary=Summary(value=[value]))
 
 

@@ -115,7 +115,13 @@ def _gap(metric: str, split: str) -> Any:
     return gap
 
 
+def _epochs_to_fit(run: Run) -> float | None:
+    """The first logged epoch at whose end every training sample is classified as labelled."""
+    return next((row["epoch"] for row in run.history() if row.get("acc/train") == 1.0), None)
+
+
 QUANTITIES = {
+    "epochs_to_fit": _epochs_to_fit,
     "num_parameters": lambda run: run.record.get("num_parameters"),
     "seconds": lambda run: run.record.get("seconds"),
     "gap/val": _gap("loss", "val"),

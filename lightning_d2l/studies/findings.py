@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import shlex
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from lightning_d2l.studies.answer import Answer, answer
 from lightning_d2l.studies.collect import STATUSES, Run, Sweep, collect, flatten
 from lightning_d2l.studies.diagnosis import Diagnosis
 from lightning_d2l.studies.labels import show
-from lightning_d2l.studies.points import Point, points_of, run_diagnosis
+from lightning_d2l.studies.points import Point, points_of, run_diagnoses
 from lightning_d2l.studies.study import Study, study_of
 
 
@@ -26,23 +27,23 @@ class Findings:
     points: list[Point]
     answer: Answer
 
-    @property
+    @functools.cached_property
     def runs(self) -> list[Run]:
         return [run for sweep in self.sweeps for run in sweep.runs]
 
-    @property
+    @functools.cached_property
     def varied(self) -> list[str]:
         """Full keys of what varies between the runs, replicates among them, in order."""
         keys = dict.fromkeys(key for sweep in self.sweeps for key in sweep.varied)
         return list(dict.fromkeys([*(("sweep",) if len(self.sweeps) > 1 else ()), *keys]))
 
-    @property
+    @functools.cached_property
     def metrics(self) -> list[str]:
         """The study's metrics, then every other one of the runs."""
         names = (name for run in self.runs for name in run.metric_names)
         return list(dict.fromkeys([*self.study.metrics, *names]))
 
-    @property
+    @functools.cached_property
     def counts(self) -> dict[str, int]:
         """How many runs have each status; "missing" have no record yet, "unreadable" one that can't be used."""
         found = {status: sum(run.status == status for run in self.runs) for status in STATUSES}
@@ -50,7 +51,7 @@ class Findings:
         found["unreadable"] = len(self.unreadable)
         return {name: n for name, n in found.items() if n or name == "completed"}
 
-    @property
+    @functools.cached_property
     def unreadable(self) -> dict[Path, str]:
         return {path: reason for sweep in self.sweeps for path, reason in sweep.unreadable.items()}
 
@@ -59,9 +60,10 @@ class Findings:
         """The runs that diverged or failed."""
         return [run for run in self.runs if run.status in ("diverged", "failed")]
 
+    @functools.cached_property
     def diagnoses(self) -> list[Diagnosis | None]:
         """One for each run."""
-        return [run_diagnosis(run, self.points) for run in self.runs]
+        return run_diagnoses(self.runs, self.points)
 
     def data(self) -> list[dict[str, Any]]:
         """Each data set (name, source, checksum) with the number of runs that saw it."""

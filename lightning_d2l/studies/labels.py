@@ -21,6 +21,7 @@ KEYS = {
     "optimizer.weight_decay": "weight decay λ",
     "penalty.l1": "L1 penalty λ",
     "penalty.l2": "L2 penalty λ",
+    "penalty.lambda": "λ",
     "model.num_hiddens": "number of hidden units",
     "model.num_layers": "number of hidden layers",
     "model.dropout": "dropout probability",
@@ -78,7 +79,7 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     if base == "gradient":
         when = " at the first logging point" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
-    return {"acc": "accuracy", "norm": "norm of the weights"}.get(base, metric)
+    return {"acc": "accuracy", "norm": "norm of the weights", "zeros": "share of weights that are 0"}.get(base, metric)
 
 
 def split(metric: str) -> str:

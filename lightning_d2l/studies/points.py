@@ -40,7 +40,7 @@ class Series:
     """The points of one curve, in the order of x."""
 
     setting: Mapping[str, Any]
-    points: Sequence[Point]
+    points: list[Point]
 
 
 def points_of(study: Study, runs: Sequence[Run]) -> list[Point]:
@@ -72,12 +72,16 @@ def _decompose(study: Study, point: Point) -> None:
     point.values |= {name: [found[name].mean] for name in wanted if name in found}
 
 
-def run_diagnosis(run: Run, points: Sequence[Point]) -> Diagnosis | None:
-    """The diagnosis of one run, against the same floor as the points'."""
+def run_diagnoses(runs: Sequence[Run], points: Sequence[Point]) -> list[Diagnosis | None]:
+    """The diagnosis of each run, against the same floor as the points'."""
+    lowest = floor_of([_errors(point) for point in points])
+    return [diagnose(_errors(_alone(run)), lowest) for run in runs]
+
+
+def _alone(run: Run) -> Point:
     values = {name: value for name in run.metric_names if (value := run.metric(name)) is not None}
-    alone = Point({}, [run], {name: [value] for name, value in values.items()})
-    alone.estimates = {name: estimate([value]) for name, value in values.items()} if run.completed else {}
-    return diagnose(_errors(alone), floor_of([_errors(point) for point in points]))
+    estimates = {name: estimate([value]) for name, value in values.items()} if run.completed else {}
+    return Point({}, [run], {name: [value] for name, value in values.items()}, estimates)
 
 
 def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
@@ -86,7 +90,7 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
     for point in points:
         setting = {key: point.setting[key] for key in study.curves}
         key = tuple(map(show, setting.values()))
-        curves[key] = Series(setting, [*(curves[key].points if key in curves else ()), point])
+        curves.setdefault(key, Series(setting, [])).points.append(point)
     return list(curves.values())
 
 

@@ -81,6 +81,8 @@ def report(folders: Sequence[Path], into: Path | None = None) -> Report:
         several = Path("outputs/reports") / time.strftime("%Y-%m-%d_%H-%M-%S")
         into = findings.sweeps[0].folder if len(findings.sweeps) == 1 else several
     drawn, caption = figure.draw(findings.study, findings.points, findings.runs)
+    drawn.draw_without_rendering()  # lays it out, which need not be done again for each of the two files
+    drawn.set_layout_engine("none")
     png, svg = _rendered(drawn, "png"), _rendered(drawn, "svg")
     blocks = document(findings, Picture("figure.png", _inline(svg), findings.study.question, caption))
     title = findings.study.question

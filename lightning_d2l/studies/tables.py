@@ -21,7 +21,7 @@ def results(findings: Findings) -> list[dict[str, Any]]:
     None stands where there is no value.
     """
     rows = []
-    for run, diagnosis in zip(findings.runs, findings.diagnoses(), strict=True):
+    for run, diagnosis in zip(findings.runs, findings.diagnoses, strict=True):
         row: dict[str, Any] = {"run": run.name, "status": run.status}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
