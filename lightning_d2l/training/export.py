@@ -48,9 +48,9 @@ def export(finished: FinishedRun, form: str, into: Path) -> str:
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
     return {
-        "safetensors": f"{_construction(finished)}\nsafetensors.torch.load_model(net, {str(into)!r})",
-        "state_dict": f"{_construction(finished)}\nnet.load_state_dict(torch.load({str(into)!r}, weights_only=True))",
-        "onnx": f"session = onnxruntime.InferenceSession({str(into)!r})\n"
+        "safetensors": f"import safetensors.torch\n{_construction(finished)}\nsafetensors.torch.load_model(net, {str(into)!r})",
+        "state_dict": f"import torch\n{_construction(finished)}\nnet.load_state_dict(torch.load({str(into)!r}, weights_only=True))",
+        "onnx": f"import onnxruntime\nsession = onnxruntime.InferenceSession({str(into)!r})\n"
         f"(output,) = session.run(None, {{'input': x}})  # {_input(finished)}",
     }[form]
 
@@ -74,10 +74,11 @@ def _settings(finished: FinishedRun) -> dict[str, Any]:
 def _construction(finished: FinishedRun) -> str:
     """Python that builds the network, but for its initial values."""
     settings = _settings(finished)
-    name = settings.pop("_target_").rpartition(".")[2]
+    module, _, name = settings.pop("_target_").rpartition(".")
     sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
     arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
-    return textwrap.fill(f"net = {name}({arguments})", 70, subsequent_indent=" " * 4)
+    call = textwrap.fill(f"net = {name}({arguments})", 70, subsequent_indent=" " * 4)
+    return f"from {module} import {name}\n{call}"
 
 
 def _input(finished: FinishedRun) -> str:
