@@ -71,3 +71,14 @@ def test_a_float64_run_is_evaluated_in_float64(tmp_path, capsys):
     capsys.readouterr()
     assert cli.main(["evaluate", str(tmp_path / "run"), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["final"]["loss/test"] == pytest.approx(recorded, rel=1e-14)
+
+
+def test_a_record_from_before_a_setting_existed_is_completed_with_its_default(tmp_path, capsys):
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=2") == 0
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    del record["config"]["gradients"], record["config"]["model"]["input_noise"], record["config"]["data"]["test_seed"]
+    path.write_text(json.dumps(record))
+    assert cli.main(["evaluate", str(tmp_path / "run")]) == 0
+    assert cli.main(["rerun", str(tmp_path / "run")]) == 0
+    assert "same numbers" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,31 @@ def flat(node: object, prefix: str = "") -> dict[str, object]:
     if not isinstance(node, dict):
         return {prefix[:-1]: node}
     return {key: value for name in node for key, value in flat(node[name], f"{prefix}{name}.").items()}
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration, with what it lacks because it was recorded before there was such a setting."""
+    choices = []
+    for group in ("data", "model", "optimizer"):
+        target = f"_target_: {config.get(group, {}).get('_target_')}"
+        files = sorted((CONF / group).glob("*.yaml"))
+        found = [file.stem for file in files if re.search(rf"{re.escape(target)}\b", file.read_text())]
+        choices += [f"{group}={found[0]}"] if found else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return _merged(plain(compose("train", choices)), config)
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults for what is not given; a node that is built from another `_target_` has none."""
+    if defaults.get("_target_") != given.get("_target_"):
+        return dict(given)
+    both = {**defaults, **given}
+    return {
+        key: _merged(defaults[key], value)
+        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping)
+        else value
+        for key, value in both.items()
+    }
 
 
 def quote(text: str) -> str:

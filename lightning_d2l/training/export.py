@@ -47,12 +47,18 @@ def export(finished: FinishedRun, form: str, into: Path) -> str:
             file.write(content)
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
-    return {
-        "safetensors": f"import safetensors.torch\n{_construction(finished)}\nsafetensors.torch.load_model(net, {str(into)!r})",
-        "state_dict": f"import torch\n{_construction(finished)}\nnet.load_state_dict(torch.load({str(into)!r}, weights_only=True))",
-        "onnx": f"import onnxruntime\nsession = onnxruntime.InferenceSession({str(into)!r})\n"
-        f"(output,) = session.run(None, {{'input': x}})  # {_input(finished)}",
-    }[form]
+    net_lines, path = _construction(finished), repr(str(into))
+    return "\n".join(
+        {
+            "safetensors": ["import safetensors.torch", net_lines, f"safetensors.torch.load_model(net, {path})"],
+            "state_dict": ["import torch", net_lines, f"net.load_state_dict(torch.load({path}, weights_only=True))"],
+            "onnx": [
+                "import onnxruntime",
+                f"session = onnxruntime.InferenceSession({path})",
+                f"(output,) = session.run(None, {{'input': x}})  # {_input(finished)}",
+            ],
+        }[form]
+    )
 
 
 def metadata(finished: FinishedRun) -> dict[str, str]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.compose import with_defaults
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.modules.base import SupervisedModule
@@ -40,7 +41,7 @@ def load_run(folder: Path, checkpoint: Path) -> FinishedRun:
     Raises RequestError if the folder holds no run, or the data or checkpoint is not the run's.
     """
     record = read_record(folder)
-    config = record["config"]
+    config = record["config"] = with_defaults(record["config"])
     check(config)
     weights = load_checkpoint(folder / checkpoint)["state_dict"]
     data = build_data(config)
@@ -78,8 +79,8 @@ def evaluate(folder: Path) -> dict[str, dict[str, float]]:
 def rerun(folder: Path, into: Path) -> int:
     """Do a run again, from its record alone, in the folder `into`; 0 if its numbers come out the same, else 1."""
     before = read_record(folder)
-    check(before["config"])
-    code = run(Request(before["config"], into, before["overrides"], before["command"]))
+    check(config := with_defaults(before["config"]))
+    code = run(Request(config, into, before["overrides"], before["command"]))
     after = read_record(into)
     if code == 0 and before.get("metrics") == after.get("metrics"):
         print("same numbers as", console.from_here(folder))
