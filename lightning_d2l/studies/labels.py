@@ -77,7 +77,7 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
         numbers = "label_noise" not in (config.get("data") or {})
         return LOSSES[config.get("loss") or ("mse" if numbers else "cross_entropy")]
     if base == "gradient":
-        when = " at the first logging point" if metric.startswith("first.") else ""
+        when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
     return {"acc": "accuracy", "norm": "norm of the weights", "zeros": "share of weights that are 0"}.get(base, metric)
 

@@ -137,7 +137,7 @@ def _metrics(runs: Sequence[Run]) -> tuple[str, ...]:
     """The losses of the splits that the runs have, and the accuracies."""
     found = dict.fromkeys(name for run in runs for name in run.metric_names)
     usual = [f"{metric}/{split}" for metric in ("loss", "acc") for split in ("train", "val", "test")]
-    return tuple(name for name in usual if name in found) or tuple(found)
+    return tuple(name for name in usual if name in found) or tuple(found) or ("loss/val",)
 
 
 def _select(metrics: Sequence[str], runs: Sequence[Run]) -> str:

@@ -1,0 +1,74 @@
+import pytest
+from matplotlib.colors import to_rgb
+
+from lightning_d2l.studies.collect import collect
+from lightning_d2l.studies.figure import COLOURS, LINES, MARKERS, draw
+from lightning_d2l.studies.points import points_of
+from lightning_d2l.studies.study import study_of
+from tests.studies.records import write_sweep
+
+
+def drawn(folder, axes, metrics, **study):
+    sweeps = collect([write_sweep(folder, axes, metrics, study=study)])
+    study, runs = study_of(sweeps), sweeps[0].runs
+    return draw(study, points_of(study, runs), runs)
+
+
+def splits(value):
+    return {"loss/train": value * 0.9, "loss/val": value, "loss/test": value * 1.1}
+
+
+def test_train_and_test_share_a_panel_for_each_of_few_curves(tmp_path):
+    axes = {"data.degree": [1, 2, 3], "optimizer": ["sgd", "exact"], "seed": range(3)}
+    figure, caption = drawn(tmp_path, axes, lambda d, o, s: splits(1 / d + 0.01 * s), theory="noise_floor")
+    assert [panel.get_title() for panel in figure.axes] == ["sgd", "exact"]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert lines["noise floor"].get_linestyle() == "--"
+    assert set(lines["noise floor"].get_ydata()) == {0.1**2}
+    assert list(lines["validation"].get_ydata()) == pytest.approx([1.01, 0.51, 1 / 3 + 0.01])
+    assert caption == (
+        "Lines: mean over runs (n = 3). Bands: its 95 % interval (Student t). Small dots: single runs. Dashed: theory."
+    )
+
+
+def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_path):
+    axes = {"optimizer.lr": [0.001, 0.01, 0.1], "data.batch_size": [1, 2, 4, 8]}
+    figure, _ = drawn(tmp_path / "four", axes, lambda lr, b: splits(lr + b), x="optimizer.lr")
+    assert [panel.get_ylabel() for panel in figure.axes] == [
+        f"mean squared error, {split}" for split in ("training", "validation", "test")
+    ]
+    assert {panel.get_xscale() for panel in figure.axes} == {"log"}
+    axes = {"optimizer.lr": [0.001, 0.01, 0.1], "data.batch_size": range(1, 10)}
+    figure, caption = drawn(tmp_path / "nine", axes, lambda lr, b: splits(lr + (b - 5) ** 2), x="optimizer.lr")
+    (panel,) = figure.axes
+    lines = {line.get_label(): line for line in panel.lines}
+    assert list(lines["validation"].get_ydata()) == pytest.approx([0.001, 0.01, 0.1])
+    assert "the setting of data.batch_size with the lowest loss/val" in caption
+
+
+def test_names_on_the_x_axis_are_not_joined_by_lines(tmp_path):
+    axes = {"optimizer": ["sgd", "adam"], "seed": range(3)}
+    figure, caption = drawn(tmp_path, axes, lambda o, s: splits(len(o) + s))
+    (panel,) = figure.axes
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["sgd", "adam"]
+    assert all(line.get_linestyle() == "None" for line in panel.lines)
+    assert caption.startswith("Large markers")
+
+
+def test_where_most_runs_diverged_there_is_a_cross_and_no_mean(tmp_path):
+    axes = {"optimizer.lr": [1, 2, 3], "seed": range(3)}
+    figure, caption = drawn(tmp_path, axes, lambda lr, s: None if lr == 3 else splits(lr + s))
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines["diverged"].get_xdata()) == [3]
+    assert list(lines["validation"].get_xdata()) == [1, 2]
+    assert "Crosses: diverged." in caption
+
+
+def test_curves_differ_in_marker_and_neighbours_in_line_and_lightness():
+    assert len(set(MARKERS)) == len(COLOURS)
+    assert "--" not in LINES  # the theory's
+    grey = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in map(to_rgb, COLOURS)]
+    for number in range(len(COLOURS) - 1):
+        assert abs(grey[number] - grey[number + 1]) > 0.05
+        assert LINES[number % len(LINES)] != LINES[(number + 1) % len(LINES)]

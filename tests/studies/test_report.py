@@ -1,0 +1,229 @@
+import csv
+import html.parser
+import json
+import math
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from scipy import stats
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_d2l import cli
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.report import report
+from lightning_d2l.studies.study import check_study
+from tests.studies.records import write_run, write_sweep
+
+AXES = {"optimizer.lr": [0.01, 0.1, 1.0], "optimizer": ["sgd", "adam"], "seed": range(4)}
+
+
+def losses(lr, optimizer, seed):
+    if lr == 1.0 and optimizer == "sgd":
+        return None
+    value = 1 + abs(math.log10(lr) + 1) + (optimizer == "adam") + 0.01 * seed
+    return {"loss/train": value, "loss/val": value + 0.1, "loss/test": value + 0.2}
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    return write_sweep(tmp_path / "sweep", AXES, losses)
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_results_hold_every_run_and_summary_their_statistics(sweep):
+    made = report([sweep])
+    results = rows(made.paths["results"])
+    assert list(results[0])[:5] == ["run", "status", "optimizer.lr", "optimizer", "seed"]
+    assert len(results) == 24
+    assert {row["status"] for row in results if row["loss/val"] == ""} == {"diverged"}
+    for row in rows(made.paths["summary"]):
+        members = [r for r in results if all(r[key] == row[key] for key in ("optimizer.lr", "optimizer"))]
+        if not row["metric"]:
+            assert {r["status"] for r in members} == {row["diagnosis"]} == {"diverged"}
+            continue
+        values = [float(r[row["metric"]]) for r in members]
+        low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+        numbers = [float(row[name]) for name in ("mean", "std", "ci_low", "ci_high")]
+        assert numbers == pytest.approx([np.mean(values), np.std(values, ddof=1), low, high])
+        assert (row["method"], row["n"]) == ("Student t", "4")
+
+
+def test_the_answer_names_the_best_by_validation_the_runner_up_and_what_to_beware_of(sweep):
+    made = report([sweep])
+    assert made.answer.startswith("optimizer.lr=0.1, optimizer=sgd has the lowest loss/val, 1.115 (95 % interval")
+    assert "its loss/test is 1.215" in made.answer
+    assert made.answer.endswith("the intervals don't overlap.")
+    edge = write_sweep(sweep.parent / "edge", {"data.d": [1, 2, 3]}, lambda d: {"loss/test": 1 / d})
+    made = report([edge])
+    assert "chosen on test data" in made.answer
+    assert "chance" in made.answer
+    assert "The best data.d, 3, is the largest tried" in made.findings.answer.warnings[0]
+
+
+def test_accuracy_is_better_when_higher_and_zero_is_a_natural_end(tmp_path):
+    dropout = {"model.dropout": [0, 0.3, 0.6], "seed": range(3)}
+    metrics = lambda p, seed: {"acc/val": 0.9 - p + 0.001 * seed, "acc/test": 0.8}  # noqa: E731
+    made = report([write_sweep(tmp_path, dropout, metrics)])
+    assert made.answer.startswith("model.dropout=0 has the highest acc/val, 0.901")
+    assert made.findings.answer.warnings[0].startswith("All runs share one generated data set")
+
+
+class Links(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [v for k, v in attrs if k in ("src", "href", "xlink:href", "data") and not v.startswith("#")]
+        assert tag not in ("script", "link", "iframe", "object")
+
+
+def test_the_page_needs_nothing_beside_it_and_says_it_all(sweep):
+    made = report([sweep])
+    page, plain = made.paths["html"].read_text(), made.paths["markdown"].read_text()
+    links = Links()
+    links.feed(page)
+    assert links.found == []
+    assert "url(" not in page.replace("url(#", "")
+    ET.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    assert ET.parse(made.paths["svg"]).getroot().tag.endswith("svg")
+    assert made.paths["png"].read_bytes().startswith(b"\x89PNG")
+    for text in (page, plain):
+        for part in ("diverged: loss is nan", "000000", "2.8", "python train.py -m x", "95 % interval", "Student t"):
+            assert part in text
+
+
+def test_a_report_of_the_same_records_is_the_same(sweep):
+    first = {kind: path.read_bytes() for kind, path in report([sweep]).paths.items() if path.is_file()}
+    second = {kind: path.read_bytes() for kind, path in report([sweep]).paths.items() if path.is_file()}
+    assert first == second
+
+
+def test_tensorboard_reads_each_curve_over_the_swept_value_or_its_index(tmp_path):
+    for x, steps in ((AXES["optimizer.lr"], [0, 1, 2]), ([1, 10, 100], [1, 10, 100])):
+        sweep = tmp_path / str(steps)
+        axes = {"optimizer.lr": x, "optimizer": ["sgd", "adam"], "seed": range(2)}
+        write_sweep(sweep, axes, lambda lr, optimizer, seed: {"loss/val": lr + seed})
+        report([sweep])
+        folder = report([sweep]).paths["tensorboard"]
+        read = EventAccumulator(str(folder / "optimizer=adam"))
+        read.Reload()
+        scalars = read.Scalars("by optimizer.lr/loss/val")
+        assert [event.step for event in scalars] == steps
+        assert [event.value for event in scalars] == pytest.approx([value + 0.5 for value in x])
+    assert len(list(folder.glob("events*"))) == 1  # the earlier report's are gone
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    assert read.Tags()["images"] == ["figure"]
+
+
+def test_sweeps_are_compared(tmp_path):
+    for name, noise in (("quiet", 0.1), ("loud", 0.4)):
+        axes = {"data.degree": [1, 2], "seed": range(3)}
+        folder = write_sweep(tmp_path / name, axes, lambda d, s, noise=noise: {"loss/val": noise / d + 0.001 * s})
+        for path in folder.glob("*/run.json"):
+            record = json.loads(path.read_text())
+            record["config"]["data"]["noise"] = noise
+            path.write_text(json.dumps(record))
+    made = report([tmp_path / "quiet", tmp_path / "loud"], tmp_path / "both")
+    assert made.answer.startswith("data.degree=2, sweep=quiet has the lowest loss/val")
+    assert made.findings.fixed_differences() == {"data.noise": ["0.1", "0.4"]}
+    assert {row["sweep"] for row in rows(tmp_path / "both" / "results.csv")} == {"quiet", "loud"}
+
+
+def test_epochs_as_x_read_the_curves_of_the_runs(tmp_path):
+    write_sweep(tmp_path, {"seed": range(3)}, lambda s: {"loss/val": 4.0 + s, "epoch": 9}, study={"x": "epoch"})
+    for seed in range(3):
+        (tmp_path / f"seed={seed}" / "metrics.csv").write_text(f"epoch,step,loss/val\n1,1,{5 + seed}\n9,9,{4 + seed}\n")
+    points = report([tmp_path]).findings.points
+    assert [(point.setting["epoch"], point.mean("loss/val")) for point in points] == [(1, 6.0), (9, 5.0)]
+
+
+def test_the_command_line_prints_one_json_document_or_text(sweep, capsys):
+    assert cli.main(["report", str(sweep), "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["best"]["setting"] == {"optimizer.lr": 0.1, "optimizer": "sgd"}
+    assert document["counts"] == {"completed": 20, "diverged": 4}
+    assert len(document["runs"]) == 24
+    assert cli.main(["report", str(sweep)]) == 0
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines() if str(sweep) not in line) <= 80
+    assert "20 completed, 4 diverged" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("nowhere", "nowhere: no such folder"),
+        ("empty", "empty: no run to report on"),
+        ("damaged", "1 run.json, all damaged"),
+        ("latest", "latest: no sweep below outputs"),
+        ("wrong_key", "study.x=data.degre: no run has such a key; did you mean data.degree?"),
+        ("wrong_metric", "no run has loss/tset; did you mean loss/test?"),
+        ("good --into good/sweep.json", "--into=good/sweep.json: the report can't be written"),
+        ("", "FOLDER"),
+    ],
+)
+def test_wrong_requests(words, answer, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged" / "run").mkdir(parents=True)
+    (tmp_path / "damaged" / "run" / "run.json").write_text("{")
+    for name, study in (("wrong_key", {"x": "data.degre"}), ("wrong_metric", {"metrics": ["loss/tset"]}), ("good", {})):
+        write_sweep(tmp_path / name, {"data.degree": [1, 2]}, lambda d: {"loss/test": 1.0}, study=study)
+    assert cli.main(["report", *words.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert answer in captured.err
+    assert len(captured.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("node", "answer"),
+    [
+        ({"curve": ["a"]}, "study.curve: unknown key; did you mean curves?"),
+        ({"curves": "optimizer"}, "study.curves=optimizer: must be a list"),
+        ({"scale": {"x": "logarithmic"}}, "study.scale"),
+        ({"theory": "capacty"}, "did you mean capacity?"),
+        ({"panels": "both"}, "study.panels=both: must be"),
+    ],
+)
+def test_a_wrong_study_is_refused_before_its_runs(node, answer):
+    with pytest.raises(RequestError) as error:
+        check_study(node)
+    assert answer in str(error.value)
+
+
+def test_a_sweep_with_no_completed_run_still_has_a_report(tmp_path):
+    write_sweep(tmp_path / "lost", {"seed": range(2)}, lambda s: None)
+    assert report([tmp_path / "lost"]).answer == "No completed run has loss/val yet."
+    write_run(tmp_path / "going" / "run", {}, None, status="running")
+    assert report([tmp_path / "going"]).findings.counts == {"completed": 0, "running": 1}
+
+
+def test_the_report_of_a_sweep_needs_no_torch(sweep):
+    program = f"""
+import sys
+from pathlib import Path
+from lightning_d2l.studies.report import report
+report([Path({str(sweep)!r})])
+assert not {{"torch", "pytorch_lightning", "tensorflow"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def test_a_hundred_runs_take_less_than_a_second_of_the_processor(tmp_path):
+    axes = {"optimizer.lr": [1, 2, 3, 4, 5], "seed": range(20)}
+    generator = np.random.default_rng(0)
+    folder = write_sweep(tmp_path, axes, lambda *_: {"loss/train": generator.random(), "loss/val": generator.random()})
+    report([folder])  # imports and fonts
+    start = time.process_time()
+    report([folder])
+    assert time.process_time() - start < 1
