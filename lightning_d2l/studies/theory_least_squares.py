@@ -198,13 +198,11 @@ def choices(study: Study, runs: Sequence[Run]) -> dict[str, tuple[float, float]]
 def cross_validation(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """The noise floor, and where cross-validation's choice and the best on fresh data lie in most data sets."""
     curves = noise_floor(study, runs)
-    pairs = choices(study, runs).values()
-    for position, name in enumerate(("chosen by cross-validation", "best on fresh data")):
-        counted = Counter(pair[position] for pair in pairs)
-        if counted:
-            value, times = counted.most_common(1)[0]
-            curves += _vertical(f"{name} ({times} of {len(pairs)})", value, study, runs)
-    return curves
+    pairs, found = choices(study, runs).values(), dict[float, list[str]]()
+    for position, name in enumerate(("chosen by cross-validation", "best on fresh data")) if pairs else ():
+        value, times = Counter(pair[position] for pair in pairs).most_common(1)[0]
+        found.setdefault(value, []).append(f"{name} ({times} of {len(pairs)})")
+    return curves + [line for x, names in found.items() for line in _vertical("\n".join(names), x, study, runs)]
 
 
 def _vertical(label: str, x: float, study: Study, runs: Sequence[Run]) -> list[Curve]:
