@@ -24,8 +24,11 @@ class Answer:
 
 
 def answer(study: Study, points: Sequence[Point]) -> Answer:
-    """Choose the setting with the best mean of `study.select`, and say how sure that is."""
-    ranked = best_first(study.select, points)
+    """Choose the setting with the best mean of `study.select`, and say how sure that is.
+
+    A setting most of whose runs diverged is not chosen for the few that did not.
+    """
+    ranked = best_first(study.select, [p for p in points if not (p.diagnosis and p.diagnosis.name == DIVERGED)])
     if not ranked:
         return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses(study, points), [])
     best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
