@@ -12,6 +12,7 @@ from numpy.polynomial import hermite_e
 from numpy.typing import NDArray
 
 from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.decomposition import TOTAL, decompose
 from lightning_d2l.studies.diagnosis import SQUARED_LOSSES, noise_variance, split_size
 from lightning_d2l.studies.study import Study
 from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values, noise_floor
@@ -96,10 +97,10 @@ def learning_curve(study: Study, runs: Sequence[Run]) -> list[Curve]:
 
 
 def bias_variance(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """Over data.degree: the bias of the best polynomial of each degree, and the variance sigma^2 p/n of a fixed design.
+    """Over data.degree: bias^2 + variance + noise, the best polynomial's bias, and the variance of a fixed design.
 
-    The first is the limit of many samples, the second what fresh labels at the training inputs cost; new inputs
-    cost more.
+    The sum, of `decompose`, is to equal the test loss. The bias is the limit of many samples; sigma^2 p/n is what
+    fresh labels at the training inputs cost, and new inputs cost more.
     """
     curves = []
     for where, members in _by_curve(study, runs):
@@ -108,6 +109,9 @@ def bias_variance(study: Study, runs: Sequence[Run]) -> list[Curve]:
         if study.x != "data.degree" or not variance or not n:
             continue
         degrees, factor = [int(v) for v in _values(study, members)], variance / data["noise"] ** 2
+        parts = {k: decompose([run for run in members if run.setting(study.x) == k]) for k in degrees}
+        sums = {k: found[TOTAL].mean for k, found in parts.items() if found}
+        curves.append(Curve("bias² + variance + noise", list(sums), list(sums.values()), "loss/test", where))
         low = [k for k in degrees if k < len(data["coefficients"]) - 1]
         bias = [factor * _approximation(data, k) for k in low]
         curves.append(Curve("bias² of the best polynomial", low, bias, "loss/bias2", where))
