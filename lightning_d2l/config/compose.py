@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
@@ -70,6 +71,8 @@ def compose_checked(overrides: list[str], *, config_dir: str | None = None, mult
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("train", single, return_hydra_config=True)
+        except yaml.YAMLError as error:
+            raise RequestError(" ".join(str(error).split())[:300]) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parsed) from error
     check_hydra(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]

@@ -73,15 +73,9 @@ class Composer:
     def _describe(self, config: DictConfig, parsed: list[Override]) -> None:
         """What the `hydra` node says of the overrides."""
         own = [o for o in parsed if not o.is_hydra_override()]
-        hydra, naming = config.hydra, config.hydra.job.config.override_dirname
-        hydra.overrides.task = [o.input_line for o in own]
-        hydra.overrides.hydra = [
-            *self.master.hydra.overrides.hydra,
-            *(o.input_line for o in parsed if o.is_hydra_override()),
-        ]
-        hydra.job.override_dirname = get_overrides_dirname(
-            own, list(naming.exclude_keys), naming.item_sep, naming.kv_sep
-        )
+        job, naming = config.hydra.job, config.hydra.job.config.override_dirname
+        config.hydra.overrides.task = [o.input_line for o in own]
+        job.override_dirname = get_overrides_dirname(own, list(naming.exclude_keys), naming.item_sep, naming.kv_sep)
         OmegaConf.copy_cache(from_config=self.master, to_config=config)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.training.job import build_data, build_module
 
@@ -17,14 +17,25 @@ VALUES = {
 
 
 def listing(jobs: Sequence[Job], varied: Sequence[str]) -> str:
-    """A line a job, with its number, its number of parameters and its name."""
+    """A line a job, with its number, its number of parameters and its name.
+
+    Raises RequestError that names a job whose network can't be built.
+    """
+    data: dict[str, TensorDataModule] = {}
     counts: dict[str, int] = {}
     lines = [f"{len(jobs)} runs; {_varies(jobs, varied)}", f"{'job':>5}{'parameters':>12}  name"]
     for job in jobs:
-        key = _structure(job.config)
-        if key not in counts:
-            counts[key] = _num_parameters(job)
-        lines.append(f"{job.number:5}{counts[key]:12,}  {job.name}")
+        shape = json.dumps({key: value for key, value in job.config["data"].items() if key not in VALUES})
+        structure = shape + json.dumps([job.config["model"], job.config["loss"]])
+        try:
+            if shape not in data:
+                data[shape] = build_data(job.config)
+            if structure not in counts:
+                module = build_module(job.config, data[shape], [])
+                counts[structure] = sum(parameter.numel() for parameter in module.parameters())
+        except Exception as error:
+            raise RequestError(f"job {job.number} ({job.name}): {type(error).__name__}: {error}") from error
+        lines.append(f"{job.number:5}{counts[structure]:12,}  {job.name}")
     return "\n".join([*lines, "nothing was trained or written: sweep.dry_run=true"])
 
 
@@ -34,16 +45,3 @@ def _varies(jobs: Sequence[Job], varied: Sequence[str]) -> str:
         values = {o for job in jobs for o in job.overrides if o.lstrip("+").partition("=")[0] == key}
         numbers.append(f"{key} ({len(values)})")
     return f"what varies, with the number of values: {', '.join(numbers)}" if numbers else "nothing varies"
-
-
-def _structure(config: dict[str, Any]) -> str:
-    data = {key: value for key, value in config["data"].items() if key not in VALUES}
-    return json.dumps([config["model"], config["loss"], data], sort_keys=True)
-
-
-def _num_parameters(job: Job) -> int:
-    try:
-        module = build_module(job.config, build_data(job.config), [])
-    except Exception as error:
-        raise RequestError(f"job {job.number} ({job.name}): {type(error).__name__}: {error}") from error
-    return sum(parameter.numel() for parameter in module.parameters())

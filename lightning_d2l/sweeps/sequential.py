@@ -47,8 +47,8 @@ def request(sweep: Sweep, job: Job, *, resume: bool) -> Request:
     from lightning_d2l.training.job import Request
 
     folder = sweep.folder / job.name
-    config = sweep.composer.compose(sweep.hydra_overrides(job))
-    config.hydra.sweep.dir = str(sweep.folder)
+    config = sweep.composer.compose(job.overrides)
+    config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep.folder), job.name
     write_hydra_files(folder, config, job.number)
     single = ["hydra.mode=RUN"] if "study" in config else []
     return Request(

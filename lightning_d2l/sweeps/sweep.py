@@ -39,6 +39,11 @@ class Sweep:
         self.stop_on_error: bool = config.sweep.on_error == "stop"
         self.progress = SweepProgress(0, {})
 
+    @property
+    def total(self) -> int:
+        """How many jobs there will be."""
+        return len(self.jobs)
+
     def states(self) -> dict[Job, State]:
         """How far each job has come, from the disk."""
         return {job: state(self.folder / job.name) for job in self.jobs}
@@ -50,10 +55,6 @@ class Sweep:
             return True
         shutil.rmtree(folder, ignore_errors=True)
         return False
-
-    def hydra_overrides(self, job: Job) -> list[str]:
-        """The overrides with which a launcher of Hydra's composes a job, and places it in its folder."""
-        return [*job.overrides, f"hydra.sweep.subdir={quote(job.name)}"]
 
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]) -> int:
@@ -141,8 +142,8 @@ def _train(sweep: Sweep, launcher: Launcher, record: Record) -> int:
     began, before = time.monotonic(), record.fields["seconds"]
     record.update(status="running")
     already = f", {len(kept)} of them finished before" if kept else ""
-    print(f"{len(sweep.jobs)} runs{already}, in {_shown(sweep.folder)}", flush=True)
-    sweep.progress = SweepProgress(len(sweep.jobs), kept)
+    print(f"{sweep.total} runs{already}, in {_shown(sweep.folder)}", flush=True)
+    sweep.progress = SweepProgress(sweep.total, kept)
     stopped = 0
     try:
         with signals_stop_the_run():
@@ -174,7 +175,7 @@ def _launch(sweep: Sweep, launcher: Launcher, jobs: Sequence[Job]) -> None:
     batch = []
     for job in jobs:
         again = [f"resume={quote(str(sweep.folder / job.name))}"] if sweep.make_ready(job) else []
-        batch.append([*sweep.hydra_overrides(job), *again])
+        batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
     try:
         launcher.launch(batch, initial_job_idx=0)
     except Exception as error:  # such as a worker that was killed: the runs' own records say what is done

@@ -1,0 +1,58 @@
+"""The jobs of a command line are the product of its axes, and their names tell them apart."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps.grid import LONGEST_NAME, grid
+
+
+def test_the_product_in_order_with_the_last_key_fastest():
+    found = grid(["model=mlp", "data.degree=1,3", "seed=range(3)", "sweep.on_error=stop"])
+    assert found.varied == ["data.degree", "seed"]
+    pairs = list(itertools.product((1, 3), range(3)))
+    assert found.overrides == [["model=mlp", f"data.degree={d}", f"seed={s}"] for d, s in pairs]
+    assert found.names == [f"degree={d},seed={s}" for d, s in pairs]
+
+
+def test_the_command_line_changes_an_axis_of_a_study_in_its_place():
+    found = grid(["data.degree=range(20)", "optimizer=sgd,exact", "seed=range(5)", "data.degree=1,3", "seed=2"])
+    assert found.varied == ["data.degree", "optimizer"]
+    assert found.overrides[-1] == ["data.degree=3", "optimizer=exact", "seed=2"]
+    assert len(found.overrides) == 4
+
+
+def test_names_use_the_full_key_where_the_last_part_is_not_enough():
+    assert grid(["seed=1,2", "data.seed=3"]).names == ["seed=1", "seed=2"]
+    assert grid(["seed=1", "data.seed=3", "trainer.seed=4,5"]).names == ["seed=4", "seed=5"]
+    assert grid(["model.seed=1,2", "data.seed=3,4"]).names[0] == "model.seed=1,data.seed=3"
+    assert grid(["model=mlp"]).names == ["0"]
+
+
+@given(st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=300), min_size=2, unique=True))
+def test_names_are_distinct_names_of_single_folders(values):
+    quoted = ["'" + value.replace("\\", "").replace("'", "") + "x'" for value in values]
+    if len(set(quoted)) < 2:
+        return
+    names = grid([f"data.root={','.join(dict.fromkeys(quoted))}"]).names
+    assert len(set(names)) == len(names)
+    assert all(len(name.encode()) < LONGEST_NAME + 20 and "/" not in name and "\0" not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("seed=range(0)", "no value"),
+        ("seed=1,2,1", "1 comes twice"),
+        ("optimizer.lr=interval(0,1)", "for a searcher"),
+        ("sweep.on_error=continue,stop", "one value"),
+        ("study=a,b", "one value"),
+        ("resume=x", "sweep.resume"),
+    ],
+)
+def test_axes_that_make_no_sweep_are_refused(words, said):
+    with pytest.raises(RequestError, match=said):
+        grid(["seed=1,2", words])

@@ -1,0 +1,107 @@
+"""A search with Optuna: what it may search, that it goes on where it was stopped, and that it says what mattered."""
+
+import json
+import shutil
+
+import pytest
+
+from lightning_d2l import app
+
+pytest.importorskip("optuna")
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps.search import space
+
+# What is searched: the learning rate, which matters, and how often checkpoints are written, which doesn't.
+WORDS = [
+    "-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=12", "hydra.sweeper.batch_size=4", "model=linear_regression",
+    "data.n_train=40", "data.n_test=10", "logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=2",
+    "optimizer.lr=tag(log,interval(1e-4,0.3))", "trainer.checkpoint_every_n_seconds=interval(50,100)",
+]  # fmt: skip
+
+
+def search(folder, *more):
+    return app.main([*WORDS, f"hydra.sweep.dir={folder}", *more])
+
+
+def results(folder):
+    """Overrides and validation loss of each trial."""
+    jobs = json.loads((folder / "sweep.json").read_text())["jobs"]
+    records = [json.loads((folder / job["folder"] / "run.json").read_text()) for job in jobs]
+    return [(job["overrides"], r["metrics"]["final"]["loss/val"]) for job, r in zip(jobs, records, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "sweep"
+    assert search(folder) == 0
+    return folder
+
+
+def test_later_trials_are_better_and_the_learning_rate_is_what_matters(searched):
+    record = json.loads((searched / "sweep.json").read_text())
+    losses = [loss for _, loss in results(searched)]
+    assert len(losses) == 12
+    assert record["status"] == "completed"
+    importance = record["importance"]
+    assert sum(importance.values()) == pytest.approx(1, abs=1e-4)
+    assert importance["optimizer.lr"] > importance["trainer.checkpoint_every_n_seconds"]
+    rates = [
+        float(next(o for o in overrides if o.startswith("optimizer.lr=")).partition("=")[2])
+        for overrides, _ in results(searched)
+    ]
+    assert all(1e-4 <= rate <= 0.3 for rate in rates)
+    # Two epochs of eight steps: the larger the rate, the nearer the solution.
+    assert rates[losses.index(min(losses))] > sorted(rates)[6]
+
+
+def test_a_search_that_was_stopped_ends_with_the_same_trials(searched, tmp_path):
+    folder = tmp_path / "stopped"
+    shutil.copytree(searched, folder)
+    record = json.loads((folder / "sweep.json").read_text())
+    for job in record["jobs"][6:]:  # stopped in the middle of the second batch
+        shutil.rmtree(folder / job["folder"])
+    del record["importance"], record["jobs"][8:]
+    (folder / "sweep.json").write_text(json.dumps(record | {"status": "running"}))
+    assert app.main([*WORDS, f"sweep.resume={folder}"]) == 0
+    assert results(folder) == results(searched)
+    assert json.loads((folder / "sweep.json").read_text())["importance"] == json.loads(
+        (searched / "sweep.json").read_text()
+    )["importance"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["hydra.sweeper.metric=loss/test"], "hydra.sweeper.metric=loss/test: must be of validation data"),
+        (["hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials=0: must be a whole number from 1 up"),
+        (["trainer.evaluate=[train]"], "trainer.evaluate=['train']: must have val"),
+        (["optimizer.lr=interval(-1,1)"], "the low ends): optimizer.lr=-1.0: must be a number in (0, inf)"),
+        (["optimizer.lr=tag(log,interval(0,1))"], "must be from low to high, both above 0"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(tmp_path, capsys, more, said):
+    assert search(tmp_path / "x", *more) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_another_space_is_not_gone_on_with(searched, capsys):
+    assert app.main([*WORDS, f"sweep.resume={searched}", "optimizer.lr=interval(0.1,0.2)"]) == 2
+    assert "another search" in capsys.readouterr().err
+
+
+def test_nothing_to_search_is_refused():
+    with pytest.raises(RequestError, match="nothing to search"):
+        space(["optimizer.lr=0.1"])
+
+
+def test_axes():
+    found = space(["a=tag(log,interval(0.001,1))", "b=int(interval(1,5))", "c=relu,tanh", "d=3", "d=4"])
+    assert found.fixed == ["d=4"]
+    assert found.axes["a"].log
+    assert (found.axes["b"].low, found.axes["b"].high) == (1, 5)
+    assert found.axes["c"].choices == ("relu", "tanh")
+    overrides = found.overrides({"a": 0.123456, "b": 2, "c": "tanh"})
+    assert overrides == ["d=4", "a=0.1235", "b=2", "c=tanh"]
+    assert found.values(overrides) == {"a": 0.1235, "b": 2, "c": "tanh"}
