@@ -81,7 +81,13 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     if base == "gradient":
         when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
-    return {"acc": "accuracy", "norm": "norm of the weights", "zeros": "share of weights that are 0"}.get(base, metric)
+    names = {
+        "acc": "accuracy",
+        "gap": "loss above the training loss",
+        "norm": "norm of the weights",
+        "zeros": "share of weights that are 0",
+    }
+    return (names | {"epochs_to_fit": "epochs until every training label is fitted"}).get(base, metric)
 
 
 def split(metric: str) -> str:
