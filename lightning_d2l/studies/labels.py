@@ -83,11 +83,12 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
     names = {
         "acc": "accuracy",
+        "epochs_to_fit": "epochs until every training label is fitted",
         "gap": "loss above the training loss",
         "norm": "norm of the weights",
         "zeros": "share of weights that are 0",
     }
-    return (names | {"epochs_to_fit": "epochs until every training label is fitted"}).get(base, metric)
+    return names.get(base, metric)
 
 
 def split(metric: str) -> str:
