@@ -125,7 +125,11 @@ def test_every_demo_and_experiment_is_on_a_page(named, expected):
 
 def smaller(overrides: list[str]) -> list[str]:
     """The overrides of a training, or of a sweep with one run for each end of its first axis, that takes a second."""
-    parsed, small = parse([w for w in overrides if w != "-m"]), []
+    words = [w for w in overrides if w != "-m"]
+    if any(w.startswith("study=") for w in words):  # its axes, in place of which it may be given others
+        given = {o.key_or_group for o in parse(words)}
+        words += [f"{k}={v}" for k, v in compose_checked(words).hydra.sweeper.params.items() if k not in given]
+    parsed, small = parse(words), []
     swept = [o for o in parsed if o.is_sweep_override()]
     for override in parsed:
         text = str(override.input_line)
