@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -25,6 +25,28 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         raise SystemExit(run_sweep(self.config, loader, self.launcher, [*self._parse_config(), *arguments]))
+
+
+class OptunaSweeper(BasicSweeper):
+    """hydra/sweeper=optuna: batches of settings that follow from the results of those before."""
+
+    def __init__(
+        self, num_trials: int, batch_size: int, metric: str, seed: int, max_batch_size: int | None, params: Any
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.num_trials, self.batch_size, self.metric, self.seed = num_trials, batch_size, metric, seed
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Ends the program with the search's exit code."""
+        from lightning_d2l.sweeps.search import Settings, run_search
+
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        settings = Settings(self.num_trials, self.batch_size, self.metric, self.seed)
+        words = [*self._parse_config(), *arguments]
+        raise SystemExit(run_search(self.config, loader, self.launcher, words, settings))
 
 
 class SequentialLauncher(BasicLauncher):

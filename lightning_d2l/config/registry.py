@@ -246,6 +246,7 @@ HYDRA_TARGETS = frozenset(
         "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
         "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
         "hydra_plugins.lightning_d2l_sweeps.GridSweeper",
+        "hydra_plugins.lightning_d2l_sweeps.OptunaSweeper",
         "hydra_plugins.lightning_d2l_sweeps.SequentialLauncher",
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",

@@ -117,6 +117,11 @@ def document(findings: Findings, picture: Picture) -> list[Block]:
     blocks += [Heading("Settings"), _table(findings)]
     if len(findings.points) > MOST_ROWS:
         blocks += [Paragraph(f"The {MOST_ROWS} best of {len(findings.points)} settings; summary.csv has them all.")]
+    for each in findings.sweeps:
+        if shares := each.facts.get("importance"):
+            rows = [[key, f"{share:.0%}"] for key, share in sorted(shares.items(), key=lambda item: -item[1])]
+            said = "Each setting's share in what tells good trials from the others (PED-ANOVA, Watanabe et al. 2023)."
+            blocks += [Heading("Importance of the settings"), Paragraph(said), Table(["setting", "share"], rows)]
     blocks += [Heading("Runs"), Paragraph(f"{counts(findings)}. Together they took {_time(findings.seconds())}.")]
     if findings.unfinished:
         rows = [[run.name, run.status, _reason(run.record)] for run in findings.unfinished]

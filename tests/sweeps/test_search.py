@@ -10,11 +10,13 @@ from lightning_d2l import app
 pytest.importorskip("optuna")
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.report import report
 from lightning_d2l.sweeps.search import space
 
 # What is searched: the learning rate, which matters, and how often checkpoints are written, which doesn't.
 WORDS = [
-    "-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=12", "hydra.sweeper.batch_size=4", "model=linear_regression",
+    "-m", "hydra/sweeper=optuna", "hydra.sweeper.num_trials=12", "hydra.sweeper.batch_size=4",
+    "model=linear_regression",
     "data.n_train=40", "data.n_test=10", "logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=2",
     "optimizer.lr=tag(log,interval(1e-4,0.3))", "trainer.checkpoint_every_n_seconds=interval(50,100)",
 ]  # fmt: skip
@@ -46,13 +48,18 @@ def test_later_trials_are_better_and_the_learning_rate_is_what_matters(searched)
     importance = record["importance"]
     assert sum(importance.values()) == pytest.approx(1, abs=1e-4)
     assert importance["optimizer.lr"] > importance["trainer.checkpoint_every_n_seconds"]
-    rates = [
-        float(next(o for o in overrides if o.startswith("optimizer.lr=")).partition("=")[2])
-        for overrides, _ in results(searched)
-    ]
+    given = [dict(o.partition("=")[::2] for o in overrides) for overrides, _ in results(searched)]
+    rates = [float(each["optimizer.lr"]) for each in given]
     assert all(1e-4 <= rate <= 0.3 for rate in rates)
     # Two epochs of eight steps: the larger the rate, the nearer the solution.
     assert rates[losses.index(min(losses))] > sorted(rates)[6]
+
+
+def test_the_report_says_what_mattered(searched):
+    report([searched])
+    text = (searched / "report.md").read_text()
+    assert "Importance of the settings" in text
+    assert "PED-ANOVA" in text
 
 
 def test_a_search_that_was_stopped_ends_with_the_same_trials(searched, tmp_path):
@@ -76,7 +83,7 @@ def test_a_search_that_was_stopped_ends_with_the_same_trials(searched, tmp_path)
         (["hydra.sweeper.metric=loss/test"], "hydra.sweeper.metric=loss/test: must be of validation data"),
         (["hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials=0: must be a whole number from 1 up"),
         (["trainer.evaluate=[train]"], "trainer.evaluate=['train']: must have val"),
-        (["optimizer.lr=interval(-1,1)"], "the low ends): optimizer.lr=-1.0: must be a number in (0, inf)"),
+        (["optimizer.lr=interval(-1,1)"], "the low ends): optimizer.lr=-1: must be a number in (0, inf)"),
         (["optimizer.lr=tag(log,interval(0,1))"], "must be from low to high, both above 0"),
     ],
 )

@@ -1,0 +1,265 @@
+"""A sweep whose next settings follow from the results so far: Optuna's tree-structured Parzen estimator (TPE).
+
+The records are all the memory that a search has: before each batch its study is built anew from the finished trials,
+with a random stream of the batch's own, so a search that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps import sweep as sweeps
+from lightning_d2l.sweeps.compose import Composer
+from lightning_d2l.sweeps.folder import State, find_sweep, lock, read_sweep
+from lightning_d2l.sweeps.grid import Grid, Job
+from lightning_d2l.sweeps.sweep import Sweep
+from lightning_d2l.training.machine import garments_stand_in
+from lightning_d2l.training.record import Record
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`num_trials` runs, `batch_size` of them proposed at once, the `seed` of the proposals, and the metric.
+
+    `metric` is of the last weights on validation data: an accuracy is made large, anything else small.
+    """
+
+    num_trials: int
+    batch_size: int
+    metric: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, low in (("num_trials", 1), ("batch_size", 1), ("seed", 0)):
+            if not isinstance(value := getattr(self, name), int) or value < low:
+                raise RequestError(f"hydra.sweeper.{name}={value}: must be a whole number from {low} up")
+        if not str(self.metric).endswith("/val"):
+            raise RequestError(
+                f"hydra.sweeper.metric={self.metric}: must be of validation data, such as loss/val: "
+                "what is chosen on test data says nothing of new data"
+            )
+
+    @property
+    def direction(self) -> Literal["minimize", "maximize"]:
+        return "maximize" if self.metric.startswith("acc") else "minimize"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched: the fixed overrides, and a distribution for each swept key."""
+
+    fixed: list[str]
+    axes: dict[str, BaseDistribution]
+
+    def overrides(self, values: Mapping[str, Any]) -> list[str]:
+        """A trial's overrides."""
+        return [*self.fixed, *(f"{key}={_shown(values[key], axis)}" for key, axis in self.axes.items())]
+
+    def values(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """What `overrides` was made from."""
+        given = dict(text.partition("=")[::2] for text in overrides)
+        return {key: _read(given[key], axis) for key, axis in self.axes.items()}
+
+    def ends(self) -> list[dict[str, Any]]:
+        """The first and the last value of every axis."""
+        from optuna.distributions import CategoricalDistribution
+
+        ends = [
+            (axis.choices[0], axis.choices[-1]) if isinstance(axis, CategoricalDistribution) else (axis.low, axis.high)  # type: ignore[attr-defined]
+            for axis in self.axes.values()
+        ]
+        return [dict(zip(self.axes, values, strict=True)) for values in zip(*ends, strict=True)]
+
+
+def space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
+    """The space of a command line: an interval, on a logarithmic scale if tagged log, or a list of values each key.
+
+    Raises RequestError if nothing is searched, or on an interval that is none.
+    """
+    parsed: dict[str, Override] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+        if override.key_or_group.partition(".")[0] != "sweep":
+            parsed[override.key_or_group] = override
+    swept = {key: override for key, override in parsed.items() if override.is_sweep_override()}
+    if not swept:
+        raise RequestError("hydra/sweeper=optuna: nothing to search; give a key an interval(low, high) or values a,b,c")
+    fixed = [str(override.input_line) for key, override in parsed.items() if key not in swept]
+    return Space(fixed, {key: _distribution(override) for key, override in swept.items()})
+
+
+def _distribution(override: Override) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    value = override.value()
+    if not isinstance(value, IntervalSweep):
+        choices = list(override.sweep_string_iterator())
+        if not choices:
+            raise RequestError(f"{override.input_line}: no value in it; a search needs at least one")
+        return CategoricalDistribution(choices)
+    low, high, log = value.start, value.end, "log" in value.tags
+    if low is None or high is None or not low < high or (log and low <= 0):
+        raise RequestError(f"{override.input_line}: must be from low to high{', both above 0' if log else ''}")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(float(low), float(high), log=log)
+
+
+def _read(text: str, axis: BaseDistribution) -> Any:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if isinstance(axis, FloatDistribution):
+        return float(text)
+    return int(text) if isinstance(axis, IntDistribution) else text
+
+
+def _shown(value: Any, axis: BaseDistribution) -> str:
+    """A value as an override has it: of a number four digits, which are enough, kept within the axis."""
+    from optuna.distributions import FloatDistribution
+
+    if isinstance(axis, FloatDistribution):
+        return f"{min(max(float(f'{value:.4g}'), axis.low), axis.high):.10g}"
+    return str(value)
+
+
+class Search(Sweep):
+    """A sweep that makes its own jobs, in batches."""
+
+    def __init__(self, *arguments: Any, settings: Settings, space: Space) -> None:
+        super().__init__(*arguments)
+        self.settings, self.space = settings, space
+
+    @property
+    def total(self) -> int:
+        return max(self.settings.num_trials, len(self.jobs))
+
+    def study(self) -> optuna.Study:
+        """The trials that are done. One that diverged is worse than every other, one that failed says nothing."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        stream = self.settings.seed * 1_000_003 + len(self.jobs)
+        sampler = optuna.samplers.TPESampler(seed=stream % 2**32)
+        study = optuna.create_study(sampler=sampler, direction=self.settings.direction)
+        for job, found in self.states().items():
+            value, outcome = _outcome(found, self.settings.metric)
+            values = self.space.values(job.overrides)
+            study.add_trial(
+                optuna.trial.create_trial(state=outcome, value=value, params=values, distributions=self.space.axes)
+            )
+        return study
+
+    def propose(self) -> list[Job]:
+        """The next batch, composed and checked."""
+        study, first = self.study(), len(self.jobs)
+        size = min(self.settings.batch_size, self.settings.num_trials - first)
+        batch = []
+        for number in range(first, first + size):
+            trial = study.ask(self.space.axes)
+            overrides = self.space.overrides(trial.params)
+            [job] = sweeps.checked_jobs(self.composer, Grid([], [overrides], [f"trial={number}"]))
+            batch.append(Job(number, job.name, overrides, job.config))
+        return batch
+
+    def importance(self) -> dict[str, float]:
+        """The share of each key in what makes a trial good: PED-ANOVA (Watanabe et al. 2023); {} from too few."""
+        import optuna
+
+        study = self.study()
+        if len(study.get_trials(states=[optuna.trial.TrialState.COMPLETE])) < 4:
+            return {}
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {key: round(float(share), 6) for key, share in found.items()}
+
+
+def _outcome(found: State, metric: str) -> tuple[float | None, optuna.trial.TrialState]:
+    from optuna.trial import TrialState
+
+    if found.status == "completed":
+        return float(found.record["metrics"]["final"][metric]), TrialState.COMPLETE
+    return None, TrialState.PRUNED if found.status == "diverged" else TrialState.FAIL
+
+
+class BatchLauncher:
+    """Trains a search's jobs, batch by batch, with the launcher that trains a sweep's."""
+
+    def __init__(self, launcher: Launcher, record: Record) -> None:
+        self.launcher, self.record = launcher, record
+
+    def train(self, search: Search, jobs: Sequence[Job]) -> None:
+        """Train `jobs`, which an earlier process left, then what the search proposes."""
+        self._train(search, jobs)
+        while len(search.jobs) < search.settings.num_trials and not self._must_stop(search):
+            batch = search.propose()
+            search.jobs = [*search.jobs, *batch]
+            listed = [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in search.jobs]
+            self.record.update(jobs=listed)
+            self._train(search, batch)
+        self.record.update(importance=search.importance())
+
+    def _train(self, search: Search, jobs: Sequence[Job]) -> None:
+        if hasattr(self.launcher, "train"):
+            self.launcher.train(search, jobs)
+        elif jobs:
+            sweeps._launch(search, self.launcher, jobs)
+
+    def _must_stop(self, search: Search) -> bool:
+        return search.stop_on_error and any(found.status == "failed" for found in search.states().values())
+
+
+def run_search(
+    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str], settings: Settings
+) -> int:
+    """Search, or go on with a search; returns the exit code as `run_sweep` does.
+
+    Raises RequestError, with nothing written, if the space or one of its ends is wrong.
+    """
+    composer, asked = Composer(loader, config), space(arguments, loader)
+    ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
+    configs = [job.config for job in sweeps.checked_jobs(composer, ends)]
+    if "val" not in configs[0]["trainer"]["evaluate"]:
+        raise RequestError(f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, which is searched by")
+    generated = garments_stand_in(configs)
+    if config.sweep.dry_run:
+        axes = "\n".join(f"  {key}: {axis}" for key, axis in asked.axes.items())
+        print(f"{settings.num_trials} runs, {settings.batch_size} at a time, by {settings.metric}, from\n{axes}")
+        return 0
+    folder = find_sweep(config.sweep.resume) if config.sweep.resume else sweeps._place(config, generated)
+    with lock(folder):
+        search = Search(config, composer, [], folder, settings=settings, space=asked)
+        if config.sweep.resume:
+            search.jobs = _jobs_before(composer, asked, read_sweep(folder), f"sweep.resume={folder}")
+        record = sweeps._record(search, Grid(list(asked.axes), [], []))
+        return sweeps._train(search, BatchLauncher(launcher, record), record)  # type: ignore[arg-type]
+
+
+def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], what: str) -> list[Job]:
+    """The jobs of a search's record; raises RequestError if they are of another space."""
+    from optuna.trial import TrialState, create_trial
+
+    jobs = []
+    for old in before["jobs"]:
+        try:
+            values = asked.values(old["overrides"])
+            create_trial(state=TrialState.FAIL, params=values, distributions=asked.axes)
+            same = True
+        except (KeyError, ValueError):  # an axis less, or a value that is none of an axis
+            same = False
+        if not same or asked.overrides(values) != old["overrides"]:
+            raise RequestError(f"{what}: another search: trial {old['number']} is not of the space that is asked for")
+        [job] = sweeps.checked_jobs(composer, Grid([], [old["overrides"]], [old["folder"]]))
+        jobs.append(Job(old["number"], job.name, job.overrides, job.config))
+    return jobs
