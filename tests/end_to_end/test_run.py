@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,7 @@ def test_an_install_from_a_wheel_trains_elsewhere(tmp_path):
     pytest.importorskip("hatchling")
     subprocess.run(build, check=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert "hydra_plugins/lightning_d2l_sweeps.py" in zipfile.ZipFile(wheel).namelist()
     site = tmp_path / "site"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
     program = (

@@ -10,7 +10,7 @@ from lightning_d2l.config.compose import CONF
 from lightning_d2l.sweeps.compose import Composer, write_hydra_files
 from lightning_d2l.sweeps.grid import grid
 
-GRIDS = [path for path in (CONF / "study").glob("*.yaml") if "/sweeper: " not in path.read_text()]
+GRIDS = [path for path in (CONF / "study").glob("*.yaml") if "interval(" not in path.read_text()]
 SWEEPS = {
     "values": ["model=polynomial_regression", "data.degree=1,3,19", "optimizer.lr=0.1,1e-3", "seed=range(2)"],
     "options": ["model=mlp,polynomial_regression", "optimizer=sgd,adam", "data.seed=1,2"],
