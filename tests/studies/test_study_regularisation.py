@@ -54,6 +54,7 @@ def test_weight_decay_shrinks_the_initialisation_long_before_it_is_ridge(tmp_pat
     assert mean(ridge[3, 100], "norm/weights") == pytest.approx(expected["ridge, solved exactly", 3], rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "axis", "strongest"), [("input_noise", "model.input_noise", 0.6), ("dropout_linear", "model.dropout", 0.4)]
 )
@@ -94,6 +95,7 @@ def test_only_l1_makes_weights_zero_and_all_is_scikit_learns(tmp_path):
     assert {key[1]: share > 0 for key, share in shares.items()} == {p: "l1:1" in p for _, p, _ in shares}
 
 
+@pytest.mark.slow
 def test_smaller_batches_bear_smaller_learning_rates(tmp_path):
     """Each of three learning rates lies between the limits of two batch sizes, which divide them into stable or not."""
     found = study(tmp_path, "study=learning_rate", "optimizer.lr=0.1,0.3,1,3", "seed=0")
@@ -103,6 +105,7 @@ def test_smaller_batches_bear_smaller_learning_rates(tmp_path):
         assert runs[0].status == ("completed" if lr < limits[batch] else "diverged")
 
 
+@pytest.mark.slow
 def test_random_labels_are_learned_by_heart_and_worth_nothing(tmp_path):
     words = ("data.source=generated", "data.n_train=100", "data.val_size=100", "model.num_hiddens=128")
     found = study(tmp_path, "study=random_labels", *words, "data.label_noise=0,1", "trainer.max_epochs=80", "seed=0,1")
@@ -113,6 +116,7 @@ def test_random_labels_are_learned_by_heart_and_worth_nothing(tmp_path):
     assert mean(random, "epochs_to_fit") > mean(right, "epochs_to_fit")
 
 
+@pytest.mark.slow
 def test_dropout_closes_the_gap_and_more_data_do_too(tmp_path):
     words = ("data.source=generated", "data.val_size=500", "model.dropout=0,0.8", "data.n_train=100,1000")
     found = study(tmp_path, "study=dropout", *words, "trainer.max_epochs=10", "seed=0,1", "model.num_hiddens=128")
