@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Sequence
@@ -193,10 +194,23 @@ def _report(sweep: Sweep, record: Record, states: dict[Job, State], stopped: int
     print("\n".join(lines[:SUMMARY_LINES]))
     if len(lines) > SUMMARY_LINES:
         print(f"... {len(lines) - SUMMARY_LINES} more lines")
-    print(f"\nlook closer   lightning-d2l report {shown}")
+    if any(found.status == "completed" for found in states.values()) and not stopped:
+        _conclude(sweep.folder, shown)
     if any(found.status not in ("completed", "diverged") for found in states.values()):
         what = f"stopped by {signal.Signals(stopped).name}; go on with" if stopped else "train the rest"
         print(f"{what:14}python train.py sweep.resume={shown}")
+
+
+def _conclude(folder: Path, shown: Path) -> None:
+    """Write the report beside the runs, and print its answer."""
+    from lightning_d2l.studies.report import report
+
+    try:
+        made = report([folder])
+    except (RequestError, OSError) as error:  # the runs are done and recorded, whatever becomes of their report
+        print(f"\nno report: {error}", file=sys.stderr)
+        return
+    print(f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {shown / made.paths['html'].name}")
 
 
 def _shown(folder: Path) -> Path:
