@@ -1,6 +1,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a process a core
+
 import pytest
 
 from lightning_d2l.data.download import MD5, data_root

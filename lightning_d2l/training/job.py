@@ -118,9 +118,7 @@ def train(request: Request, record: Record) -> dict[str, Any]:
 
     start = finished_epochs(load_checkpoint(folder / LAST)) if request.resuming else 0
     if start > max_epochs:
-        raise RequestError(
-            f"trainer.max_epochs={max_epochs}: must be at least {start}, where {folder} stands"
-        )
+        raise RequestError(f"trainer.max_epochs={max_epochs}: must be at least {start}, where {folder} stands")
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
     recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
     line = console.Console(data, max_epochs, bar=not request.part_of_sweep)
