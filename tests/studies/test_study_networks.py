@@ -73,15 +73,17 @@ def test_no_network_does_better_than_straight_pieces():
         assert errors[h] < min(found)
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_width(tmp_path):
-    words = ["study=width", "model.num_hiddens=2,8,64", "seed=range(3)", "trainer.max_epochs=60"]
+    words = ["study=width", "model.num_hiddens=1,8,64", "seed=0,1", "trainer.max_epochs=60"]
     losses = means(runs_of(tmp_path, *words), "loss/val", "model.num_hiddens")
-    assert losses[2,] > 3 * losses[8,] > 3 * losses[64,]
+    assert losses[1,] > 5 * losses[8,]
+    assert losses[8,] > 5 * losses[64,]
     curves = theory(tmp_path)
-    assert set(curves["noise floor", "loss/val"].values()) == {pytest.approx(0.01)}
+    assert curves["noise floor", "loss/val"] == pytest.approx(dict.fromkeys((1, 8, 64), 0.01))
     bound = curves["best h + 1 straight pieces", "loss/val"]
-    assert all(losses[h,] > bound[h] for h in (2, 8, 64))
-    assert bound[2] == pytest.approx(0.01 + straight_pieces(CUBIC, True)[2])
+    assert all(losses[h,] > bound[h] for h in (1, 8, 64))
+    assert bound[8] == pytest.approx(0.01 + straight_pieces(CUBIC, True)[8])
 
 
 def test_a_wider_layer_fits_and_classifies_images_better(tmp_path):
@@ -149,9 +151,10 @@ def test_initial_gradients_are_those_of_wide_networks(official_root, init, activ
     np.testing.assert_allclose(np.sqrt(np.mean(squares, 0)), expected, rtol=0.3)
 
 
-def test_deep_networks_train_from_kaiming_and_xavier_and_not_from_a_small_normal_distribution(tmp_path):
-    words = ["study=depth_init", "model.num_layers=1,8", "seed=0", "data.source=generated", "data.n_train=200"]
-    runs = runs_of(tmp_path, *words, "data.batch_size=200", "data.val_size=100")
+@pytest.mark.slow
+def test_deep_networks_train_from_kaiming_and_not_from_a_small_normal_distribution(tmp_path):
+    words = ["study=depth_init", "model.num_layers=1,8", "model.init=normal,kaiming", "seed=0", "data.n_train=200"]
+    runs = runs_of(tmp_path, *words, "data.source=generated", "data.batch_size=200", "data.val_size=100")
     keys = ("model.activation", "model.init", "model.num_layers")
     accuracy, gradient = (means(runs, metric, *keys) for metric in ("acc/train", "first.gradient/first"))
     for activation in ("relu", "tanh"):
@@ -163,18 +166,19 @@ def test_deep_networks_train_from_kaiming_and_xavier_and_not_from_a_small_normal
     for (_, metric, *where), values in theory(tmp_path).items():
         assert metric.startswith("first.gradient/")
         assert set(values) == {1, 8}
-        assert values[8] < values[1] or where[1] == "kaiming" or metric.endswith("last")
+        assert where[1] == "kaiming" or values[8] < 1e-6 * values[1]
 
 
+@pytest.mark.slow
 def test_without_an_activation_depth_is_worth_nothing(tmp_path):
-    """Two classes of depth: linear networks stay near the linear model's training accuracy, others pass it."""
+    """Without a hidden layer the activation has nothing to act on; with two of them ReLU fits more."""
     words = ["study=activation", "model.num_layers=0,2", "model.activation=identity,relu", "seed=0,1"]
     runs = runs_of(tmp_path, *words, "data.n_train=1000", "data.val_size=1000", "data.source=generated")
     accuracy = means(runs, "acc/train", "model.activation", "model.num_layers")
     assert accuracy["identity", 0] == accuracy["relu", 0]
     assert accuracy["relu", 2] > accuracy["identity", 2]
     line = theory(tmp_path)["linear model (0 layers)", "acc/train"]
-    assert set(line.values()) == {pytest.approx(accuracy["identity", 0])}
+    assert line == pytest.approx(dict.fromkeys((0, 2), accuracy["identity", 0]))
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 8, 16])
