@@ -76,7 +76,9 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
-        raise RequestError(f"{override.input_line}: an interval is for a searcher; a grid takes values, or range(...)")
+        raise RequestError(
+            f"{override.input_line}: an interval is for hydra/sweeper=optuna; a grid takes values, or range(...)"
+        )
     values = list(override.sweep_string_iterator())
     if not values:
         raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
