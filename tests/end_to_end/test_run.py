@@ -59,7 +59,8 @@ def test_a_run_leaves_its_folder_and_can_be_used(tmp_path, capsys):
     assert record["status"] == "completed"
     assert record["overrides"] == ["model=polynomial_regression", "seed=4", "trainer.max_epochs=60"]
     assert (record["seed"], record["num_parameters"], record["data"]["source"]) == (4, 4, "synthetic")
-    assert set(record["metrics"]["final"]) == {"epoch", "step", "loss/train", "loss/val", "loss/test"}
+    expected = {"epoch", "step", "loss/train", "loss/val", "loss/test", "norm/weights"}
+    assert set(record["metrics"]["final"]) == expected
     assert [row["epoch"] for row in MetricsFile(folder).rows()] == [1, 20, 40, 60]
     assert "epoch 60/60" in done.stdout
     assert "epoch 60/60" in (folder / "train.log").read_text()
