@@ -14,7 +14,7 @@ from lightning_d2l.training.record import read_record
 from tests.end_to_end.test_run import STATEFUL, command, same_run, train
 from tests.runs import POLYNOMIAL
 
-JOBS = ["seed=range(10)", "model.num_hiddens=[32],[16,16]", "model.dropout=0.3", "logger=none", "trainer.max_epochs=20"]
+JOBS = ["seed=range(10)", "model.num_hiddens=[32],[16,16]", "model.dropout=0.3", "logger=none", "trainer.max_epochs=8"]
 
 
 def finished(folder: Path) -> int:
