@@ -38,6 +38,14 @@ class Convergence:
     standard_error: list[float]
     limit: float
 
+    def numbers(self) -> dict[str, float]:
+        """The distances at the largest number of copies."""
+        return {
+            "distance to ridge": self.to_penalised[-1],
+            "distance to least squares": self.to_plain[-1],
+            "standard error": self.standard_error[-1],
+        }
+
 
 def convergence(x: Tensor, y: Tensor, noise: Noise, penalty: float | Tensor, copies: list[int]) -> Convergence:
     """Solve least squares on the first m of max(copies) noisy copies of x (n, d), all with the targets y (n, 1).

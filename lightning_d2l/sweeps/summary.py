@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.study import REPLICATES
 from lightning_d2l.training.console import number
 from lightning_d2l.training.record import read_record
-
-REPLICATES = ("seed", "data.seed", "data.fold")
-"""Keys whose values are runs of the same setting over again: what varies with them is spread."""
 
 
 def summary(folder: Path, varied: Sequence[str]) -> str:

@@ -32,9 +32,4 @@ def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
         "does not care in which unit an input is measured. What is left is chance, and\n"
         "falls as 1/sqrt(copies)."
     )
-    numbers = {
-        "distance to ridge": result.to_penalised[-1],
-        "distance to least squares": result.to_plain[-1],
-        "standard error": result.standard_error[-1],
-    }
-    return Demo(text, numbers, {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")})
+    return Demo(text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")})

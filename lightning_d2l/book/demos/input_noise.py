@@ -28,9 +28,4 @@ def run(seed: int, n: int = 20, d: int = 5, s: float = 0.5) -> Demo:
         f"ridge, {result.limit:.3f} away from plain least squares. What is left is chance: it\n"
         "falls as 1/sqrt(copies), in the size that the standard error says."
     )
-    numbers = {
-        "distance to ridge": result.to_penalised[-1],
-        "distance to least squares": result.to_plain[-1],
-        "standard error": result.standard_error[-1],
-    }
-    return Demo(text, numbers, {"input_noise": picture(result, "ridge", f"added noise, s = {s}")})
+    return Demo(text, result.numbers(), {"input_noise": picture(result, "ridge", f"added noise, s = {s}")})
