@@ -32,4 +32,6 @@ def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
         "does not care in which unit an input is measured. What is left is chance, and\n"
         "falls as 1/sqrt(copies)."
     )
-    return Demo(text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")})
+    return Demo(
+        text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")}
+    )
