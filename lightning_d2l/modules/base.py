@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.loop import Step, train_minibatches
+from lightning_d2l.modules.loop import Step, backpropagation, train_minibatches
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]
@@ -115,7 +115,7 @@ class SupervisedModule(pl.LightningModule):
             if isinstance(optimizer, Exact):
                 self._epoch = optimizer.solve(self, batches)
             else:
-                self._epoch = train_minibatches(self.objective, batches, optimizer)
+                self._epoch = train_minibatches(backpropagation(self.objective, optimizer), batches, optimizer)
             # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
             loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
             self._require_finite_losses()
@@ -163,26 +163,30 @@ class SupervisedModule(pl.LightningModule):
             y = y.double() if y.is_floating_point() else y
             metrics = self.measure(output.double(), y)
             self.metrics |= {f"{name}/{split}": metrics[name].item() for name in self.metric_names}
-        self.metrics |= self._of_parameters()
+        weights = self.weights()
+        found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
+        self.metrics |= {name: value.item() for name, value in found.items()}
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise self._diverged(name, value, self.trainer.global_step)
         self.log_dict({**self.metrics, "step": float(epoch)})  # Lightning hands "step" to the loggers as x
 
-    def _of_parameters(self) -> dict[str, float]:
+    def measure_parameters(self, weights: list[Tensor], gradients: list[Tensor | None]) -> dict[str, Tensor]:
         """The Euclidean norm of all weights together, and what else was asked for of the parameters.
 
         With a penalty the share of weights that are exactly 0; with `gradients` the norm of the last minibatch's
         gradient with respect to the first and the last layer's weights; of a Gaussian likelihood its noise.
         """
-        weights, metrics = self.weights(), {}
+        metrics: dict[str, Tensor] = {}
         if weights:
-            metrics["norm/weights"] = torch.stack([w.detach().double().norm() for w in weights]).norm().item()
+            metrics["norm/weights"] = torch.stack([w.double().norm() for w in weights]).norm()
         if any(self.penalty.values()):
-            metrics["zeros/weights"] = sum(int((w == 0).sum()) for w in weights) / sum(w.numel() for w in weights)
+            zeros, total = torch.stack([(w == 0).sum() for w in weights]).sum(), sum(w.numel() for w in weights)
+            metrics["zeros/weights"] = zeros.double() / total
         if self.gradients:
-            for name, weight in (("first", weights[0]), ("last", weights[-1])):
-                metrics[f"gradient/{name}"] = 0.0 if weight.grad is None else weight.grad.double().norm().item()
+            for name, w, gradient in (("first", weights[0], gradients[0]), ("last", weights[-1], gradients[-1])):
+                known = torch.zeros_like(w) if gradient is None else gradient
+                metrics[f"gradient/{name}"] = known.double().norm()
         if isinstance(self.loss, GaussianNLL):
-            metrics["sigma/noise"] = self.loss.sigma.item()
+            metrics["sigma/noise"] = self.loss.sigma.detach()
         return metrics

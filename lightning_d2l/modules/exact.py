@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.data.batches import Batches, as_input
-from lightning_d2l.modules.losses import SQUARED_LOSSES
 from lightning_d2l.nets.least_squares import elastic_net_solution, ridge_solution
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.nets.random_features import RandomFeatures

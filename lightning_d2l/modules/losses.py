@@ -64,5 +64,3 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "squared_scratch": lambda: squared_scratch,
     "gaussian_nll": GaussianNLL,
 }
-SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5, "one_hot_mse": 1.0}
-"""The factor before the mean squared error, by the loss's name."""
