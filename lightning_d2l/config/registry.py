@@ -98,6 +98,8 @@ ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity
 
 CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch", "one_hot_mse")
 NUMBER_LOSSES = ("mse", "half_mse", "squared_scratch", "gaussian_nll")
+SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5, "one_hot_mse": 1.0}
+"""The factor before the mean squared error, by the loss's name."""
 
 MODELS: dict[str, Rules] = {
     "lightning_d2l.nets.linear.LinearRegression": {

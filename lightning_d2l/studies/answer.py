@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lightning_d2l.config.text import number
 from lightning_d2l.studies.diagnosis import DIVERGED, OVERFITTING, UNDERFITTING, WELL_FITTED
-from lightning_d2l.studies.labels import listing, number, settings, show, split
+from lightning_d2l.studies.labels import listing, settings, show, split
 from lightning_d2l.studies.points import Point, best_first, series_of
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.studies.study import Study, higher_is_better, numeric

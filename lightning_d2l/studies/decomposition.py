@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import SQUARED_LOSSES
 from lightning_d2l.studies.statistics import Estimate, estimate
 
 BIAS, VARIANCE, NOISE, TOTAL = PARTS = ("loss/bias2", "loss/variance", "loss/noise", "loss/total")

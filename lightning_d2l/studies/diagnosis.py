@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.statistics import Estimate
 
 UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED = "underfitting", "well fitted", "overfitting", "diverged"
@@ -34,8 +35,6 @@ TOLERANCE = 0.25
 """How far above the floor, as a fraction of it, the held-out loss of a well fitted model may be."""
 NORMAL_95 = 1.959964
 """The 97.5 % quantile of the normal distribution."""
-SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5}
-"""The factor before the mean squared error, by the loss's name."""
 
 
 @dataclass(frozen=True)

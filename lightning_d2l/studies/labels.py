@@ -48,11 +48,6 @@ LOSSES = {
 }
 
 
-def number(value: float) -> str:
-    """Four significant digits."""
-    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
-
-
 def show(value: Any) -> str:
     """A setting's value as it is typed on a command line: null, true, 0.1, [64,64]."""
     if isinstance(value, str):

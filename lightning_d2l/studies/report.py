@@ -15,11 +15,12 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.text import duration, number
 from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.document import Block, Code, Heading, Paragraph, Picture, Table, html_page, markdown
 from lightning_d2l.studies.findings import Findings, find
-from lightning_d2l.studies.labels import columns, number, settings, show
+from lightning_d2l.studies.labels import columns, settings, show
 from lightning_d2l.studies.points import Point, best_first
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.training.record import replacing
@@ -122,7 +123,7 @@ def document(findings: Findings, picture: Picture) -> list[Block]:
             rows = [[key, f"{share:.0%}"] for key, share in sorted(shares.items(), key=lambda item: -item[1])]
             said = "Each setting's share in what tells good trials from the others (PED-ANOVA, Watanabe et al. 2023)."
             blocks += [Heading("Importance of the settings"), Paragraph(said), Table(["setting", "share"], rows)]
-    blocks += [Heading("Runs"), Paragraph(f"{counts(findings)}. Together they took {_time(findings.seconds())}.")]
+    blocks += [Heading("Runs"), Paragraph(f"{counts(findings)}. Together they took {duration(findings.seconds())}.")]
     if findings.unfinished:
         rows = [[run.name, run.status, _reason(run.record)] for run in findings.unfinished]
         blocks += [Table(["run", "status", "reason"], rows)]
@@ -217,17 +218,6 @@ def _data(findings: Findings) -> Table:
 def _reason(record: Any) -> str:
     lines = str(record.get("error") or "no reason was recorded").strip().splitlines()
     return lines[0][:300] if lines else ""
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min {rest} s"
-        if minutes
-        else f"{seconds:.1f} s"
-    )
 
 
 def _wrapped(paragraph: str) -> str:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.polynomial import hermite_e
 from numpy.typing import NDArray
 
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.decomposition import TOTAL, decompose
-from lightning_d2l.studies.diagnosis import SQUARED_LOSSES, noise_variance, split_size
+from lightning_d2l.studies.diagnosis import noise_variance, split_size
 from lightning_d2l.studies.study import Study
 from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values, noise_floor
 

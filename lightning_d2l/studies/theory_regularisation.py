@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import SQUARED_LOSSES
 from lightning_d2l.studies.study import Study
 from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from lightning_d2l.config.text import duration, number
 from lightning_d2l.sweeps.folder import FINISHED, State
 from lightning_d2l.sweeps.grid import Job
-from lightning_d2l.training.console import number
 
 WIDTH = 80
 MOST_FAILURES = 10  # shown at the end by name
@@ -93,14 +93,6 @@ def _outcome(state: State) -> str:
         return f"{state.status}: {state.error}" if state.status == "failed" else state.status
     name, value = monitored(state)
     return f"{name} {number(value)}"
-
-
-def duration(seconds: float) -> str:
-    """A time in words: 45 s, 3 min, 2 h 5 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def status_table(states: Mapping[Job, State]) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.text import number
 from lightning_d2l.studies.study import REPLICATES
-from lightning_d2l.training.console import number
 from lightning_d2l.training.record import read_record
 
 

@@ -21,10 +21,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import explained, parse, plain, quote
+from lightning_d2l.config.text import duration
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import SWEEP_FILE, State, check_same, find_sweep, lock, read_sweep, resumable, state
 from lightning_d2l.sweeps.grid import Grid, Job, grid
-from lightning_d2l.sweeps.progress import SweepProgress, duration, status_table
+from lightning_d2l.sweeps.progress import SweepProgress, status_table
 from lightning_d2l.training.machine import check_accelerator, garments_stand_in
 from lightning_d2l.training.record import Record, git_revision, new_folder, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run

@@ -17,6 +17,7 @@ from pytorch_lightning.loggers.logger import Logger
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lightning_d2l.config import text
 from lightning_d2l.data.base import TensorDataModule
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ _CHATTER = (
 
 
 SPLITS = ("train", "val", "test")
+number = text.number
 
 
 class _NoChatter(logging.Filter):
@@ -143,11 +145,6 @@ class Console(Logger):
         """Take the bar away; safe to call at any time, and more than once."""
         if self.bar:
             self.bar.stop()
-
-
-def number(value: float) -> str:
-    """Four significant digits."""
-    return f"{value:.4g}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:

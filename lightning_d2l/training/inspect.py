@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.text import number
 from lightning_d2l.data.batches import as_input
-from lightning_d2l.training.console import number
 from lightning_d2l.training.reuse import FinishedRun
 
 NAME_WIDTH = 18  # longer names stand on a line of their own, so that the table keeps to 80 columns

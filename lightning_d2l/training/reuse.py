@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import with_defaults
+from lightning_d2l.config.text import number
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.modules.base import SupervisedModule
@@ -107,7 +108,7 @@ def predict(finished: FinishedRun, files: list[Path]) -> list[Prediction]:
     if not files:
         x, y = data.splits["test"]
         names = [f"test {i}" for i in range(min(10, len(x)))]
-        truth = [data.class_names[int(t)] if data.class_names else console.number(float(t)) for t in y[: len(names)]]
+        truth = [data.class_names[int(t)] if data.class_names else number(float(t)) for t in y[: len(names)]]
         inputs = [(name, x[i : i + 1], f"true: {t}") for i, (name, t) in enumerate(zip(names, truth, strict=True))]
     elif data.task == "classification":
         inputs = [(file.name, *read_image(file, data.splits["test"][0].shape[1])) for file in files]
@@ -138,15 +139,13 @@ def read_csv(file: Path, data: RegressionData) -> Iterator[tuple[str, Tensor, st
         rows = [row for row in csv.reader(file.read_text().splitlines()) if row]
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{file}: can't be read ({error})") from error
-    for number, row in enumerate(rows, 1):
+    for line, row in enumerate(rows, 1):
         try:
             values = torch.tensor([[float(cell) for cell in row]], dtype=torch.float64)
         except ValueError:
-            if number == 1:
+            if line == 1:
                 continue
-            raise RequestError(f"{file}: row {number} is not numbers: {','.join(row)[:60]}") from None
+            raise RequestError(f"{file}: row {line} is not numbers: {','.join(row)[:60]}") from None
         if values.shape[1] != data.num_raw:
-            raise RequestError(
-                f"{file}: row {number} has {values.shape[1]} columns: must be {data.num_raw}, the inputs"
-            )
+            raise RequestError(f"{file}: row {line} has {values.shape[1]} columns: must be {data.num_raw}, the inputs")
         yield ", ".join(f"{v:g}" for v in values[0, :8].tolist()), data.features(values), ""

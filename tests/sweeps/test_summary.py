@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from lightning_d2l import app
+from lightning_d2l.config.text import number
 from lightning_d2l.sweeps.summary import summary
-from lightning_d2l.training.console import number
 
 
 def write(folder, status, overrides, loss):
