@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import CONF, compose_checked, flat, is_multirun, parse, plain, quote
+from lightning_d2l.config.compose import CONF, command_of_run, compose_checked, flat, is_multirun, parse, plain, quote
 
 INTERRUPTED = 130
 
@@ -163,7 +163,6 @@ def _job(config: DictConfig) -> int:
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
     overrides = list(settings.overrides.task)
-    single = ["hydra.mode=RUN"] if "study" in config else []
     try:
         check(own := plain(config))
         code = run(
@@ -171,7 +170,7 @@ def _job(config: DictConfig) -> int:
                 config=own,
                 folder=Path(settings.runtime.output_dir),
                 overrides=overrides,
-                command=shlex.join(["python", "train.py", *overrides, *single]),
+                command=command_of_run(config, overrides),
                 part_of_sweep=in_sweep,
                 silent=in_sweep,
             )

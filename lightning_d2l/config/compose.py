@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,12 @@ def compose_checked(overrides: list[str], *, config_dir: str | None = None, mult
 def is_multirun(config: DictConfig) -> bool:
     """Whether a composed configuration asks for a multirun by itself, as that of a study does."""
     return bool(config.hydra.mode == RunMode.MULTIRUN)
+
+
+def command_of_run(config: DictConfig, overrides: Sequence[str]) -> str:
+    """The command that does a run with these overrides again by itself, even if a study made it one of many."""
+    alone = ["hydra.mode=RUN"] if "study" in config else []
+    return shlex.join(["python", "train.py", *overrides, *alone])
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

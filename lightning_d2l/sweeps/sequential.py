@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import env_override
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import command_of_run
 from lightning_d2l.sweeps.compose import write_hydra_files
 from lightning_d2l.sweeps.folder import state
 from lightning_d2l.sweeps.grid import Job
@@ -50,12 +50,11 @@ def request(sweep: Sweep, job: Job, *, resume: bool) -> Request:
     config = sweep.composer.compose(job.overrides)
     config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep.folder), job.name
     write_hydra_files(folder, config, job.number)
-    single = ["hydra.mode=RUN"] if "study" in config else []
     return Request(
         config={**job.config, "resume": str(folder) if resume else None},
         folder=folder,
         overrides=job.overrides,
-        command=shlex.join(["python", "train.py", *job.overrides, *single]),
+        command=command_of_run(config, job.overrides),
         part_of_sweep=True,
         silent=True,
     )
