@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.loggers.logger import Logger
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import custom_scalars
+
+from lightning_d2l.training.record import replacing
 
 
 class TensorBoard(Logger):
@@ -44,13 +52,11 @@ class TensorBoard(Logger):
         """
         last = int(history[-1]["epoch"]) if history else 0
         self.writer = SummaryWriter(str(folder), purge_step=last or None)
-        charts = {metric: ["Multiline", [f"^{metric}/(train|val|test)$"]] for metric in metrics}
-        self.writer.add_custom_scalars({"train, validation and test on one chart": charts})
+        self.metrics, self.has_layout = metrics, False
         if history:
-            self.log_metrics({name: value for name, value in history[-1].items() if "/" in name}, last)
+            self.log_metrics(_scalars(history[-1]), last)
         else:
-            plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
-            self.writer._get_file_writer().add_summary(hparams_pb(plain, trial_id=folder.name))  # type: ignore
+            self._add_summary(_hparams(folder, hparams))
 
     def watch(self, net: nn.Module, example: Tensor) -> None:
         """Write the graph of a network for an input (1, ...), and its histograms from now on."""
@@ -65,6 +71,9 @@ class TensorBoard(Logger):
         """Nothing: `open` writes them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if not self.has_layout:
+            self._add_summary(_layout(self.metrics, metrics))
+            self.has_layout = True
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
         wanted = self.net and self.histograms_every_n_epochs and "loss/train" in metrics
@@ -100,8 +109,10 @@ class TensorBoard(Logger):
             png = path.read_bytes()
             width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
             image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-            summary = Summary(value=[Summary.Value(tag=f"figures/{path.stem}", image=image)])
-            self.writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+            self._add_summary(Summary(value=[Summary.Value(tag=f"figures/{path.stem}", image=image)]), step)
+
+    def _add_summary(self, summary: Summary, step: int | None = None) -> None:
+        self.writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
 
     def save(self) -> None:
         """Lightning calls this after each `log_metrics`: a killed run keeps what it logged."""
@@ -110,3 +121,58 @@ class TensorBoard(Logger):
     def close(self) -> None:
         if hasattr(self, "writer"):
             self.writer.close()
+
+
+def write_events(
+    folder: Path,
+    hparams: Mapping[str, Any],
+    metrics: tuple[str, ...],
+    rows: Sequence[Mapping[str, float]],
+    test: Mapping[str, float],
+    step: int,
+) -> None:
+    """Leave at once, in one file, what `TensorBoard` leaves of a run of a sweep, in an eighth of its time.
+
+    `rows` are those of metrics.csv; `test` is what the test reported, at the epoch `step`.
+    """
+    now = time.time()
+    points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
+    names = dict.fromkeys(name for _, values in points for name in values)
+    events = [Event(file_version="brain.Event:2")]
+    events += [Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
+    for at, values in points:
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        events.append(Event(step=at, summary=Summary(value=scalars)))
+    name = f"events.out.tfevents.{now:010.0f}.{socket.gethostname()}.{os.getpid()}"
+    with replacing(folder / name) as file:
+        writer = RecordWriter(file)
+        for event in events:
+            event.wall_time = now
+            writer.write(event.SerializeToString())
+
+
+def _scalars(row: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if "/" in name}
+
+
+def _hparams(folder: Path, hparams: Mapping[str, Any]) -> Summary:
+    plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
+    return hparams_pb(plain, trial_id=folder.name)
+
+
+def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
+    """A chart a metric, with its splits; of the other `names`, such as gradient/first and /last, one a prefix."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if (group := name.partition("/")[0]) not in metrics:
+            groups.setdefault(group, []).append(name)
+    categories = {
+        "train, validation and test on one chart": {metric: f"^{metric}/(train|val|test)$" for metric in metrics},
+        "parameters": {", ".join(tags): f"^({'|'.join(tags)})$" for tags in groups.values()},
+    }
+    layout = {
+        category: {title: ["Multiline", [tags]] for title, tags in charts.items()}
+        for category, charts in categories.items()
+        if charts
+    }
+    return custom_scalars(layout)  # type: ignore[no-untyped-call]
