@@ -6,6 +6,7 @@ with a random stream of the batch's own, so a search that was killed goes on as 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -227,6 +228,8 @@ def run_search(
 
     Raises RequestError, with nothing written, if the space or one of its ends is wrong.
     """
+    if importlib.util.find_spec("optuna") is None:
+        raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     composer, asked = Composer(loader, config), space(arguments, loader)
     ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
     configs = [job.config for job in sweeps.checked_jobs(composer, ends)]

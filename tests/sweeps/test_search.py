@@ -1,5 +1,6 @@
 """A search with Optuna: what it may search, that it goes on where it was stopped, and that it says what mattered."""
 
+import importlib.util
 import json
 import shutil
 
@@ -91,6 +92,19 @@ def test_a_search_that_makes_no_sense_is_refused(tmp_path, capsys, more, said):
     assert search(tmp_path / "x", *more) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_the_study_that_searches_needs_no_sweeper_beside_it_and_the_command_line_wins(capsys):
+    assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra.sweeper.num_trials=7"]) == 0
+    assert capsys.readouterr().out.startswith("7 runs, 5 at a time, by loss/val")
+    assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra/sweeper=grid"]) == 2
+    assert "an interval is for hydra/sweeper=optuna" in capsys.readouterr().err
+
+
+def test_without_optuna_the_way_to_get_it_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert app.main(["study=search_mlp"]) == 2
+    assert "pip install 'lightning_d2l[optuna]'" in capsys.readouterr().err
 
 
 def test_another_space_is_not_gone_on_with(searched, capsys):
