@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -65,13 +66,23 @@ class Batches:
                 yield as_input(self.x.index_select(0, chosen), self.dtype), self.y.index_select(0, chosen)
 
 
+class Epochs(Protocol):
+    """The minibatches of the epoch that was set."""
+
+    epoch: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
 class Chunk:
     """A number of `epochs`, from the epoch `first` on (counted from 0): iterates over each one's minibatches."""
 
-    def __init__(self, batches: Batches, first: int, epochs: int) -> None:
+    def __init__(self, batches: Epochs, first: int, epochs: int) -> None:
         self.batches, self.first, self.epochs = batches, first, epochs
 
-    def __iter__(self) -> Iterator[Batches]:
+    def __iter__(self) -> Iterator[Epochs]:
         for epoch in range(self.first, self.first + self.epochs):
             self.batches.set_epoch(epoch)
             yield self.batches
@@ -83,7 +94,7 @@ class Chunks:
     Lightning then takes one step, and pays its overhead once, from one logging point to the next.
     """
 
-    def __init__(self, batches: Batches, logging_points: list[int]) -> None:
+    def __init__(self, batches: Epochs, logging_points: list[int]) -> None:
         self.batches, self.logging_points = batches, logging_points
 
     def __len__(self) -> int:

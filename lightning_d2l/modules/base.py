@@ -56,7 +56,7 @@ class SupervisedModule(pl.LightningModule):
         self.loss = LOSSES[self.loss_name]()
         self.logging_points, self.evaluate = logging_points, evaluate
         self.automatic_optimization = automatic_optimization
-        self.penalty, self.gradients = penalty, gradients
+        self.penalty, self.gradients = dict(penalty), gradients
         self.metrics: dict[str, float] = {}
         self._epoch: list[Step] = []  # what the last epoch's steps saw
         self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # outputs and targets by split
@@ -113,6 +113,7 @@ class SupervisedModule(pl.LightningModule):
         loop = self.trainer.fit_loop
         for batches in chunk:
             if isinstance(optimizer, Exact):
+                assert isinstance(batches, Batches)
                 self._epoch = optimizer.solve(self, batches)
             else:
                 self._epoch = train_minibatches(backpropagation(self.objective, optimizer), batches, optimizer)

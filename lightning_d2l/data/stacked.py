@@ -1,0 +1,112 @@
+"""Minibatches of many runs at once: one more dimension, that of the members, in front of the samples'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lightning_d2l.data.batches import Batch, as_input, generator
+
+EPOCH_BYTES = 2**27  # an epoch up to this size is laid out at once, larger ones a minibatch at a time
+EVALUATION_NUMBERS = 2**23  # features of all members in an evaluation batch, at most
+
+
+class StackedSplit:
+    """The samples of one split for each of M members: x (n, ...) and y (n, ...), the same shapes for all.
+
+    Members may share the same tensors, which are then held once. Features (n, d) of members with fewer than
+    `num_inputs` are followed by zeros.
+    """
+
+    def __init__(self, members: Sequence[Batch], dtype: torch.dtype, device: torch.device, num_inputs: int = 0) -> None:
+        tensors = {(x.data_ptr(), y.data_ptr(), x.shape): (x, y) for x, y in members}
+        place = {key: number for number, key in enumerate(tensors)}
+        where = [place[x.data_ptr(), y.data_ptr(), x.shape] for x, y in members]
+        self.n, self.num_members, self.dtype = len(members[0][0]), len(members), dtype
+        self.shared = len(tensors) == 1  # by all members
+        self._each_its_own = where == list(range(len(members)))
+        xs = [padded(x, num_inputs) if num_inputs else x for x, _ in tensors.values()]
+        # Rows of all data sets in one tensor, where member m's begin at offsets[m]: one indexing operation fetches
+        # a batch of every member's.
+        self.x = _joined(xs, dtype, device)
+        self.y = _joined([y for _, y in tensors.values()], dtype, device)
+        self.offsets = self.n * torch.tensor(where, device=device)
+
+    def rows(self, index: Tensor) -> Batch:
+        """The samples that `index` (..., M, b) names for each member: x (..., M, b, ...) and y (..., M, b, ...)."""
+        index = index + self.offsets[:, None]
+        x, y = (_cut(t.index_select(0, index.flatten()), *index.shape) for t in (self.x, self.y))
+        return as_input(x, self.dtype), y
+
+    def batches(self) -> Iterator[Batch]:
+        """The samples in order, in pieces: y (M, b, ...), and x (M, b, ...), or (b, ...) if the members share it."""
+        width = self.x[0].numel() * (1 if self.shared else self.num_members)
+        size = max(1, min(self.n, EVALUATION_NUMBERS // width, 8192))
+        for start in range(0, self.n, size):
+            piece = slice(start, min(start + size, self.n))
+            if self.shared:
+                y = self.y[piece]
+                yield as_input(self.x[piece], self.dtype), y.expand(self.num_members, *y.shape)
+            elif self._each_its_own:
+                x, y = (_cut(t, self.num_members, self.n)[:, piece] for t in (self.x, self.y))
+                yield as_input(x, self.dtype), y
+            else:
+                yield self.rows(torch.arange(piece.start, piece.stop, device=self.x.device)[None])
+
+
+class StackedBatches:
+    """The training minibatches of M members, each in the order that its own `Batches` would have.
+
+    Iterates over x (M, b, ...) and y (M, b, ...), the ragged last batch kept.
+    """
+
+    def __init__(self, split: StackedSplit, batch_size: int, shuffle_seeds: Sequence[int]) -> None:
+        self.split, self.batch_size = split, batch_size
+        self.seeds = list(dict.fromkeys(shuffle_seeds))
+        place = {seed: number for number, seed in enumerate(self.seeds)}
+        self.order_of = torch.tensor([place[seed] for seed in shuffle_seeds])
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-self.split.n // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next iteration; epochs are counted from 0."""
+        self.epoch = epoch
+
+    def orders(self) -> Tensor:
+        """The permutation (M, n) of this epoch for each member."""
+        n, device = self.split.n, self.split.x.device
+        drawn = [torch.randperm(n, generator=generator(seed, self.epoch)) for seed in self.seeds]
+        return torch.stack(drawn)[self.order_of].to(device)
+
+    def __iter__(self) -> Iterator[Batch]:
+        orders, size = self.orders(), self.batch_size
+        whole = self.split.n // size * size
+        index = orders[:, :whole].reshape(len(orders), -1, size).transpose(0, 1)  # (number of batches, M, size)
+        row = self.split.x[0]
+        if orders.numel() * row.numel() * row.element_size() <= EPOCH_BYTES and row.dtype != torch.uint8:
+            yield from zip(*self.split.rows(index), strict=True)
+        else:
+            for batch in index:
+                yield self.split.rows(batch)
+        if whole < self.split.n:
+            yield self.split.rows(orders[:, whole:])
+
+
+def padded(x: Tensor, width: int) -> Tensor:
+    """Features (n, d) followed by zeros up to (n, width)."""
+    return functional.pad(x, (0, width - x.shape[1]))
+
+
+def _cut(rows: Tensor, *shape: int) -> Tensor:
+    """Rows (a * b * ..., ...) as (a, b, ..., ...)."""
+    return rows.view(*shape, *rows.shape[1:])
+
+
+def _joined(parts: Sequence[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+    joined = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+    return joined.to(device, dtype if joined.is_floating_point() else None)

@@ -1,0 +1,91 @@
+"""The members of a stack: what each is made of, and the way of its numbers into the stack and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from lightning_d2l.data.batches import Batch
+from lightning_d2l.modules.base import SupervisedModule
+
+State = list[dict[str, Any]]
+"""What an optimizer remembers of each parameter: tensors of the parameter's shape, and numbers such as its steps."""
+
+
+@dataclass(eq=False)
+class Member:
+    """One of many runs that train at once: what it is made of, and what has come of it."""
+
+    module: SupervisedModule
+    optimizer: Optimizer
+    splits: dict[str, Batch]
+    batch_size: int
+    shuffle_seed: int
+    noise: torch.Generator
+    rows: list[dict[str, float]] = field(default_factory=list)  # what was measured at each logging point
+    best: dict[str, float] = field(default_factory=dict)  # the best of these
+    test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best
+    diverged: str = ""  # what became infinite or not a number, and when
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return list(self.module.parameters())
+
+    @torch.no_grad()
+    def restore(self, snapshot: Snapshot, number: int) -> None:
+        """Take parameters and the optimizer's state from member `number` of a snapshot."""
+        for p, stacked, state in zip(self.parameters, snapshot.parameters, snapshot.optimizer, strict=True):
+            p.copy_(own(stacked[number], p))
+            values = {k: own(v[number], p).to(p.device).clone() if is_stacked(v) else v for k, v in state.items()}
+            if values:
+                self.optimizer.state[p] = values
+
+
+@dataclass
+class Snapshot:
+    """The members' numbers at a logging point: parameters, optimizer states and the noise's random states."""
+
+    parameters: list[Tensor]
+    optimizer: State
+    noise: list[Tensor]
+
+    def take(self, other: Snapshot, chosen: Tensor) -> None:
+        """Take the members that `chosen` (M,) marks from another snapshot."""
+        pairs = list(zip(self.parameters, other.parameters, strict=True))
+        for mine, theirs in zip(self.optimizer, other.optimizer, strict=True):
+            pairs += [(value, theirs[name]) for name, value in mine.items() if is_stacked(value)]
+        for here, there in pairs:
+            here[chosen] = there[chosen]
+        for number in chosen.nonzero().flatten().tolist():
+            self.noise[number] = other.noise[number]
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors (..., d) as one (M, ..., D), with zeros behind those whose d is smaller than the largest, D."""
+    width = max(t.shape[-1] if t.dim() else 0 for t in tensors)
+    return torch.stack([functional.pad(t.detach(), (0, width - t.shape[-1])) if t.dim() else t for t in tensors])
+
+
+def stacked_state(members: Sequence[Member]) -> State:
+    """The optimizers' states, of which numbers that have no shape are the same for all members."""
+    found: State = []
+    for parameters in zip(*(member.parameters for member in members), strict=True):
+        states = [member.optimizer.state.get(p, {}) for member, p in zip(members, parameters, strict=True)]
+        found.append({k: stacked([s[k] for s in states]) if is_stacked(v) else v for k, v in states[0].items()})
+    return found
+
+
+def own(value: Tensor, like: Tensor) -> Tensor:
+    """A member's part of a stack, (..., D), without the zeros behind it: (..., d) as `like`."""
+    return value[..., : like.shape[-1]] if like.dim() else value
+
+
+def is_stacked(value: object) -> bool:
+    """Whether a value of an optimizer's state has the shape of a parameter."""
+    return isinstance(value, Tensor) and value.dim() > 0

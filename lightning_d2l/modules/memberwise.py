@@ -1,0 +1,100 @@
+"""One optimizer step for many members at once, each with its own learning rate and weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from lightning_d2l.scratch import sgd
+
+ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)
+"""Optimizers whose step for a number depends on the gradients of that number alone, and is in proportion to lr."""
+VARIED = ("lr", "weight_decay")  # settings that may differ between members
+
+
+class MemberwiseOptimizer:
+    """Takes the steps that M optimizers of one class would take, each for its own parameters.
+
+    `parameters` are stacked, (M, ...), and hold their gradients; `own` are those of each optimizer, in the same order.
+    The class of torch steps from 0 with lr = 1 and no
+    weight decay; lr times that is the step, since lr is a factor of it. Weight decay is added to the gradient, or
+    with AdamW taken off the parameter first (Loshchilov and Hutter 2019), as the class itself does.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], optimizers: Sequence[Optimizer], own: Sequence[Sequence[Tensor]]
+    ) -> None:
+        self.parameters, first = list(parameters), optimizers[0]
+        kind, self.decoupled = type(first), isinstance(first, AdamW)
+        settings = {k: v for k, v in first.defaults.items() if k not in VARIED}
+        self.plain = isinstance(first, (SGD, sgd.SGD)) and not settings.get("momentum") and not settings.get("maximize")
+        groups = [_groups(optimizer, mine) for optimizer, mine in zip(optimizers, own, strict=True)]  # by member
+        self.lr, self.weight_decay = (
+            [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
+            for key in VARIED
+        )
+        self.steps = [torch.zeros_like(p) for p in self.parameters]
+        settings.pop("decoupled_weight_decay", None)  # which says that Adam is AdamW
+        make: Any = kind
+        self.inner: Optimizer | None = None if self.plain else make(self.steps, lr=1.0, weight_decay=0.0, **settings)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        gradients = []
+        for p, lr, decay in zip(self.parameters, self.lr, self.weight_decay, strict=True):
+            gradient = p.grad
+            assert gradient is not None
+            if isinstance(decay, Tensor) or decay:
+                if self.decoupled:
+                    p.mul_(1 - lr * decay)
+                else:
+                    gradient = _plus(gradient, p, decay)
+            gradients.append(gradient)
+        if self.inner is None:
+            for p, gradient, lr in zip(self.parameters, gradients, self.lr, strict=True):
+                _add(p, gradient, -lr)
+            return
+        for step, gradient in zip(self.steps, gradients, strict=True):
+            step.grad = gradient
+        self.inner.step()
+        for p, step, lr in zip(self.parameters, self.steps, self.lr, strict=True):
+            _add(p, step, lr)
+            step.zero_()
+
+    def state(self) -> list[dict[str, Any]]:
+        """What the optimizer remembers of each parameter: tensors (M, ...), and numbers that all members share."""
+        return [dict(self.inner.state[step]) if self.inner else {} for step in self.steps]
+
+    def load(self, state: Sequence[dict[str, Any]]) -> None:
+        """Go on from what `state` returned."""
+        if self.inner:
+            for step, values in zip(self.steps, state, strict=True):
+                self.inner.state[step].update(values)
+
+
+def _groups(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """The optimizer's group of settings for each parameter."""
+    found = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    return [found[id(p)] for p in parameters]
+
+
+def _of_members(values: Sequence[float], parameter: Tensor) -> float | Tensor:
+    """A setting of a parameter (M, ...): one number, or where members differ a tensor (M, 1, ...)."""
+    if len(set(values)) == 1:
+        return values[0]
+    return parameter.new_tensor(values).view(-1, *(1 for _ in parameter.shape[1:]))
+
+
+def _plus(gradient: Tensor, p: Tensor, factor: float | Tensor) -> Tensor:
+    return gradient.add(p, alpha=factor) if isinstance(factor, float) else torch.addcmul(gradient, p, factor)
+
+
+def _add(p: Tensor, other: Tensor, factor: float | Tensor) -> None:
+    if isinstance(factor, float):
+        p.add_(other, alpha=factor)
+    else:
+        p.addcmul_(other, factor)

@@ -1,0 +1,283 @@
+"""Many runs of one structure as one LightningModule: their parameters stacked, their steps one batched computation."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.optim import Optimizer
+
+from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
+from lightning_d2l.data.stacked import StackedBatches, StackedSplit
+from lightning_d2l.modules.exact import Exact
+from lightning_d2l.modules.loop import Step, train_minibatches
+from lightning_d2l.modules.members import Member, Snapshot, State, is_stacked, stacked, stacked_state
+from lightning_d2l.modules.memberwise import MemberwiseOptimizer
+from lightning_d2l.modules.stacked_noise import StackedNoise
+from lightning_d2l.modules.traced import traced
+
+ALL = slice(None)
+MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
+
+
+class StackedModule(pl.LightningModule):
+    """M members, trained at once and measured as each would be by itself.
+
+    Their modules have the same layers, settings and shapes, but for the strength of dropout and noise, the values of
+    parameters and buffers, and the last dimension of parameters that act on the input features: shorter ones are
+    followed by zeros, as are the features. Their optimizers are of one class and differ at most in lr and
+    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.members, first = list(members), members[0].module
+        self.logging_points, self.evaluate = first.logging_points, first.evaluate
+        base = copy.deepcopy(first)
+        self.noise = StackedNoise(base, [m.module for m in members], [m.noise for m in members])
+        self._base = [base]  # in a list: its parameters are not this module's
+        self._weights = [i for i, p in enumerate(base.parameters()) if any(p is w for w in base.weights())]
+        self.stack = nn.ParameterList(
+            nn.Parameter(stacked(parameters), requires_grad=False)
+            for parameters in zip(*(member.parameters for member in members), strict=True)
+        )
+        for number, values in enumerate(zip(*(member.module.buffers() for member in members), strict=True)):
+            self.register_buffer(f"buffer_{number}", torch.stack(values))
+        self.last: Snapshot | None = None  # at the last logging point
+        self.best: Snapshot | None = None  # at the best one of each member
+        self.loops: dict[int, dict[str, Any]] = {}  # Lightning's loops at each logging point
+        self.shared: dict[int, State] = {}  # what the optimizers of all members share there
+        self._epoch: list[Step] = []
+        self._programs: dict[torch.Size, Callable[..., list[Tensor]]] = {}
+        self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """None that Lightning should know of; the members' own, as one."""
+        if not isinstance(self.members[0].optimizer, Exact):
+            own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
+            self.optimizer = MemberwiseOptimizer(list(self.stack), own, parameters)
+            self.optimizer.load(stacked_state(self.members))
+        return []
+
+    def train_dataloader(self) -> Chunks:
+        first = self.members[0]
+        names = ["train", *self.evaluate, "test"]
+        width = max(member.splits["train"][0].shape[-1] for member in self.members)
+        dtype = self.stack[0].dtype
+        self.splits = {
+            name: StackedSplit([member.splits[name] for member in self.members], dtype, self.device, width)
+            for name in dict.fromkeys(names)
+        }
+        seeds = [member.shuffle_seed for member in self.members]
+        return Chunks(StackedBatches(self.splits["train"], first.batch_size, seeds), self.logging_points)
+
+    def on_train_start(self) -> None:
+        self._remember(self.trainer.current_epoch)
+        self.best = self.best or self._snapshot()
+
+    def on_train_epoch_start(self) -> None:
+        loader = self.trainer.train_dataloader
+        assert isinstance(loader, Chunks)
+        loader.set_epoch(self.trainer.current_epoch)
+
+    @torch.no_grad()
+    def training_step(self, chunk: Chunk, batch_idx: int) -> None:
+        loop = self.trainer.fit_loop
+        for batches in chunk:
+            if isinstance(self.members[0].optimizer, Exact):
+                self._epoch = self._solve()
+            else:
+                self._epoch = train_minibatches(self._gradient, batches, self.optimizer)
+            # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
+            loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
+            self._mark_infinite_losses()
+        loop.epoch_progress.increment_by(chunk.epochs - 1)  # it took the chunk for one epoch
+
+    def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Losses (M,) and outputs (M, b, ...) of a minibatch; the gradients are left in the stack."""
+        x, y = batch
+        if x.shape not in self._noise_shapes:
+            one = [p[0] for p in self.stack], [b[0] for b in self.buffers()]
+            self._noise_shapes[x.shape] = self.noise.shapes(lambda: self._call("forward", *one, x[0]))
+        values = [*self.stack, *self.buffers(), x, y, *self.noise.draw(self._noise_shapes[x.shape], x)]
+        if x.shape not in self._programs:
+            self._programs[x.shape] = traced(self._gradients, *values)
+        *gradients, loss, output = self._programs[x.shape](*values)
+        for parameter, gradient in zip(self.stack, gradients, strict=True):
+            parameter.grad = gradient
+        return loss, output
+
+    def _gradients(self, *values: Tensor) -> list[Tensor]:
+        """Gradients of the stack's parameters, losses and outputs, given what `_gradient` puts together."""
+        p, b = len(self.stack), len(list(self.buffers()))
+
+        def objective(parameters: list[Tensor], *rest: Tensor) -> tuple[Tensor, Tensor]:
+            buffers, (x, y), noise = rest[:b], rest[b : b + 2], rest[b + 2 :]
+            with self.noise.given(noise):
+                found: tuple[Tensor, Tensor] = self._call("objective", parameters, buffers, (x, y))
+            return found
+
+        gradients, (loss, output) = vmap(grad_and_value(objective, has_aux=True))(list(values[:p]), *values[p:])
+        return [*gradients, loss, output]
+
+    def _solve(self) -> list[Step]:
+        """The exact solutions, in place of steps."""
+        found: list[Step] = []
+        for member in self.members:
+            x, y = (t.to(self.stack[0].dtype) if t.is_floating_point() else t for t in member.splits["train"])
+            batches = Batches(x, y, member.batch_size, self.stack[0].dtype)
+            assert isinstance(member.optimizer, Exact)
+            found += member.optimizer.solve(member.module, batches)
+        for parameter, values in zip(self.stack, zip(*(m.parameters for m in self.members), strict=True), strict=True):
+            parameter.copy_(stacked(values))
+        loss, output, y = (torch.stack(parts).to(self.device) for parts in zip(*found, strict=True))
+        return [(loss, output, y)]
+
+    def _call(self, method: str, parameters: Sequence[Tensor], buffers: Sequence[Tensor], *args: Any) -> Any:
+        """A method of one module with these parameters and buffers."""
+        module = _Method(self._base[0], method)
+        names = [name for named in (module.named_parameters(), module.named_buffers()) for name, _ in named]
+        return functional_call(module, dict(zip(names, [*parameters, *buffers], strict=True)), args)
+
+    def _mapped(
+        self, method: str, parameters: Sequence[Tensor], *args: Any, shared: bool = False, some: slice = ALL
+    ) -> Any:
+        """The same for `some` members, each with its part of the arguments (M, ...); what is `shared` has no M."""
+
+        def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor], args: tuple[Any, ...]) -> Any:
+            return self._call(method, parameters, buffers, *args)
+
+        dims = (0, 0, None if shared else 0)
+        return vmap(one, in_dims=dims)(list(parameters), [b[some] for b in self.buffers()], args)
+
+    # What is measured
+
+    def _mark_infinite_losses(self) -> None:
+        losses = torch.stack([loss for loss, _, _ in self._epoch])
+        finite = losses.isfinite()
+        if finite.all():
+            return
+        for number in (~finite.all(0)).nonzero().flatten().tolist():
+            bad = int((~finite[:, number]).nonzero()[0])
+            step = self.trainer.global_step - len(losses) + bad + 1
+            self._mark(number, "the training loss", losses[bad, number].item(), step)
+
+    def _mark(self, number: int, what: str, value: float, step: int) -> None:
+        member = self.members[number]
+        if not member.diverged:
+            lr = member.optimizer.param_groups[0].get("lr")
+            member.diverged = f"{what} is {value} at step {step} with optimizer.lr={lr}"
+        if all(m.diverged for m in self.members):
+            self.trainer.should_stop = True
+
+    @torch.no_grad()
+    def on_train_epoch_end(self) -> None:
+        epoch = self.trainer.current_epoch + 1
+        if epoch in self.logging_points:
+            seen = {}
+            if "train" not in self.evaluate:
+                outputs, ys = zip(*((output, y) for _, output, y in self._epoch), strict=True)
+                seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
+            parameters = list(self.stack)
+            seen |= {split: self._outputs(split, parameters) for split in self.evaluate}
+            metrics = self._metrics(seen, parameters) | self._of_parameters()
+            improved = self._take(epoch, metrics)
+            self._remember(epoch)
+            assert self.last is not None
+            assert self.best is not None
+            self.best.take(self.last, improved)
+        self._epoch = []
+
+    @torch.no_grad()
+    def on_train_end(self) -> None:
+        """Measure the test split, with the last weights and with the best."""
+        assert self.best is not None
+        for parameters in (list(self.stack), self.best.parameters):
+            metrics = self._metrics({"test": self._outputs("test", parameters)}, parameters)
+            for number, member in enumerate(self.members):
+                row = {name: values[number] for name, values in metrics.items()}
+                member.test.append(row)
+                for name, value in row.items():
+                    if not math.isfinite(value):
+                        self._mark(number, name, value, self.trainer.global_step)
+
+    def _outputs(self, split: str, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        data = self.splits[split]
+        parts = [(self._mapped("forward", parameters, x, shared=data.shared), y) for x, y in data.batches()]
+        outputs, ys = zip(*parts, strict=True)
+        return torch.cat(outputs, 1), torch.cat(ys, 1)
+
+    def _metrics(
+        self, seen: dict[str, tuple[Tensor, Tensor]], parameters: Sequence[Tensor]
+    ) -> dict[str, list[float]]:
+        """The metrics of each member on each split that was seen, in float64."""
+        found: dict[str, list[float]] = {}
+        for split, (outputs, ys) in sorted(seen.items()):
+            size = max(1, MEASURED_NUMBERS // outputs[0].numel())
+            for start in range(0, len(outputs), size):
+                some = slice(start, start + size)
+                output, y = outputs[some].double(), ys[some].double() if ys.is_floating_point() else ys[some]
+                metrics = self._mapped("measure", [p[some] for p in parameters], output, y, some=some)
+                for name in self._base[0].metric_names:
+                    found.setdefault(f"{name}/{split}", []).extend(metrics[name].tolist())
+        return found
+
+    def _of_parameters(self) -> dict[str, list[float]]:
+        weights = [self.stack[i] for i in self._weights]
+        gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        found = self._mapped("measure_parameters", list(self.stack), weights, gradients)
+        return {name: values.tolist() for name, values in found.items()}
+
+    def _take(self, epoch: int, metrics: dict[str, list[float]]) -> Tensor:
+        """Give each member its row; returns which of them (M,) are better than ever."""
+        improved, step = [], self.trainer.global_step
+        monitor = "loss/val" if "val" in self.evaluate else "loss/train"
+        for number, member in enumerate(self.members):
+            row = {name: values[number] for name, values in metrics.items()}
+            for name, value in row.items():
+                if not math.isfinite(value):
+                    self._mark(number, name, value, step)
+            better = not member.diverged and (not member.best or row[monitor] < member.best[monitor])
+            if not member.diverged:
+                member.rows.append({"epoch": epoch, "step": step, **row})
+            if better:
+                member.best = member.rows[-1]
+            improved.append(better)
+        return torch.tensor(improved, device=self.device)
+
+    # What is kept
+
+    def _snapshot(self) -> Snapshot:
+        state = [] if not hasattr(self, "optimizer") else self.optimizer.state()
+        copies = [{k: v.clone() if isinstance(v, Tensor) else v for k, v in values.items()} for values in state]
+        noise = [member.noise.get_state() for member in self.members]
+        return Snapshot([p.detach().clone() for p in self.stack], copies or [{} for _ in self.stack], noise)
+
+    def _remember(self, epoch: int) -> None:
+        """Keep the state of the members that go on, and of Lightning's loops."""
+        now = self._snapshot()
+        if self.last is None:
+            self.last = now
+        else:
+            self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
+        names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+        self.loops[epoch] = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
+        self.shared[epoch] = [{k: v for k, v in s.items() if not is_stacked(v)} for s in now.optimizer]
+
+
+class _Method(nn.Module):
+    """A method of a module as a module, which is what functional_call calls."""
+
+    def __init__(self, module: nn.Module, name: str) -> None:
+        super().__init__()
+        self.module, self.name = module, name
+
+    def forward(self, *args: Any) -> Any:
+        return getattr(self.module, self.name)(*args)
