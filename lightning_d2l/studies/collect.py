@@ -195,12 +195,31 @@ def _collect(folder: Path, label: str, several: bool) -> Sweep:
         name = path.parent.relative_to(folder).as_posix()
         name = folder.resolve().name if name == "." else name
         sweep.runs.append(Run(f"{label}/{name}" if several else name, label, path.parent, record))
-    if not sweep.runs:
-        damaged = f": {len(sweep.unreadable)} run.json, all damaged" if sweep.unreadable else ""
-        raise RequestError(f"{folder}: no run to report on{damaged or ' (no run.json in it or below it)'}")
+    _require_runs(sweep)
     order = {job["folder"]: position for position, job in enumerate(sweep.facts.get("jobs") or [])}
     sweep.runs.sort(key=lambda run: (order.get(run.folder.name, len(order)), _natural(run.name)))
     return sweep
+
+
+def of_records(folder: Path, facts: dict[str, Any], records: Mapping[str, Mapping[str, Any]]) -> Sweep:
+    """A sweep whose records were read already, in the order of its jobs, by the names of their folders.
+
+    `facts` are those of sweep.json. Raises RequestError if none of the records can be used.
+    """
+    sweep = Sweep(folder, folder.resolve().name, facts=facts)
+    for name, record in records.items():
+        try:
+            sweep.runs.append(Run(name, sweep.label, folder / name, _usable(record)))
+        except ValueError as error:
+            sweep.unreadable[folder / name / "run.json"] = str(error)
+    _require_runs(sweep)
+    return sweep
+
+
+def _require_runs(sweep: Sweep) -> None:
+    if not sweep.runs:
+        damaged = f": {len(sweep.unreadable)} run.json, all damaged" if sweep.unreadable else ""
+        raise RequestError(f"{sweep.folder}: no run to report on{damaged or ' (no run.json in it or below it)'}")
 
 
 def _records(folder: Path) -> Iterator[Path]:
@@ -210,14 +229,17 @@ def _records(folder: Path) -> Iterator[Path]:
             yield Path(at) / "run.json"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Mapping[str, Any]:
     """A record; raises ValueError with the reason why it can't be used."""
     try:
-        record = json.loads(path.read_bytes())
+        return _usable(json.loads(path.read_bytes()))
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror})") from error
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError("not valid JSON") from error
+
+
+def _usable(record: Any) -> Mapping[str, Any]:
     if not isinstance(record, dict):
         raise ValueError("not a record")
     if record.get("status") not in STATUSES:

@@ -110,7 +110,11 @@ class Findings:
 
 def find(folders: Sequence[Path]) -> Findings:
     """Read the sweeps below folders and work out what they show; raises RequestError as collect and study_of do."""
-    sweeps = collect(folders)
+    return find_in(collect(folders))
+
+
+def find_in(sweeps: list[Sweep]) -> Findings:
+    """What sweeps show; raises RequestError as study_of does."""
     study = study_of(sweeps)
     points = points_of(study, [run for sweep in sweeps for run in sweep.runs])
     return Findings(sweeps, study, points, answer(study, points))

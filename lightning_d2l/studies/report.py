@@ -81,6 +81,11 @@ def report(folders: Sequence[Path], into: Path | None = None) -> Report:
     if into is None:
         several = Path("outputs/reports") / time.strftime("%Y-%m-%d_%H-%M-%S")
         into = findings.sweeps[0].folder if len(findings.sweeps) == 1 else several
+    return write(findings, into)
+
+
+def write(findings: Findings, into: Path) -> Report:
+    """Write the report of what was found into a folder; raises RequestError if it can't be written."""
     drawn, caption = figure.draw(findings.study, findings.points, findings.runs)
     drawn.draw_without_rendering()  # lays it out, which need not be done again for each of the two files
     drawn.set_layout_engine("none")

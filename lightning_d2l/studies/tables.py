@@ -1,16 +1,21 @@
-"""results.csv, a row a run, and summary.csv, a row a point and metric."""
+"""results.csv, a row a run; summary.csv, a row a point and metric; and for the console some lines a point."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import math
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from lightning_d2l.config.text import number
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.labels import show
+from lightning_d2l.studies.labels import settings, show
+from lightning_d2l.studies.points import points_of
 
 ESTIMATES = ("mean", "std", "ci_low", "ci_high", "method", "n")
 
@@ -42,6 +47,29 @@ def summary(findings: Findings) -> list[dict[str, Any]]:
             row = {**point.setting, "metric": None, **dict.fromkeys(ESTIMATES), "n": 0}
             rows.append({**row, "diagnosis": str(point.diagnosis) if point.diagnosis else None})
     return rows
+
+
+def text(findings: Findings) -> str:
+    """Every setting with its counts of runs and, in a line each, mean and standard deviation of its metrics.
+
+    In the order of the jobs. Only the keys that vary are said; of the epochs of a run only the last counts.
+    """
+    study, points = findings.study, findings.points
+    if study.x == "epoch":
+        study = dataclasses.replace(study, x="")
+        points = points_of(study, findings.runs)
+    order = {run.name: position for position, run in enumerate(findings.runs)}
+    varied = [key for key in study.keys if len({show(point.setting[key]) for point in points}) > 1]
+    lines = []
+    for point in sorted(points, key=lambda point: order[point.runs[0].name]):
+        others = Counter(run.status for run in point.runs if not run.completed)
+        counts = [f"n = {point.count('completed')}", *(f"{n} {status}" for status, n in others.items())]
+        setting = settings({key: point.setting[key] for key in varied}) if varied else "all runs"
+        lines += textwrap.wrap(f"{setting} ({', '.join(counts)})", 80, subsequent_indent="  ", break_on_hyphens=False)
+        for name in [name for name in findings.metrics if name in point.estimates]:
+            e, several = point.estimates[name], len(point.values[name]) > 1
+            lines.append(f"  {name:22}{number(e.mean)}{f' ± {number(e.std)}' if several else ''}")
+    return "\n".join(lines)
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:

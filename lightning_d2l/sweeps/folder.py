@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
+from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import flat
 from lightning_d2l.sweeps.grid import Job
-from lightning_d2l.training.record import LAST, STOPPED, read_record
+from lightning_d2l.training.record import LAST, STOPPED, new_folder, read_record
 
 SWEEP_FILE = "sweep.json"
 FINISHED = ("completed", "diverged")
@@ -43,6 +44,29 @@ def find_sweep(text: str) -> Path:
     if not found:
         raise RequestError("sweep.resume=latest: there is no sweep below outputs/")
     return found[-1].parent
+
+
+def sweep_folder(config: DictConfig, generated: bool) -> Path:
+    """The folder of the sweep that is gone on with, or a new one that holds no other sweep or run.
+
+    `generated` garments make a part of a new one's name. Raises RequestError if there can be no such folder.
+    """
+    if config.sweep.resume:
+        return find_sweep(config.sweep.resume)
+    given = [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith("hydra.sweep.dir=")]
+    if subdir := [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith("hydra.sweep.subdir=")]:
+        raise RequestError(f"{subdir[0]}: must be left out; the folders of a sweep are named by what varies")
+    wanted = Path(config.hydra.sweep.dir)
+    if given and any((wanted / name).exists() for name in (SWEEP_FILE, "run.json")):
+        raise RequestError(
+            f"hydra.sweep.dir={wanted}: holds a sweep or run already; choose another folder, or sweep.resume={wanted}"
+        )
+    if not given and generated:
+        wanted = wanted.with_name(f"{wanted.name}-generated")
+    try:
+        return new_folder(wanted, exact=bool(given))
+    except OSError as error:
+        raise RequestError(f"hydra.sweep.dir={wanted}: cannot be written ({error.strerror})") from error
 
 
 def lock(folder: Path) -> AcquireReturnProxy[FileLock]:

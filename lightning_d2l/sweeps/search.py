@@ -18,13 +18,11 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps import sweep as sweeps
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import State, find_sweep, lock, read_sweep
+from lightning_d2l.sweeps.folder import State, lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid, Job
-from lightning_d2l.sweeps.sweep import Sweep
+from lightning_d2l.sweeps.sweep import Sweep, checked_jobs, listed
 from lightning_d2l.training.machine import garments_stand_in
-from lightning_d2l.training.record import Record
 
 if TYPE_CHECKING:
     import optuna
@@ -170,9 +168,22 @@ class Search(Sweep):
         for number in range(first, first + size):
             trial = study.ask(self.space.axes)
             overrides = self.space.overrides(trial.params)
-            [job] = sweeps.checked_jobs(self.composer, Grid([], [overrides], [f"trial={number}"]))
+            [job] = checked_jobs(self.composer, Grid([], [overrides], [f"trial={number}"]))
             batch.append(Job(number, job.name, overrides, job.config))
         return batch
+
+    def train(self, jobs: Sequence[Job]) -> None:
+        """Train `jobs`, which an earlier process left, then what is proposed, batch by batch."""
+        super().train(jobs)
+        while len(self.jobs) < self.settings.num_trials and not self._must_stop():
+            batch = self.propose()
+            self.jobs = [*self.jobs, *batch]
+            self.record.update(jobs=listed(self.jobs))
+            super().train(batch)
+        self.record.update(importance=self.importance())
+
+    def _must_stop(self) -> bool:
+        return self.stop_on_error and any(found.status == "failed" for found in self.states().values())
 
     def importance(self) -> dict[str, float]:
         """The share of each key in what makes a trial good: PED-ANOVA (Watanabe et al. 2023); {} from too few."""
@@ -194,37 +205,10 @@ def _outcome(found: State, metric: str) -> tuple[float | None, optuna.trial.Tria
     return None, TrialState.PRUNED if found.status == "diverged" else TrialState.FAIL
 
 
-class BatchLauncher:
-    """Trains a search's jobs, batch by batch, with the launcher that trains a sweep's."""
-
-    def __init__(self, launcher: Launcher, record: Record) -> None:
-        self.launcher, self.record = launcher, record
-
-    def train(self, search: Search, jobs: Sequence[Job]) -> None:
-        """Train `jobs`, which an earlier process left, then what the search proposes."""
-        self._train(search, jobs)
-        while len(search.jobs) < search.settings.num_trials and not self._must_stop(search):
-            batch = search.propose()
-            search.jobs = [*search.jobs, *batch]
-            listed = [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in search.jobs]
-            self.record.update(jobs=listed)
-            self._train(search, batch)
-        self.record.update(importance=search.importance())
-
-    def _train(self, search: Search, jobs: Sequence[Job]) -> None:
-        if hasattr(self.launcher, "train"):
-            self.launcher.train(search, jobs)
-        elif jobs:
-            sweeps._launch(search, self.launcher, jobs)
-
-    def _must_stop(self, search: Search) -> bool:
-        return search.stop_on_error and any(found.status == "failed" for found in search.states().values())
-
-
 def run_search(
     config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str], settings: Settings
 ) -> int:
-    """Search, or go on with a search; returns the exit code as `run_sweep` does.
+    """Search, or go on with a search; returns the exit code as `Sweep.run` does.
 
     Raises RequestError, with nothing written, if the space or one of its ends is wrong.
     """
@@ -232,7 +216,7 @@ def run_search(
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     composer, asked = Composer(loader, config), space(arguments, loader)
     ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
-    configs = [job.config for job in sweeps.checked_jobs(composer, ends)]
+    configs = [job.config for job in checked_jobs(composer, ends)]
     if "val" not in configs[0]["trainer"]["evaluate"]:
         raise RequestError(f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, which is searched by")
     generated = garments_stand_in(configs)
@@ -240,13 +224,12 @@ def run_search(
         axes = "\n".join(f"  {key}: {axis}" for key, axis in asked.axes.items())
         print(f"{settings.num_trials} runs, {settings.batch_size} at a time, by {settings.metric}, from\n{axes}")
         return 0
-    folder = find_sweep(config.sweep.resume) if config.sweep.resume else sweeps._place(config, generated)
+    folder = sweep_folder(config, generated)
     with lock(folder):
-        search = Search(config, composer, [], folder, settings=settings, space=asked)
-        if config.sweep.resume:
-            search.jobs = _jobs_before(composer, asked, read_sweep(folder), f"sweep.resume={folder}")
-        record = sweeps._record(search, Grid(list(asked.axes), [], []))
-        return sweeps._train(search, BatchLauncher(launcher, record), record)  # type: ignore[arg-type]
+        before = read_sweep(folder) if config.sweep.resume else {"jobs": []}
+        jobs = _jobs_before(composer, asked, before, f"sweep.resume={folder}")
+        varied = list(asked.axes)
+        return Search(config, composer, jobs, folder, launcher, varied, settings=settings, space=asked).run()
 
 
 def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], what: str) -> list[Job]:
@@ -263,6 +246,6 @@ def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], wh
             same = False
         if not same or asked.overrides(values) != old["overrides"]:
             raise RequestError(f"{what}: another search: trial {old['number']} is not of the space that is asked for")
-        [job] = sweeps.checked_jobs(composer, Grid([], [old["overrides"]], [old["folder"]]))
+        [job] = checked_jobs(composer, Grid([], [old["overrides"]], [old["folder"]]))
         jobs.append(Job(old["number"], job.name, job.overrides, job.config))
     return jobs

@@ -11,7 +11,6 @@ from hydra.core.utils import env_override
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import command_of_run
 from lightning_d2l.sweeps.compose import write_hydra_files
-from lightning_d2l.sweeps.folder import state
 from lightning_d2l.sweeps.grid import Job
 
 if TYPE_CHECKING:
@@ -36,9 +35,7 @@ def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
                 code = run(request(sweep, job, resume=False))
             if code > 128:
                 raise Stopped(code - 128)
-            ended = state(sweep.folder / job.name)
-            sweep.progress.ended(job, ended)
-            if ended.status == "failed" and sweep.stop_on_error:
+            if sweep.ended(job).status == "failed" and sweep.stop_on_error:
                 return
 
 

@@ -6,10 +6,10 @@ import shlex
 import shutil
 import signal
 import sys
-import textwrap
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,25 +21,66 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import explained, parse, plain, quote
-from lightning_d2l.config.text import duration
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import SWEEP_FILE, State, check_same, find_sweep, lock, read_sweep, resumable, state
+from lightning_d2l.sweeps.folder import (
+    FINISHED,
+    SWEEP_FILE,
+    State,
+    check_same,
+    lock,
+    read_sweep,
+    resumable,
+    state,
+    sweep_folder,
+)  # fmt: skip
 from lightning_d2l.sweeps.grid import Grid, Job, grid
-from lightning_d2l.sweeps.progress import SweepProgress, status_table
+from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training.machine import check_accelerator, garments_stand_in
-from lightning_d2l.training.record import Record, git_revision, new_folder, versions
+from lightning_d2l.training.record import Record, git_revision, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
-
-SUMMARY_LINES = 30
 
 
 class Sweep:
-    """The jobs of a sweep, its folder, and the composer that writes their .hydra files."""
+    """The jobs of a sweep in its folder, the composer of their .hydra files, and the launcher that trains them.
 
-    def __init__(self, config: DictConfig, composer: Composer, jobs: Sequence[Job], folder: Path) -> None:
-        self.config, self.composer, self.jobs, self.folder = config, composer, jobs, folder
+    `varied` are the swept keys. Raises RequestError if the sweep that is gone on with is another one.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        composer: Composer,
+        jobs: Sequence[Job],
+        folder: Path,
+        launcher: Launcher,
+        varied: Sequence[str],
+    ) -> None:
+        self.config, self.composer, self.jobs, self.folder, self.launcher = config, composer, jobs, folder, launcher
         self.stop_on_error: bool = config.sweep.on_error == "stop"
         self.progress = SweepProgress(0, {})
+        self.record = Record(folder, self._fields(varied), SWEEP_FILE)
+        self._finished: dict[Job, State] = {}
+
+    def _fields(self, varied: Sequence[str]) -> dict[str, object]:
+        """sweep.json as it stands while the sweep runs."""
+        config, study = self.config, self.config.get("study")
+        if config.sweep.resume:
+            before = read_sweep(self.folder)
+            check_same(self.folder, before, self.jobs)
+            return before
+        words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+        return {
+            "status": "running",
+            "command": shlex.join(["python", "train.py", *words]),
+            "overrides": [*config.hydra.overrides.hydra, *config.hydra.overrides.task],
+            "varied": list(varied),
+            "jobs": listed(self.jobs),
+            "study": OmegaConf.to_container(study, resolve=True) if study is not None else None,
+            "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": 0.0,
+            "versions": versions(),
+            "git": git_revision(),
+        }
 
     @property
     def total(self) -> int:
@@ -47,8 +88,20 @@ class Sweep:
         return len(self.jobs)
 
     def states(self) -> dict[Job, State]:
-        """How far each job has come, from the disk."""
-        return {job: state(self.folder / job.name) for job in self.jobs}
+        """How far each job has come, from the disk; the record of a run that has finished is read once."""
+        return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
+
+    def ended(self, job: Job) -> State:
+        """Tell of a run that has ended; returns how."""
+        found = self._read(job)
+        self.progress.ended(job, found)
+        return found
+
+    def _read(self, job: Job) -> State:
+        found = state(self.folder / job.name)
+        if found.status in FINISHED:
+            self._finished[job] = found
+        return found
 
     def make_ready(self, job: Job) -> bool:
         """True if a job goes on from its own checkpoint; if not, what an earlier attempt left is removed."""
@@ -58,9 +111,64 @@ class Sweep:
         shutil.rmtree(folder, ignore_errors=True)
         return False
 
+    def train(self, jobs: Sequence[Job]) -> None:
+        """Train jobs with the launcher, one of ours or one of Hydra's."""
+        if hasattr(self.launcher, "train"):
+            self.launcher.train(self, jobs)
+        elif jobs:
+            self._launch(jobs)
+
+    def _launch(self, jobs: Sequence[Job]) -> None:
+        """Hydra's launchers compose the jobs again and call the application's task function."""
+        hydra = self.config.hydra
+        place = f"hydra.sweep.dir={quote(str(self.folder))}"
+        hydra.sweep.dir = str(self.folder)
+        hydra.overrides.hydra = [*hydra.overrides.hydra, place]
+        batch = []
+        for job in jobs:
+            again = [f"resume={quote(str(self.folder / job.name))}"] if self.make_ready(job) else []
+            batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
+        try:
+            self.launcher.launch(batch, initial_job_idx=0)
+        except Exception as error:  # such as a worker that was killed: the runs' own records say what is done
+            if self.config.verbose:
+                traceback.print_exc()
+            print(f"the launcher failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+
+    def run(self) -> int:
+        """Train what is missing; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped."""
+        from lightning_d2l.sweeps.result import tell
+        from lightning_d2l.training.console import from_here
+
+        states = self.states()
+        jobs = [job for job, found in states.items() if found.status not in FINISHED]
+        kept = {job: found for job, found in states.items() if found.status in FINISHED}
+        began, before = time.monotonic(), self.record.fields["seconds"]
+        self.record.update(status="running")
+        already = f", {len(kept)} of them finished before" if kept else ""
+        print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
+        self.progress = SweepProgress(self.total, kept)
+        stopped = 0
+        try:
+            # Hydra's launchers print lines of their own
+            with signals_stop_the_run(), self.progress if hasattr(self.launcher, "train") else nullcontext():
+                self.train(jobs)
+        except Stopped as stop:
+            stopped = stop.signum
+        except SystemExit as stop:  # of a run that a signal reached first
+            stopped = stop.code - 128 if isinstance(stop.code, int) and stop.code > 128 else signal.SIGTERM
+        states = self.states()
+        complete = all(found.status in (*FINISHED, "failed") for found in states.values())
+        seconds = round(before + time.monotonic() - began, 3)
+        self.record.update(status="completed" if complete else "stopped", seconds=seconds)
+        tell(self, states, stopped)
+        if stopped:
+            return 128 + stopped
+        return 0 if all(found.status in FINISHED for found in states.values()) else 1
+
 
 def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]) -> int:
-    """Train the jobs of a command line; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped.
+    """Train the jobs of a command line; returns the exit code as `Sweep.run` does.
 
     `config` is the composed configuration of the sweep, without its swept keys. Raises RequestError, with nothing
     written, if any of the jobs is wrong.
@@ -74,10 +182,9 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argu
 
         print(listing(jobs, asked.varied))
         return 0
-    folder = find_sweep(config.sweep.resume) if config.sweep.resume else _place(config, generated)
+    folder = sweep_folder(config, generated)
     with lock(folder):
-        sweep = Sweep(config, composer, jobs, folder)
-        return _train(sweep, launcher, _record(sweep, asked))
+        return Sweep(config, composer, jobs, folder, launcher, asked.varied).run()
 
 
 def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
@@ -96,125 +203,6 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
     return jobs
 
 
-def _place(config: DictConfig, generated: bool) -> Path:
-    """Make the sweep's folder, one that holds no other sweep or run."""
-    given = [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith("hydra.sweep.dir=")]
-    if subdir := [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith("hydra.sweep.subdir=")]:
-        raise RequestError(f"{subdir[0]}: must be left out; the folders of a sweep are named by what varies")
-    wanted = Path(config.hydra.sweep.dir)
-    if given and any((wanted / name).exists() for name in (SWEEP_FILE, "run.json")):
-        raise RequestError(
-            f"hydra.sweep.dir={wanted}: holds a sweep or run already; choose another folder, or sweep.resume={wanted}"
-        )
-    if not given and generated:
-        wanted = wanted.with_name(f"{wanted.name}-generated")
-    try:
-        return new_folder(wanted, exact=bool(given))
-    except OSError as error:
-        raise RequestError(f"hydra.sweep.dir={wanted}: cannot be written ({error.strerror})") from error
-
-
-def _record(sweep: Sweep, asked: Grid) -> Record:
-    """sweep.json as it stands while the sweep runs."""
-    config, study = sweep.config, sweep.config.get("study")
-    if config.sweep.resume:
-        before = read_sweep(sweep.folder)
-        check_same(sweep.folder, before, sweep.jobs)
-        return Record(sweep.folder, before, SWEEP_FILE)
-    words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
-    fields = {
-        "status": "running",
-        "command": shlex.join(["python", "train.py", *words]),
-        "overrides": [*config.hydra.overrides.hydra, *config.hydra.overrides.task],
-        "varied": asked.varied,
-        "jobs": [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in sweep.jobs],
-        "study": OmegaConf.to_container(study, resolve=True) if study is not None else None,
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": 0.0,
-        "versions": versions(),
-        "git": git_revision(),
-    }
-    return Record(sweep.folder, fields, SWEEP_FILE)
-
-
-def _train(sweep: Sweep, launcher: Launcher, record: Record) -> int:
-    states = sweep.states()
-    jobs = [job for job, found in states.items() if found.status not in ("completed", "diverged")]
-    kept = {job: found for job, found in states.items() if job not in jobs}
-    began, before = time.monotonic(), record.fields["seconds"]
-    record.update(status="running")
-    already = f", {len(kept)} of them finished before" if kept else ""
-    print(f"{sweep.total} runs{already}, in {_shown(sweep.folder)}", flush=True)
-    sweep.progress = SweepProgress(sweep.total, kept)
-    stopped = 0
-    try:
-        with signals_stop_the_run():
-            if hasattr(launcher, "train"):
-                with sweep.progress:
-                    launcher.train(sweep, jobs)
-            elif jobs:
-                _launch(sweep, launcher, jobs)
-    except Stopped as stop:
-        stopped = stop.signum
-    except SystemExit as stop:  # of a run that a signal reached first
-        stopped = stop.code - 128 if isinstance(stop.code, int) and stop.code > 128 else signal.SIGTERM
-    states = sweep.states()
-    complete = all(found.status in ("completed", "diverged", "failed") for found in states.values())
-    seconds = round(before + time.monotonic() - began, 3)
-    record.update(status="completed" if complete else "stopped", seconds=seconds)
-    _report(sweep, record, states, stopped)
-    if stopped:
-        return 128 + stopped
-    return 0 if all(found.status in ("completed", "diverged") for found in states.values()) else 1
-
-
-def _launch(sweep: Sweep, launcher: Launcher, jobs: Sequence[Job]) -> None:
-    """Train with one of Hydra's launchers, which compose the jobs again and call the application's task function."""
-    hydra = sweep.config.hydra
-    place = f"hydra.sweep.dir={quote(str(sweep.folder))}"
-    hydra.sweep.dir = str(sweep.folder)
-    hydra.overrides.hydra = [*hydra.overrides.hydra, place]
-    batch = []
-    for job in jobs:
-        again = [f"resume={quote(str(sweep.folder / job.name))}"] if sweep.make_ready(job) else []
-        batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
-    try:
-        launcher.launch(batch, initial_job_idx=0)
-    except Exception as error:  # such as a worker that was killed: the runs' own records say what is done
-        if sweep.config.verbose:
-            traceback.print_exc()
-        print(f"the launcher failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
-
-
-def _report(sweep: Sweep, record: Record, states: dict[Job, State], stopped: int) -> None:
-    from lightning_d2l.sweeps.summary import summary
-
-    fields, shown = record.fields, _shown(sweep.folder)
-    print(f"\n{status_table(states)}\n\nsweep folder  {shown}  ({duration(fields['seconds'])})")
-    lines = summary(sweep.folder, fields["varied"]).splitlines()
-    print("\n".join(lines[:SUMMARY_LINES]))
-    if len(lines) > SUMMARY_LINES:
-        print(f"... {len(lines) - SUMMARY_LINES} more lines")
-    if any(found.status == "completed" for found in states.values()) and not stopped:
-        _conclude(sweep.folder, shown)
-    if any(found.status not in ("completed", "diverged") for found in states.values()):
-        what = f"stopped by {signal.Signals(stopped).name}; go on with" if stopped else "train the rest"
-        print(f"{what:14}python train.py sweep.resume={shown}")
-
-
-def _conclude(folder: Path, shown: Path) -> None:
-    """Write the report beside the runs, and print its answer."""
-    from lightning_d2l.studies.report import report
-
-    try:
-        made = report([folder])
-    except (RequestError, OSError) as error:  # the runs are done and recorded, whatever becomes of their report
-        print(f"\nno report: {error}", file=sys.stderr)
-        return
-    print(f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {shown / made.paths['html'].name}")
-
-
-def _shown(folder: Path) -> Path:
-    from lightning_d2l.training.console import from_here
-
-    return from_here(folder)
+def listed(jobs: Sequence[Job]) -> list[dict[str, object]]:
+    """Jobs as sweep.json has them."""
+    return [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in jobs]

@@ -6,6 +6,8 @@ import pytest
 
 from lightning_d2l import app
 from lightning_d2l.nets.linear import LinearRegression
+from lightning_d2l.studies import collect
+from lightning_d2l.sweeps import folder as sweep_folders
 from lightning_d2l.sweeps.folder import lock, read_sweep
 from lightning_d2l.training.record import read_record
 from tests.runs import POLYNOMIAL
@@ -91,6 +93,21 @@ def test_divergence_alone_is_a_result(tmp_path):
     assert app.main([*SMALL, "optimizer.lr=0.01,1e30", "trainer.max_epochs=2"]) == 0
     (folder,) = (tmp_path / "outputs").glob("*/*")
     assert folder.name.endswith("-sweep")
+
+
+def test_the_record_of_a_finished_run_is_read_once(tmp_path, monkeypatch, capsys):
+    reads = []
+
+    def reading(path):
+        record = read_record(path)
+        reads.append((path.name, record["status"]))
+        return record
+
+    monkeypatch.setattr(sweep_folders, "read_record", reading)
+    monkeypatch.setattr(collect, "_read", None)
+    assert sweep(tmp_path / "s", "seed=2,1") == 0
+    assert reads == [("seed=2", "completed"), ("seed=1", "completed")]
+    assert "report " in capsys.readouterr().out
 
 
 def test_a_changed_sweep_is_not_gone_on_with(tmp_path, capsys):
