@@ -60,3 +60,20 @@ class SequentialLauncher(BasicLauncher):
         from lightning_d2l.sweeps.sequential import train
 
         train(sweep, jobs)
+
+
+class VectorizedLauncher(BasicLauncher):
+    """hydra/launcher=vectorized: runs of one structure at once, as one batch of models, in this process.
+
+    Another sweeper than the grid sees Hydra's basic launcher in it.
+    """
+
+    def __init__(self, min_members: int, max_members: int, memory: float) -> None:
+        super().__init__()
+        self.min_members, self.max_members, self.memory = min_members, max_members, memory
+
+    def train(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+        """Train jobs that the grid sweeper has composed and checked."""
+        from lightning_d2l.sweeps.vectorized import Settings, train
+
+        train(sweep, jobs, Settings(self.min_members, self.max_members, self.memory))

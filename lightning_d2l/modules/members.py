@@ -38,13 +38,14 @@ class Member:
         return list(self.module.parameters())
 
     @torch.no_grad()
-    def restore(self, snapshot: Snapshot, number: int) -> None:
-        """Take parameters and the optimizer's state from member `number` of a snapshot."""
-        for p, stacked, state in zip(self.parameters, snapshot.parameters, snapshot.optimizer, strict=True):
+    def restore(self, snapshot: Snapshot, number: int, shared: State) -> None:
+        """Take parameters and the optimizer's state from member `number` of a snapshot, and what members share."""
+        parts = zip(self.parameters, snapshot.parameters, snapshot.optimizer, shared, strict=True)
+        for p, stacked, state, numbers in parts:
             p.copy_(own(stacked[number], p))
-            values = {k: own(v[number], p).to(p.device).clone() if is_stacked(v) else v for k, v in state.items()}
-            if values:
-                self.optimizer.state[p] = values
+            values = {k: own(v[number], p).to(p.device).clone() for k, v in state.items() if is_stacked(v)}
+            if values or numbers:
+                self.optimizer.state[p] = numbers | values
 
 
 @dataclass

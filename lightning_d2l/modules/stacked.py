@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,6 +25,15 @@ from lightning_d2l.modules.traced import traced
 
 ALL = slice(None)
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
+
+
+@dataclass
+class Point:
+    """What is the same for all members at a logging point."""
+
+    step: int
+    loops: dict[str, Any]  # Lightning's
+    optimizer: State
 
 
 class StackedModule(pl.LightningModule):
@@ -52,8 +62,8 @@ class StackedModule(pl.LightningModule):
             self.register_buffer(f"buffer_{number}", torch.stack(values))
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
-        self.loops: dict[int, dict[str, Any]] = {}  # Lightning's loops at each logging point
-        self.shared: dict[int, State] = {}  # what the optimizers of all members share there
+        self.points: dict[int, Point] = {}  # by the number of epochs
+        self._best_before: list[Tensor] = []
         self._epoch: list[Step] = []
         self._programs: dict[torch.Size, Callable[..., list[Tensor]]] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
@@ -78,9 +88,15 @@ class StackedModule(pl.LightningModule):
         seeds = [member.shuffle_seed for member in self.members]
         return Chunks(StackedBatches(self.splits["train"], first.batch_size, seeds), self.logging_points)
 
+    def go_on(self, best: Sequence[Sequence[Tensor]]) -> None:
+        """The members are not at their start: `best` are the parameters of each at its best logging point so far."""
+        self._best_before = [stacked(parameters) for parameters in zip(*best, strict=True)]
+
     def on_train_start(self) -> None:
         self._remember(self.trainer.current_epoch)
-        self.best = self.best or self._snapshot()
+        self.best = self._snapshot()
+        for mine, before in zip(self.best.parameters, self._best_before, strict=False):
+            mine.copy_(before)
 
     def on_train_epoch_start(self) -> None:
         loader = self.trainer.train_dataloader
@@ -268,8 +284,9 @@ class StackedModule(pl.LightningModule):
         else:
             self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
         names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
-        self.loops[epoch] = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
-        self.shared[epoch] = [{k: v for k, v in s.items() if not is_stacked(v)} for s in now.optimizer]
+        loops = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
+        shared = [{k: v for k, v in values.items() if not is_stacked(v)} for values in now.optimizer]
+        self.points[epoch] = Point(self.trainer.global_step, loops, shared)
 
 
 class _Method(nn.Module):

@@ -28,8 +28,17 @@ class LinearRegression(nn.Sequential):
         noise = [GaussianNoise(input_noise)] if input_noise else []
         drop = [nn.Dropout(dropout)] if dropout else []
         super().__init__(*noise, *drop, nn.Linear(num_inputs, num_outputs, bias=bias))
-        self.input_noise, self.dropout = input_noise, dropout
         initialise(self, init)
+
+    @property
+    def input_noise(self) -> float:
+        """The standard deviation of the noise."""
+        return next((layer.std for layer in self if isinstance(layer, GaussianNoise)), 0.0)
+
+    @property
+    def dropout(self) -> float:
+        """The probability with which an input is dropped."""
+        return next((layer.p for layer in self if isinstance(layer, nn.Dropout)), 0.0)
 
     @property
     def linear(self) -> nn.Linear:

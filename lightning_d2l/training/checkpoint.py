@@ -69,6 +69,18 @@ def finished_epochs(checkpoint: dict[str, Any]) -> int:
         raise RequestError(f"the checkpoint lacks {error}, so there is nothing to go on from") from error
 
 
+def random_states() -> dict[str, Any]:
+    """The states of all random generators of this process, as what a checkpoint may hold."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    version, words, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "python": [version, torch.tensor(words), gauss],
+    }
+
+
 class Recorder(Checkpoint):
     """At each logging point: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
 
@@ -81,15 +93,7 @@ class Recorder(Checkpoint):
         self.best: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        name, keys, *rest = np.random.get_state(legacy=True)
-        version, words, gauss = random.getstate()
-        return {
-            "best": dict(self.best),
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "numpy": [name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
-            "python": [version, torch.tensor(words), gauss],
-        }
+        return {"best": dict(self.best), **random_states()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = dict(state["best"])

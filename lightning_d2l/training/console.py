@@ -34,6 +34,7 @@ _CHATTER = (
 )  # fmt: skip
 
 
+TRAIN_LOG = "train.log"
 SPLITS = ("train", "val", "test")
 number = text.number
 
@@ -58,7 +59,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
     With `silent` all are for the file alone.
     """
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
-    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")
+    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / TRAIN_LOG)
     screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
     screen.setFormatter(logging.Formatter("%(message)s"))
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -127,14 +128,8 @@ class Console(Logger):
         now = time.monotonic()
         samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
-        values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
         log.log(
-            logging.DEBUG if self.bar else logging.INFO,
-            "epoch %d/%d  %s  %s",
-            step,
-            self.max_epochs,
-            values,
-            rate,
+            logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(step, self.max_epochs, metrics), rate
         )
         if self.bar:
             loss = f"loss {number(metrics['loss/train'])}  {rate}"
@@ -145,6 +140,18 @@ class Console(Logger):
         """Take the bar away; safe to call at any time, and more than once."""
         if self.bar:
             self.bar.stop()
+
+
+def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
+    """What is said at a logging point."""
+    values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
+    return f"epoch {epoch}/{max_epochs}  {values}"
+
+
+def write_log(folder: Path, messages: Iterable[str]) -> None:
+    """Leave a train.log with these messages, as if they were said now."""
+    now = logging.Formatter().formatTime(logging.makeLogRecord({}))
+    (folder / TRAIN_LOG).write_text("".join(f"{now} {message}\n" for message in messages))
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:

@@ -27,7 +27,7 @@ from lightning_d2l.modules.classification import ClassificationModule
 from lightning_d2l.modules.regression import RegressionModule
 from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
-from lightning_d2l.training.optimum import exact_optimum
+from lightning_d2l.training.optimum import Optimum, exact_optimum
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import BEST, LAST, STOPPED, MetricsFile, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
@@ -65,7 +65,7 @@ def run(request: Request) -> int:
         previous = read_record(folder) if request.resuming else {}
         if request.resuming:
             load_checkpoint(folder / LAST)  # refused before the record is touched
-        record = Record(folder, previous or _first_fields(request))
+        record = Record(folder, previous or first_fields(request))
         began = time.monotonic()
         status, message, code = "failed", "", 1
         try:
@@ -75,7 +75,7 @@ def run(request: Request) -> int:
         except Diverged as error:
             status, message = "diverged", f"diverged: {error}"
         except Stopped as stop:
-            message = f"{STOPPED} {signal.Signals(stop.signum).name}; go on with: {_resume_command(request)}"
+            message = f"{STOPPED} {signal.Signals(stop.signum).name}; go on with: {resume_command(request)}"
             code = 128 + stop.signum
         except RequestError as error:
             message, code = f"error: {error}", 2
@@ -94,6 +94,56 @@ def run(request: Request) -> int:
         return code
 
 
+@dataclass
+class Prepared:
+    """A run before its first step: its data and its module, as the configuration has them."""
+
+    data: TensorDataModule
+    module: SupervisedModule
+    exact: Optimum | None
+    max_epochs: int
+    solved: bool  # exactly, not by steps
+
+    @property
+    def name(self) -> str:
+        return f"{type(self.module.net).__name__} on {self.data.name} ({self.data.source})"
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.module.parameters())
+
+    @property
+    def monitor(self) -> str:
+        """The metric by which the best epoch is chosen."""
+        return "loss/val" if "val" in self.data.evaluate else "loss/train"
+
+    def fields(self) -> dict[str, Any]:
+        """What the record says of it."""
+        model = type(self.module.net).__name__
+        return {"data": self.data.identity(), "model": model, "num_parameters": self.num_parameters}
+
+    def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
+        """What the record says of the end, beside the exact solution where there is one."""
+        found: dict[str, Any] = {"metrics": {"final": final, "best": best}}
+        if self.exact:
+            found["metrics"]["exact"] = self.exact.losses(self.module, self.data)
+            found["distance_to_exact"] = {"at_start": self.exact.at_start, "final": self.exact.distance(self.module)}
+        return found
+
+
+def prepare(config: Mapping[str, Any], data: TensorDataModule | None = None) -> Prepared:
+    """Build what a configuration describes, on `data` if it is at hand already."""
+    settings = config["trainer"]
+    solved = config["optimizer"]["_target_"].endswith(".Exact")
+    max_epochs = 1 if solved else settings["max_epochs"]  # however often it is solved, the solution is the same
+    points = logging_points(max_epochs, settings["log_every_n_epochs"])
+    data = data or build_data(config)
+    chunks = [] if settings["automatic_optimization"] else points
+    data.plan(stream(config["seed"], SHUFFLING), chunks, settings["evaluate"])
+    module = build_module(config, data, points)
+    return Prepared(data, module, exact_optimum(module, data, config["optimizer"]), max_epochs, solved)
+
+
 def train(request: Request, record: Record) -> dict[str, Any]:
     """Build, fit and test; returns what the record then holds beside the fields of the request.
 
@@ -102,41 +152,24 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     config, folder = request.config, request.folder
     if not config["verbose"]:
         console.quiet()
-    settings = config["trainer"]
-    solved = config["optimizer"]["_target_"].endswith(".Exact")
-    max_epochs = 1 if solved else settings["max_epochs"]  # however often it is solved, the solution is the same
-    points = logging_points(max_epochs, settings["log_every_n_epochs"])
-    automatic = settings["automatic_optimization"]
-    data = build_data(config)
-    data.plan(stream(config["seed"], SHUFFLING), [] if automatic else points, settings["evaluate"])
-    module = build_module(config, data, points)
-    name = f"{type(module.net).__name__} on {data.name} ({data.source})"
-    num_parameters = sum(p.numel() for p in module.parameters())
-    exact = exact_optimum(module, data, config["optimizer"])
-    record.update(data=data.identity(), model=type(module.net).__name__, num_parameters=num_parameters)
-    log.info("%s: %s parameters, seed %d", name, f"{num_parameters:,}", config["seed"])
+    prepared, settings = prepare(config), config["trainer"]
+    data, module, max_epochs = prepared.data, prepared.module, prepared.max_epochs
+    record.update(**prepared.fields())
+    log.info("%s", first_line(prepared, config["seed"]))
 
     start = finished_epochs(load_checkpoint(folder / LAST)) if request.resuming else 0
     if start > max_epochs:
         raise RequestError(f"trainer.max_epochs={max_epochs}: must be at least {start}, where {folder} stands")
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
-    recorder = Recorder(folder, io, "loss/val" if "val" in data.evaluate else "loss/train")
+    recorder = Recorder(folder, io, prepared.monitor)
     line = console.Console(data, max_epochs, bar=not request.part_of_sweep)
     board = _open_board(request, data, module, start)
     trainer = pl.Trainer(
-        max_epochs=max_epochs,
-        accelerator=settings["accelerator"],
-        devices=1,
-        precision=settings["precision"],
+        **trainer_settings(config, max_epochs),
         logger=[logger for logger in (board, line) if logger],
         callbacks=[recorder],
         plugins=[io],
         default_root_dir=str(folder),
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
     )
     torch.manual_seed(stream(config["seed"], NOISE))
     line.start(start)
@@ -144,17 +177,34 @@ def train(request: Request, record: Record) -> dict[str, Any]:
         trainer.fit(module, data, ckpt_path=str(folder / LAST) if request.resuming else None, weights_only=True)
     finally:
         line.stop()
-    metrics = test(trainer, module, data, folder, recorder.best)
+    final, best = test(trainer, module, data, folder, recorder.best)
     if settings["save_predictions"]:
         save_predictions(folder / "predictions.csv", data, module.net)
-    how = "exact solution" if solved else f"{max_epochs} epochs"
-    _draw(request, data, module, board, title=f"{name}, seed {config['seed']}, {how}")
-    outcome: dict[str, Any] = {"metrics": metrics}
-    if exact:
-        metrics["exact"] = exact.losses(module, data)
-        outcome["distance_to_exact"] = {"at_start": exact.at_start, "final": exact.distance(module)}
-    _summary(request, outcome, recorder.best)
+    how = "exact solution" if prepared.solved else f"{max_epochs} epochs"
+    _draw(request, data, module, board, title=f"{prepared.name}, seed {config['seed']}, {how}")
+    outcome = prepared.outcome(final, best)
+    log.info("\n%s\n", summary(outcome))
+    here = console.from_here(request.folder)
+    log.info("run folder  %s", here)
+    if not request.part_of_sweep:
+        log.info("look at it  tensorboard --logdir %s", here.parts[0] if here.parts[0] == "outputs" else here)
+        log.info("use it      lightning-d2l predict %s", here)
     return outcome
+
+
+def trainer_settings(config: Mapping[str, Any], max_epochs: int) -> dict[str, Any]:
+    """How Lightning's Trainer is set up."""
+    return {
+        "max_epochs": max_epochs,
+        "accelerator": config["trainer"]["accelerator"],
+        "devices": 1,
+        "precision": config["trainer"]["precision"],
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "use_distributed_sampler": False,
+    }
 
 
 def test(
@@ -163,20 +213,23 @@ def test(
     data: TensorDataModule,
     folder: Path,
     best: dict[str, float],
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, float], dict[str, float]]:
     """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
     final = dict(MetricsFile(folder).rows()[-1])
     trainer.test(module, data, verbose=False)
-    last = {name: value for name, value in module.metrics.items() if name.endswith("/test")}
-    at_best = last
+    last = at_best = _of_test(module.metrics)
     if best["epoch"] != final["epoch"]:
         weights = {name: value.clone() for name, value in module.state_dict().items()}
         module.load_state_dict(load_checkpoint(folder / BEST)["state_dict"])
         trainer.loggers = []  # TensorBoard's test figures are the last weights'
         trainer.test(module, data, verbose=False)
-        at_best = dict(module.metrics)
+        at_best = _of_test(module.metrics)
         module.load_state_dict(weights)
-    return {"final": final | last, "best": best | at_best}
+    return final | last, best | at_best
+
+
+def _of_test(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.endswith("/test")}
 
 
 def logging_points(max_epochs: int, every: int) -> list[int]:
@@ -210,14 +263,19 @@ def _open_board(request: Request, data: TensorDataModule, module: SupervisedModu
     if request.config["logger"] is None:
         return None
     board: TensorBoard = hydra.utils.instantiate(request.config["logger"], _convert_="all")
-    hparams = {"model": type(module.net).__name__, "data": data.name, "source": data.source}
-    hparams |= _varied(request.config, request.overrides)
+    hparams = hyperparameters(request, data, module)
     history = [row for row in MetricsFile(request.folder).rows() if row["epoch"] <= start]
     board.open(request.folder, hparams, module.metric_names, history)
     if not request.part_of_sweep:
         x = data.splits["train"][0][:1]
         board.watch(module.net, as_input(x, torch.float32))
     return board
+
+
+def hyperparameters(request: Request, data: TensorDataModule, module: SupervisedModule) -> dict[str, Any]:
+    """What TensorBoard's HParams say of a run."""
+    found = {"model": type(module.net).__name__, "data": data.name, "source": data.source}
+    return found | _varied(request.config, request.overrides)
 
 
 def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
@@ -252,11 +310,18 @@ def _draw(
         board.close()
 
 
-def _summary(request: Request, outcome: Mapping[str, Any], best: Mapping[str, float]) -> None:
+def first_line(prepared: Prepared, seed: int) -> str:
+    """What a run's log begins with."""
+    return f"{prepared.name}: {prepared.num_parameters:,} parameters, seed {seed}"
+
+
+def summary(outcome: Mapping[str, Any]) -> str:
+    """The table at the end of a run, with the notes that explain its rows."""
     metrics, notes = outcome["metrics"], []
-    rows = {"final": metrics["final"]}
-    if best["epoch"] != metrics["final"]["epoch"]:
-        rows["best"] = metrics["best"]
+    final, best = metrics["final"], metrics["best"]
+    rows = {"final": final}
+    if best["epoch"] != final["epoch"]:
+        rows["best"] = best
         notes.append(
             f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}"
         )
@@ -264,15 +329,11 @@ def _summary(request: Request, outcome: Mapping[str, Any], best: Mapping[str, fl
         rows["exact"] = metrics["exact"]
         first, last = (console.number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
         notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
-    log.info("\n%s\n%s", console.table(rows), "".join(f"{note}\n" for note in notes))
-    folder = console.from_here(request.folder)
-    log.info("run folder  %s", folder)
-    if not request.part_of_sweep:
-        log.info("look at it  tensorboard --logdir %s", folder.parts[0] if folder.parts[0] == "outputs" else folder)
-        log.info("use it      lightning-d2l predict %s", folder)
+    return "\n".join([console.table(rows), *notes])
 
 
-def _first_fields(request: Request) -> dict[str, Any]:
+def first_fields(request: Request) -> dict[str, Any]:
+    """What the record of a run says from its start."""
     return {
         "status": "running",
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -284,6 +345,7 @@ def _first_fields(request: Request) -> dict[str, Any]:
     }
 
 
-def _resume_command(request: Request) -> str:
+def resume_command(request: Request) -> str:
+    """What a person types to go on with a run that was stopped."""
     overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
     return " ".join(["python train.py", *overrides, f"resume={console.from_here(request.folder)}"])
