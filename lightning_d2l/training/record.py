@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -98,8 +98,12 @@ class MetricsFile:
         rows = [row for row in self.rows() if row["epoch"] <= epoch]
         self.path.unlink(missing_ok=True)
         if rows:
-            with replacing(self.path) as file:
-                file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
+            self.write(rows)
+
+    def write(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Put these rows, one at the least, in place of what there is."""
+        with replacing(self.path) as file:
+            file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
 
     def append(self, row: Mapping[str, float]) -> None:
         header = "" if self.path.exists() else _line(row)
