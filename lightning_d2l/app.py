@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lightning_d2l.book.demos import DEMOS
-from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import CONF, command_of_run, compose_checked, flat, is_multirun, parse, plain, quote
+from lightning_d2l.config.check import RequestError, check, flat
+from lightning_d2l.config.compose import CONF, command_of_run, compose_checked, is_multirun, parse, plain, quote
 
 INTERRUPTED = 130
 

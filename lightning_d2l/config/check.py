@@ -39,7 +39,16 @@ def check(config: Mapping[str, Any]) -> None:
 
 def check_sweep(nodes: Mapping[str, Any]) -> None:
     """Check the `sweep` node of a configuration, and the `study` node if there is one."""
-    _check_mapping({"study": None, **nodes}, registry.SWEEP, "")
+    _check_mapping(nodes["sweep"], registry.SWEEP, "sweep.")
+    if nodes.get("study") is not None:
+        check_study(nodes["study"])
+
+
+def check_study(node: Any) -> None:
+    """Check the node `study`, none of whose fields must be there; raises RequestError on a wrong one."""
+    if not isinstance(node, Mapping):
+        raise RequestError(f"study={_show(node)}: must be a group of settings: {', '.join(registry.STUDY)}")
+    _check_mapping({**dict.fromkeys(registry.STUDY), **node}, registry.STUDY, "study.")
 
 
 def _check_mapping(node: Mapping[str, Any], rules: Rules, path: str) -> None:
@@ -102,6 +111,13 @@ def targets(node: Any) -> Iterator[str]:
     elif isinstance(node, (list, tuple)):
         for value in node:
             yield from targets(value)
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full keys."""
+    if not isinstance(node, Mapping):
+        return {prefix[:-1]: node}
+    return {key: value for name in node for key, value in flat(node[name], f"{prefix}{name}.").items()}
 
 
 def _check_together(config: Mapping[str, Any]) -> None:

@@ -110,13 +110,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
 
 
-def flat(node: object, prefix: str = "") -> dict[str, object]:
-    """Nested settings by their full keys."""
-    if not isinstance(node, dict):
-        return {prefix[:-1]: node}
-    return {key: value for name in node for key, value in flat(node[name], f"{prefix}{name}.").items()}
-
-
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded configuration, with what it lacks because it was recorded before there was such a setting."""
     choices = []

@@ -226,20 +226,24 @@ RUN: Rules = {
     },
 }
 
-SWEEP: Rules = {
-    "sweep": {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG},
-    "study": {
-        "": NULL,
-        "name": TEXT,
-        "question": TEXT,
-        "x": TEXT,
-        "curves": list_of(TEXT, min_length=0),
-        "metrics": list_of(TEXT),
-        "replicates": list_of(TEXT, min_length=0),
-        "scale": ANYTHING,
-        "theory": either(TEXT, NULL),
-        **ANYTHING,
-    },
+SWEEP: Rules = {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG}
+# What a study leaves out, or says null of, follows from its runs; its theory is a name of studies.theories.THEORIES.
+STUDY: Rules = {
+    "name": either(TEXT, NULL),
+    "question": either(TEXT, NULL),
+    "x": either(TEXT, NULL),
+    "curves": either(list_of(TEXT, min_length=0), NULL),
+    "metrics": either(list_of(TEXT), NULL),
+    "replicates": either(list_of(TEXT, min_length=0), NULL),
+    "scale": Rule(
+        "linear or log of x and y, as {x: linear, y: log}, or null",
+        lambda v: (
+            v is None
+            or (isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None})
+        ),
+    ),
+    "theory": either(TEXT, NULL),
+    "panels": either(choice("metric", "curve"), NULL),
 }
 
 # What Hydra itself may build; its launchers and sweepers are plugins that a person chose to install.
@@ -250,6 +254,7 @@ HYDRA_TARGETS = frozenset(
         "hydra_plugins.lightning_d2l_sweeps.GridSweeper",
         "hydra_plugins.lightning_d2l_sweeps.OptunaSweeper",
         "hydra_plugins.lightning_d2l_sweeps.SequentialLauncher",
+        "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher",
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
         "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",

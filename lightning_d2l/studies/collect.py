@@ -7,17 +7,18 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.training.record import MetricsFile
 
 STATUSES = ("completed", "diverged", "failed", "running")
 OUTPUTS = Path("outputs")
 MARKERS = ("sweep.json", "multirun.yaml")
+RECORDED = ("num_parameters", "seconds")  # keys of a record that may lie along x
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Run:
         """
         if key == "sweep":
             return self.sweep
-        if key in ("num_parameters", "seconds"):
+        if key in RECORDED:
             return self.record[key]
         value, found = _lookup(self.config, key)
         if not found or value is None or isinstance(value, Mapping):
@@ -68,6 +69,13 @@ class Run:
                 raise KeyError(key)
         return value
 
+    def get(self, key: str) -> Any:
+        """`setting`, or None for a key that the run doesn't have."""
+        try:
+            return self.setting(key)
+        except KeyError:
+            return None
+
     def metric(self, name: str) -> float | None:
         """A metric of the last weights ("loss/test"), of the best epoch's ("best.loss/test"), of the analytic
         solution ("exact.loss/test"), of the first logging point ("first.loss/val"), or one of QUANTITIES; None where
@@ -79,7 +87,7 @@ class Run:
             node, dot, rest = name.partition(".")
             node, rest = (node, rest) if dot and "/" not in node else ("final", name)
             found = self.record.get("metrics") or {}
-            nodes = {"first": next(iter(self.history()), {})} if node == "first" else found
+            nodes = {"first": next(iter(self.history), {})} if node == "first" else found
             value = (nodes.get(node) or {}).get(rest)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return None
@@ -90,6 +98,7 @@ class Run:
         """Names of the metrics of the last weights: `<metric>/<split>` and such as norm/weights."""
         return [name for name in (self.record.get("metrics") or {}).get("final") or {} if "/" in name]
 
+    @functools.cached_property
     def history(self) -> list[dict[str, float]]:
         """The rows of metrics.csv, one a logging point, the number of the epoch as "epoch"."""
         try:
@@ -107,9 +116,9 @@ def _lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
     return node, True
 
 
-def _gap(metric: str, split: str) -> Any:
+def _gap(name: str) -> Callable[[Run], float | None]:
     def gap(run: Run) -> float | None:
-        train, held_out = run.metric(f"{metric}/train"), run.metric(f"{metric}/{split}")
+        train, held_out = run.metric(f"{name.partition('/')[0]}/train"), run.metric(name)
         return None if train is None or held_out is None else held_out - train
 
     return gap
@@ -117,17 +126,16 @@ def _gap(metric: str, split: str) -> Any:
 
 def _epochs_to_fit(run: Run) -> float | None:
     """The first logged epoch at whose end every training sample is classified as labelled."""
-    return next((row["epoch"] for row in run.history() if row.get("acc/train") == 1.0), None)
+    return next((row["epoch"] for row in run.history if row.get("acc/train") == 1.0), None)
 
 
-QUANTITIES = {
+GAPS = {"gap/val": "loss/val", "gap/test": "loss/test", "acc_gap/val": "acc/val", "acc_gap/test": "acc/test"}
+"""The distance of a metric on held-out data from that on training data: name to metric."""
+QUANTITIES: dict[str, Callable[[Run], Any]] = {
     "epochs_to_fit": _epochs_to_fit,
     "num_parameters": lambda run: run.record.get("num_parameters"),
     "seconds": lambda run: run.record.get("seconds"),
-    "gap/val": _gap("loss", "val"),
-    "gap/test": _gap("loss", "test"),
-    "acc_gap/val": _gap("acc", "val"),
-    "acc_gap/test": _gap("acc", "test"),
+    **{name: _gap(metric) for name, metric in GAPS.items()},
 }
 """What is computed from a record and may stand among a study's metrics: name to function(run)."""
 
@@ -280,17 +288,6 @@ def differences(runs: Sequence[Run]) -> list[str]:
     found = [key for key in given if len({run.overrides.get(key) for run in runs}) > 1]
     if found:
         return found
-    flat = [flatten(run.config) for run in runs]
-    keys = dict.fromkeys(key for values in flat for key in values if not key.startswith(("resume", "verbose")))
-    return [key for key in keys if len({str(values.get(key)) for values in flat}) > 1]
-
-
-def flatten(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested settings by their full keys."""
-    leaves: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            leaves |= flatten(value, f"{path}{key}.")
-        else:
-            leaves[f"{path}{key}"] = value
-    return leaves
+    configs = [flat(run.config) for run in runs]
+    keys = dict.fromkeys(key for values in configs for key in values if not key.startswith(("resume", "verbose")))
+    return [key for key in keys if len({str(values.get(key)) for values in configs}) > 1]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_d2l.config.check import flat
 from lightning_d2l.studies.answer import Answer, answer
-from lightning_d2l.studies.collect import STATUSES, Run, Sweep, collect, flatten
+from lightning_d2l.studies.collect import STATUSES, Run, Sweep, collect
 from lightning_d2l.studies.diagnosis import Diagnosis
 from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.points import Point, points_of, run_diagnoses
@@ -95,9 +96,9 @@ class Findings:
         """Settings that differ between the sweeps though no sweep varies them: key to a value for each sweep."""
         if len(self.sweeps) < 2:
             return {}
-        flat = [flatten(sweep.runs[0].config) for sweep in self.sweeps]
-        keys = dict.fromkeys(key for values in flat for key in values)
-        rows = {key: [show(values.get(key)) for values in flat] for key in keys if not self._varies(key)}
+        configs = [flat(sweep.runs[0].config) for sweep in self.sweeps]
+        keys = dict.fromkeys(key for values in configs for key in values)
+        rows = {key: [show(values.get(key)) for values in configs] for key in keys if not self._varies(key)}
         return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
     def _varies(self, key: str) -> bool:

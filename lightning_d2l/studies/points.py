@@ -107,24 +107,17 @@ def _measured(study: Study, runs: Sequence[Run]) -> list[str]:
 
 def _observations(study: Study, run: Run, metrics: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
     """A run's setting with its metrics; one for each logging point where x is the epoch."""
-    setting = {key: _setting(run, key) for key in study.keys if key != "epoch"}
+    setting = {key: run.get(key) for key in study.keys if key != "epoch"}
     final = {name: value for name in metrics if (value := run.metric(name)) is not None} if run.completed else {}
     if study.x != "epoch":
         yield setting, final
         return
-    rows = run.history() if run.completed else []
+    rows = run.history if run.completed else []
     last = rows[-1]["epoch"] if rows else (run.record.get("metrics") or {}).get("final", {}).get("epoch", 0)
     for row in [*rows[:-1], {"epoch": last}]:
         values = final if row["epoch"] == last else {k: v for k, v in row.items() if "/" in k and math.isfinite(v)}
         if run.completed:
             yield {"epoch": row["epoch"], **setting}, values
-
-
-def _setting(run: Run, key: str) -> Any:
-    try:
-        return run.setting(key)
-    except KeyError:
-        return None
 
 
 def _in_order(study: Study, points: list[Point]) -> list[Point]:

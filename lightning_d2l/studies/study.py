@@ -7,15 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_d2l.config.check import RequestError, nearest, unknown_key
-from lightning_d2l.studies.collect import QUANTITIES, Run, Sweep, flatten
-from lightning_d2l.studies.decomposition import PARTS, PREDICTIONS
+from lightning_d2l.studies.check import check_key, check_metrics, check_study
+from lightning_d2l.studies.collect import Run, Sweep
 from lightning_d2l.studies.labels import listing, show
 
 REPLICATES = ("seed", "data.seed", "data.fold")
 """Keys whose values are runs of the same setting over again: what varies with them is spread."""
-SCALES = ("linear", "log")
-PANELS = ("metric", "curve")
 HIGHER_IS_BETTER = ("acc",)
 
 
@@ -63,9 +60,9 @@ def study_of(sweeps: Sequence[Sweep]) -> Study:
     curves = dict.fromkeys([*(node.get("curves") or ()), *(key for key in free if key != x)])
     curves = curves if len(sweeps) == 1 or x == "sweep" else dict.fromkeys(["sweep", *curves])
     for name, key in (("x", x), *(("curves", key) for key in curves)):
-        _check_key(name, key, runs)
+        check_key(name, key, runs)
     metrics = tuple(node.get("metrics") or ()) or _metrics(runs)
-    _check_metrics(metrics, runs)
+    check_metrics(metrics, runs)
     select = _select(metrics, runs)
     others = f" and {listing(curves)}" if curves else ""
     return Study(
@@ -83,49 +80,14 @@ def study_of(sweeps: Sequence[Sweep]) -> Study:
     )
 
 
-def check_study(node: Mapping[str, Any]) -> None:
-    """Check the node `study` of a configuration, as far as it can be known before there are runs.
-
-    Raises RequestError on an unknown field, a value of the wrong kind, or a theory that is not in the table.
-    """
-    from lightning_d2l.studies.theories import THEORIES
-
-    texts, lists = ("name", "question", "x"), ("curves", "metrics", "replicates")
-    fields = [*texts, *lists, "scale", "theory", "panels"]
-    for key, value in node.items():
-        if key not in fields:
-            raise unknown_key(f"study.{key}", fields)
-        if value is None:
-            continue
-        if key in lists and (isinstance(value, str) or not all(isinstance(v, str) for v in value)):
-            raise RequestError(f"study.{key}={show(value)}: must be a list of names, [a, b]")
-        if key in texts and not isinstance(value, str):
-            raise RequestError(f"study.{key}={show(value)}: must be a text")
-    scale, theory, panels = node.get("scale") or {}, node.get("theory"), node.get("panels")
-    if not isinstance(scale, Mapping) or not (set(scale) <= {"x", "y"} and set(scale.values()) <= {*SCALES, None}):
-        raise RequestError(f"study.scale={show(scale)}: must say linear or log of x and y, as {{x: linear, y: log}}")
-    if theory is not None and theory not in THEORIES:
-        hint = nearest(str(theory), list(THEORIES))
-        raise RequestError(f"study.theory={theory}: must be null or one of {', '.join(THEORIES)}{hint}")
-    if panels not in (None, *PANELS):
-        raise RequestError(f"study.panels={panels}: must be null or one of {', '.join(PANELS)}")
-
-
 def _x(free: Sequence[str], runs: Sequence[Run]) -> str:
     """The key with numbers that has the most values; else the one with the most values; else none."""
 
     def rank(key: str) -> tuple[bool, int]:
-        values = [_setting(run, key) for run in runs]
+        values = [run.get(key) for run in runs]
         return numeric(values), len({show(value) for value in values})
 
     return max(free, key=rank) if free else ""
-
-
-def _setting(run: Run, key: str) -> Any:
-    try:
-        return run.setting(key)
-    except KeyError:
-        return None
 
 
 def numeric(values: Sequence[Any]) -> bool:
@@ -150,31 +112,3 @@ def _select(metrics: Sequence[str], runs: Sequence[Run]) -> str:
 
 def higher_is_better(metric: str) -> bool:
     return metric.partition("/")[0].rpartition(".")[2] in HIGHER_IS_BETTER
-
-
-def _check_key(name: str, key: str, runs: Sequence[Run]) -> None:
-    if name == "x" and key in ("", "epoch"):
-        return
-    for run in runs:
-        try:
-            run.setting(key)
-            return
-        except KeyError:
-            continue
-    known = list(dict.fromkeys([*flatten(runs[0].config), *runs[0].overrides]))
-    raise RequestError(f"study.{name}={key}: no run has such a key{nearest(key, known)}")
-
-
-def _check_metrics(metrics: Sequence[str], runs: Sequence[Run]) -> None:
-    completed = [run for run in runs if run.completed]
-    for metric in metrics:
-        if metric in PARTS:
-            if completed and not any((run.folder / PREDICTIONS).exists() for run in completed):
-                raise RequestError(
-                    f"study.metrics: {metric} needs the runs' {PREDICTIONS}: trainer.save_predictions=true"
-                )
-        elif completed and all(run.metric(metric) is None for run in completed):
-            known = list(dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES]))
-            raise RequestError(
-                f"study.metrics: no run has {metric}{nearest(metric, known)} (they have: {', '.join(known)})"
-            )

@@ -79,12 +79,7 @@ def _by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any
     """The runs of each measured curve with its setting; without a setting if they agree in all that theories read."""
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
-        where = {}
-        for key in study.curves:
-            try:
-                where[key] = run.setting(key)
-            except KeyError:
-                where[key] = None
+        where = {key: run.get(key) for key in study.curves}
         groups.setdefault(tuple(map(show, where.values())), (where, []))[1].append(run)
     yield from groups.values()
 
@@ -92,7 +87,7 @@ def _by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any
 def _values(study: Study, runs: Sequence[Run]) -> list[float]:
     """The values of x among runs, if they are numbers, by size."""
     if study.x == "epoch":
-        epochs = [row["epoch"] for row in runs[0].history()]
+        epochs = [row["epoch"] for row in runs[0].history]
         return [min(epochs), max(epochs)] if epochs else []
     values = [run.setting(study.x) for run in runs] if study.x else []
     return sorted(set(values)) if numeric(values) else []

@@ -11,8 +11,7 @@ from typing import Any
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from omegaconf import DictConfig
 
-from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import flat
+from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.training.record import LAST, STOPPED, new_folder, read_record
 

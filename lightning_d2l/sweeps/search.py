@@ -21,7 +21,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import State, lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid, Job
-from lightning_d2l.sweeps.sweep import Sweep, checked_jobs, listed
+from lightning_d2l.sweeps.sweep import Sweep, check_study, checked_jobs, listed
 from lightning_d2l.training.machine import garments_stand_in
 
 if TYPE_CHECKING:
@@ -216,7 +216,9 @@ def run_search(
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     composer, asked = Composer(loader, config), space(arguments, loader)
     ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
-    configs = [job.config for job in checked_jobs(composer, ends)]
+    jobs = checked_jobs(composer, ends)
+    check_study(config, jobs)
+    configs = [job.config for job in jobs]
     if "val" not in configs[0]["trainer"]["evaluate"]:
         raise RequestError(f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, which is searched by")
     generated = garments_stand_in(configs)

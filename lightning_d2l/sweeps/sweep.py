@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
@@ -176,6 +177,7 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argu
     composer = Composer(loader, config)
     asked = grid(arguments, loader)
     jobs = checked_jobs(composer, asked)
+    check_study(config, jobs)
     generated = garments_stand_in([job.config for job in jobs])
     if config.sweep.dry_run:
         from lightning_d2l.sweeps.dry_run import listing
@@ -201,6 +203,17 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
             raise RequestError(f"job {number} ({name}): {error}") from error
         jobs.append(Job(number, name, overrides, settings))
     return jobs
+
+
+def check_study(config: DictConfig, jobs: Sequence[Job]) -> None:
+    """Raise RequestError if the study of a sweep asks for what its jobs don't have."""
+    if (study := config.get("study")) is None:
+        return
+    from lightning_d2l.studies.check import check_study_of
+    from lightning_d2l.studies.collect import Run
+
+    node: dict[str, Any] = OmegaConf.to_container(study, resolve=True)  # type: ignore[assignment]
+    check_study_of(node, [Run(j.name, "", Path(j.name), {"config": j.config, "overrides": j.overrides}) for j in jobs])
 
 
 def listed(jobs: Sequence[Job]) -> list[dict[str, object]]:

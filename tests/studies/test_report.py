@@ -14,8 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.check import check_study
 from lightning_d2l.studies.report import report
-from lightning_d2l.studies.study import check_study
 from tests.studies.records import write_run, write_sweep
 
 AXES = {"optimizer.lr": [0.01, 0.1, 1.0], "optimizer": ["sgd", "adam"], "seed": range(4)}
