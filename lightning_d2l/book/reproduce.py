@@ -20,6 +20,7 @@ from scipy import stats
 
 from lightning_d2l.book.demos import run_demo
 from lightning_d2l.book.published import EXPERIMENTS, Experiment, Quantity
+from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.data.download import MD5, data_root
@@ -61,7 +62,7 @@ def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Itera
     for experiment in EXPERIMENTS:
         if ids and experiment.id not in ids:
             continue
-        if experiment.needs_fashion_mnist and not _official_data():
+        if needs_fashion_mnist(experiment) and not _official_data():
             yield from (_row(experiment, quantity, [], MISSING) for quantity in experiment.quantities)
             continue
         number = seeds or experiment.seeds
@@ -104,27 +105,37 @@ def _row(experiment: Experiment, quantity: Quantity, values: Sequence[float], wo
     return Row(experiment.id, quantity.name, *facts)
 
 
+def needs_fashion_mnist(experiment: Experiment) -> bool:
+    """Whether an experiment's numbers are of Fashion-MNIST's images."""
+    if experiment.demo:
+        return experiment.official_data
+    return _config(experiment, 0)["data"]["_target_"] in registry.CLASSIFICATION_DATA
+
+
+def _overrides(experiment: Experiment, seed: int) -> list[str]:
+    """Of a run of an experiment, whose seed is also that of the data."""
+    own = [f"experiment={experiment.id}", *experiment.overrides]
+    return [*own, "logger=none", f"seed={seed}", f"data.seed={seed}"]
+
+
+def _config(experiment: Experiment, seed: int) -> dict[str, Any]:
+    return plain(compose_checked(_overrides(experiment, seed)))
+
+
 def _official_data() -> bool:
     root = data_root(compose_checked([]).data.root)
     return all((root / "FashionMNIST" / "raw" / name).exists() for name in MD5)
 
 
 def _outcome(experiment: Experiment, seed: int, into: Path) -> dict[str, float]:
-    """The numbers of one run, by `Quantity.key`; the seed is also that of the data."""
+    """The numbers of one run, by `Quantity.key`."""
     if experiment.demo:
         return run_demo(experiment.demo, seed).numbers
-    overrides = [
-        f"experiment={experiment.id}",
-        *experiment.overrides,
-        "logger=none",
-        f"seed={seed}",
-        f"data.seed={seed}",
-    ]
-    config = plain(compose_checked(overrides))
+    config = _config(experiment, seed)
     folder = into / experiment.id / ",".join([*experiment.overrides, f"seed={seed}"])
     if not _done(folder, config):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            code = run(Request(config, folder, overrides, part_of_sweep=True))
+            code = run(Request(config, folder, _overrides(experiment, seed), part_of_sweep=True))
         if code > 128:
             raise SystemExit(code)
         if code:

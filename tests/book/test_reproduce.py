@@ -90,6 +90,12 @@ def test_rows_of_a_run_are_read_from_its_folder_and_a_second_time_nothing_is_run
     assert list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2)) == rows
 
 
+def test_what_is_measured_on_images_needs_the_official_ones():
+    found = {e.id for e in EXPERIMENTS if reproduce.needs_fashion_mnist(e)}
+    methods = {f"{net}-{how}" for net in ("softmax", "mlp", "dropout") for how in ("scratch", "concise")}
+    assert found == {*methods, "fashion-mnist-loading"}
+
+
 def test_without_the_official_data_there_is_no_verdict(tmp_path, monkeypatch):
     monkeypatch.setenv("LIGHTNING_D2L_DATA", str(tmp_path))
     rows = list(reproduce.reproduce(["mlp-concise", "fashion-mnist-loading"], tmp_path))
