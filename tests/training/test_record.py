@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.training import console
+from lightning_d2l.training import console, record
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, load_checkpoint
-from lightning_d2l.training.record import MetricsFile, Record, read_record, replacing
+from lightning_d2l.training.record import MetricsFile, Record, read_record, replacing, replacing_together
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -29,6 +30,87 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
         file.write(b"new")
     assert path.read_text() == "new"
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.fixture(params=[True, False], ids=["syncfs", "fsync"])
+def old_files(request, tmp_path, monkeypatch) -> list[Path]:
+    """Files of two runs, for both ways to wait for the disk."""
+    monkeypatch.setattr(record, "SYNCFS", request.param and record.SYNCFS)
+    paths = [tmp_path / run / name for run in ("a", "b") for name in ("metrics.csv", "run.json")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("old")
+    return paths
+
+
+def replace_all(paths: list[Path], content: bytes) -> None:
+    for path in paths:
+        with replacing(path) as file:
+            file.write(content)
+
+
+def test_many_files_are_replaced_together(old_files):
+    with replacing_together():
+        replace_all(old_files, b"newer")
+        replace_all(old_files, b"newest")
+        assert [path.read_text() for path in old_files] == ["old"] * 4
+    assert [path.read_text() for path in old_files] == ["newest"] * 4
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in old_files)
+    replace_all(old_files, b"one by one")
+    assert [path.read_text() for path in old_files] == ["one by one"] * 4
+    assert sorted(p for path in old_files for p in path.parent.iterdir()) == sorted(old_files * 2)
+
+
+@pytest.mark.parametrize("when", ["while they are written", "while one is written", "before they are on the disk"])
+def test_of_many_files_that_fail_none_is_replaced(when, old_files, monkeypatch):
+    def fail(*args):
+        raise OSError("no space left")
+
+    def write() -> None:
+        with replacing_together():
+            replace_all(old_files, b"new")
+            if when == "while they are written":
+                fail()
+            if when == "while one is written":
+                with replacing(old_files[0]) as file:
+                    file.write(b"half of")
+                    fail()
+            monkeypatch.setattr(record, "_sync_folders", fail)
+
+    with pytest.raises(OSError, match="no space"):
+        write()
+    assert [path.read_text() for path in old_files] == ["old"] * 4
+    assert sorted(p for path in old_files for p in path.parent.iterdir()) == sorted(old_files * 2)
+    monkeypatch.undo()
+    replace_all(old_files, b"new")
+    assert [path.read_text() for path in old_files] == ["new"] * 4
+
+
+@pytest.mark.parametrize("killed_at", ["os.replace", "record._sync_folders", "os.chmod"])
+def test_a_kill_leaves_each_of_many_files_whole(killed_at, tmp_path):
+    program = f"""if True:
+        import os, signal, sys
+        from pathlib import Path
+        from lightning_d2l.training import record
+        paths = [Path(sys.argv[1]) / str(i) for i in range(6)]
+        for path in paths:
+            path.write_text("old" * 5000)
+        working, calls = {killed_at}, []
+        def killed(*args):
+            calls.append(args)
+            if len(calls) == {2 if killed_at == "record._sync_folders" else 4}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return working(*args)
+        {killed_at} = killed
+        with record.replacing_together():
+            for path in paths:
+                with record.replacing(path) as file:
+                    file.write(b"new" * 5000)
+    """
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == -signal.SIGKILL
+    new = {"os.chmod": 0, "os.replace": 3, "record._sync_folders": 6}[killed_at]
+    assert [(tmp_path / str(i)).read_text() for i in range(6)] == ["new" * 5000] * new + ["old" * 5000] * (6 - new)
 
 
 def test_a_full_disk_leaves_whole_rows(tmp_path):
