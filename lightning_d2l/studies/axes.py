@@ -16,13 +16,14 @@ WIDE = 20.0
 """Values that span more than this factor are drawn on a logarithmic scale."""
 
 
-def place(panel: Axes, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
-    """Where each value of x lies, by its text; sets the axis' scale and ticks."""
-    texts = list(dict.fromkeys(map(labels.show, xs)))
+def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
+    """Where each value of x, a swept key's, lies, by its text; sets the axis' scale and ticks."""
     if not numeric(xs):
-        panel.set_xticks(range(len(texts)), texts, rotation=30 if max(map(len, texts), default=0) > 8 else 0)
-        panel.set_xlim(-0.6, len(texts) - 0.4)
-        return {text: float(position) for position, text in enumerate(texts)}
+        names = {labels.show(value): labels.words(key, value) for value in xs}
+        rotation = 30 if max(map(len, names.values()), default=0) > 8 else 0
+        panel.set_xticks(range(len(names)), list(names.values()), rotation=rotation)
+        panel.set_xlim(-0.6, len(names) - 0.4)
+        return {text: float(position) for position, text in enumerate(names)}
     values = sorted(set(xs))
     scale = scale or ("log" if geometric(values) else "linear")
     positive = [value for value in values if value > 0]

@@ -96,7 +96,7 @@ def _style(metric: str, position: int) -> int:
 def _name(setting: Mapping[str, Any]) -> str:
     """A curve's name: keys by their last part, and values alone where a word says enough."""
     return ", ".join(
-        labels.show(v) if isinstance(v, str) else f"{k.rpartition('.')[2]} = {labels.show(v)}"
+        labels.words(k, v) if isinstance(v, str) else f"{k.rpartition('.')[2]} = {labels.show(v)}"
         for k, v in setting.items()
     )
 
@@ -115,7 +115,7 @@ def _isolated(study: Study, points: Sequence[Point]) -> Series:
 
 def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Sequence[Curve]) -> None:
     xs = [point.setting[study.x] for line in lines for point in line.series.points]
-    at = axes.place(panel, study.scale.get("x"), xs)
+    at = axes.place(panel, study.x, study.scale.get("x"), xs)
     names = not numeric(xs)
     shown: list[float] = []
     for i, line in enumerate(lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,23 @@ def show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
     return json.dumps(value, separators=(",", ":"), default=str)
+
+
+def words(key: str, value: Any) -> str:
+    """A setting's value for a legend or a table: that of a group of settings, `{l1:1,l2:1}`, without its braces.
+
+    A penalty is the sum that it stands for: `L1 + L2`.
+    """
+    group = re.fullmatch(r"\{([^{}[\]]*)\}", value) if isinstance(value, str) else None
+    if not group:
+        return show(value)
+    pairs = (member.partition(":") for member in group[1].split(","))
+    members = {name.strip(): member.strip() for name, _, member in pairs if name.strip()}
+    if key == "penalty" and members.keys() <= {"l1", "l2"}:
+        factors = {norm.upper(): float(factor) for norm, factor in members.items()}
+        terms = [norm if factor == 1 else f"{show(factor)} {norm}" for norm, factor in factors.items() if factor]
+        return " + ".join(terms) or "no penalty"
+    return ", ".join(f"{name} = {member}" for name, member in members.items())
 
 
 def settings(values: Mapping[str, Any]) -> str:

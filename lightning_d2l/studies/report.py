@@ -20,7 +20,7 @@ from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.document import Block, Code, Heading, Paragraph, Picture, Table, html_page, markdown
 from lightning_d2l.studies.findings import Findings, find
-from lightning_d2l.studies.labels import columns, settings, show
+from lightning_d2l.studies.labels import columns, settings, words
 from lightning_d2l.studies.points import Point, best_first
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.training.record import replacing
@@ -185,7 +185,7 @@ def _table(findings: Findings) -> Table:
             f" of {len(point.runs)}" if point.count("completed") < len(point.runs) else ""
         )
         cells = [_short(point.estimates[m]) if m in point.estimates else "" for m in metrics]
-        rows.append([*(show(point.setting[k]) for k in study.keys), *cells, n, str(point.diagnosis or "")])
+        rows.append([*(words(k, point.setting[k]) for k in study.keys), *cells, n, str(point.diagnosis or "")])
     best = findings.answer.best
     return Table(header, rows, next((i for i, point in enumerate(points) if point is best), None))
 

@@ -3,6 +3,7 @@ from matplotlib.colors import to_rgb
 
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.figure import COLOURS, LINES, MARKERS, draw
+from lightning_d2l.studies.labels import words
 from lightning_d2l.studies.points import points_of
 from lightning_d2l.studies.study import study_of
 from tests.studies.records import write_sweep
@@ -45,6 +46,30 @@ def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_p
     lines = {line.get_label(): line for line in panel.lines}
     assert list(lines["validation"].get_ydata()) == pytest.approx([0.001, 0.01, 0.1])
     assert "the setting of data.batch_size with the lowest loss/val" in caption
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("penalty", "{l1:1}", "L1"),
+        ("penalty", "{l1:1, l2: 0.5}", "L1 + 0.5 L2"),
+        ("penalty", "{l1:0,l2:0}", "no penalty"),
+        ("penalty", "{l1:1,lambda:2}", "l1 = 1, lambda = 2"),
+        ("model.init", "{name:normal,std:0.1}", "name = normal, std = 0.1"),
+        ("model.num_hiddens", [64, 32], "[64,32]"),
+        ("optimizer", "sgd", "sgd"),
+    ],
+)
+def test_groups_of_settings_are_said_in_words(key, value, said):
+    assert words(key, value) == said
+
+
+def test_the_legend_and_the_axis_have_the_words(tmp_path):
+    axes = {"data.degree": [1, 2, 3], "penalty": ["{l1:1}", "{l2:1}"]}
+    figure, _ = drawn(tmp_path / "legend", axes, lambda d, p: {"loss/test": 1 / d})
+    assert [line.get_label() for line in figure.axes[0].lines] == ["L1", "L2"]
+    figure, _ = drawn(tmp_path / "axis", {"penalty": ["{l1:1}", "{l2:1}"]}, lambda p: {"loss/test": 1.0})
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["L1", "L2"]
 
 
 def test_names_on_the_x_axis_are_not_joined_by_lines(tmp_path):
