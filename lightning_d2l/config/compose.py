@@ -94,7 +94,7 @@ def is_multirun(config: DictConfig) -> bool:
     return bool(config.hydra.mode == RunMode.MULTIRUN)
 
 
-def command_of_run(config: DictConfig, overrides: Sequence[str]) -> str:
+def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[str]) -> str:
     """The command that does a run with these overrides again by itself, even if a study made it one of many."""
     alone = ["hydra.mode=RUN"] if "study" in config else []
     return shlex.join(["python", "train.py", *overrides, *alone])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from lightning_d2l.modules.loop import Step, train_minibatches
 from lightning_d2l.modules.members import Member, Snapshot, State, is_stacked, stacked, stacked_state
 from lightning_d2l.modules.memberwise import MemberwiseOptimizer
 from lightning_d2l.modules.stacked_noise import StackedNoise
-from lightning_d2l.modules.traced import traced
+from lightning_d2l.modules.traced import Program, traced
 
 ALL = slice(None)
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
@@ -65,7 +65,7 @@ class StackedModule(pl.LightningModule):
         self.points: dict[int, Point] = {}  # by the number of epochs
         self._best_before: list[Tensor] = []
         self._epoch: list[Step] = []
-        self._programs: dict[torch.Size, Callable[..., list[Tensor]]] = {}
+        self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -125,7 +125,7 @@ class StackedModule(pl.LightningModule):
         values = [*self.stack, *self.buffers(), x, y, *self.noise.draw(self._noise_shapes[x.shape], x)]
         if x.shape not in self._programs:
             self._programs[x.shape] = traced(self._gradients, *values)
-        *gradients, loss, output = self._programs[x.shape](*values)
+        *gradients, loss, output = self._programs[x.shape].run(*values)
         for parameter, gradient in zip(self.stack, gradients, strict=True):
             parameter.grad = gradient
         return loss, output
@@ -142,6 +142,14 @@ class StackedModule(pl.LightningModule):
 
         gradients, (loss, output) = vmap(grad_and_value(objective, has_aux=True))(list(values[:p]), *values[p:])
         return [*gradients, loss, output]
+
+    @torch.no_grad()
+    def bytes_of_step(self, batch: Batch) -> int:
+        """Memory that a step on a minibatch takes beside the parameters; the stack takes the step."""
+        _, outputs = self._gradient(batch)
+        self.optimizer.step()
+        remembered = [v for values in self.optimizer.state() for v in values.values() if isinstance(v, Tensor)]
+        return self._programs[batch[0].shape].num_bytes + sum(t.nbytes for t in [*batch, outputs, *remembered])
 
     def _solve(self) -> list[Step]:
         """The exact solutions, in place of steps."""
@@ -230,9 +238,7 @@ class StackedModule(pl.LightningModule):
         outputs, ys = zip(*parts, strict=True)
         return torch.cat(outputs, 1), torch.cat(ys, 1)
 
-    def _metrics(
-        self, seen: dict[str, tuple[Tensor, Tensor]], parameters: Sequence[Tensor]
-    ) -> dict[str, list[float]]:
+    def _metrics(self, seen: dict[str, tuple[Tensor, Tensor]], parameters: Sequence[Tensor]) -> dict[str, list[float]]:
         """The metrics of each member on each split that was seen, in float64."""
         found: dict[str, list[float]] = {}
         for split, (outputs, ys) in sorted(seen.items()):

@@ -73,6 +73,8 @@ class StackedNoise:
 
     def draw(self, shapes: Sequence[torch.Size], like: Tensor) -> list[Tensor]:
         """Random numbers (M, ...) for each layer: what dropout multiplies, and what noise adds."""
+        if not shapes:
+            return []
         drawn = [like.new_empty(len(self.generators), *shape) for shape in shapes]
         for member, generator in enumerate(self.generators):
             for layer, values, strengths in zip(self.layers, drawn, self.strengths, strict=True):

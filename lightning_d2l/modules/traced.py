@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +16,15 @@ _aten: Any = torch.ops.aten
 _RESHAPES = (_aten.expand.default, _aten.view.default, _aten._unsafe_view.default)
 
 
-def traced(function: Callable[..., list[Tensor]], *examples: Tensor) -> Callable[..., list[Tensor]]:
+@dataclass(frozen=True)
+class Program:
+    """Tensor operations in a fixed order, for tensors of fixed shapes."""
+
+    run: Callable[..., list[Tensor]]
+    num_bytes: int  # of all that they compute, if nothing is freed on the way
+
+
+def traced(function: Callable[..., list[Tensor]], *examples: Tensor) -> Program:
     """The operations that `function` does for tensors of the examples' shapes, gradients within it included.
 
     On small tensors most of the time of a step goes to autograd's and vmap's bookkeeping, which happens here once.
@@ -28,7 +37,8 @@ def traced(function: Callable[..., list[Tensor]], *examples: Tensor) -> Callable
     module.graph.eliminate_dead_code()
     module.graph.set_codegen(CodeGen())  # plain arguments, no trees of them
     module.recompile()
-    return module.forward
+    made = [node.meta["val"] for node in module.graph.nodes if node.op == "call_function" and "val" in node.meta]
+    return Program(module.forward, sum(value.nbytes for value in made if isinstance(value, Tensor)))
 
 
 def _shape(node: Node) -> torch.Size:

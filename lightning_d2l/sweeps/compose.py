@@ -27,8 +27,7 @@ PLAIN = (bool, int, float, str, type(None))
 class Template:
     """What Hydra composed for one job, as it and all jobs that differ in plain values alone begin."""
 
-    whole: bytes  # the pickled configuration
-    own: bytes  # the same without its hydra node, which is most of it
+    own: bytes  # the pickled configuration without its hydra node, which is most of it
     nodes: dict[str, Any]  # all of it as dicts and lists, its references as they were written
 
 
@@ -52,7 +51,7 @@ class Composer:
         Raises what Hydra raises, and RequestError on a `hydra` node that is not allowed or a reference to nothing.
         """
         template, values = self._template(self._parsed(overrides))
-        return plain(self._copy(template.own, values))
+        return plain(self._copy(template, values))
 
     def nodes(self, overrides: Sequence[str]) -> dict[str, Any]:
         """A job's configuration as dicts and lists, with its `hydra` node, references as they were written.
@@ -66,21 +65,11 @@ class Composer:
             for key, value in values.items():
                 nodes = _with(nodes, key.split("."), value)
         except TypeError:  # a key leads through a list or a reference
-            nodes = nodes | _containers(self._copy(template.own, values))
+            nodes = nodes | _containers(self._copy(template, values))
         return nodes | {"hydra": self._described(nodes["hydra"], parsed)}
 
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The same as `nodes`, as the DictConfig that Hydra makes."""
-        parsed = self._parsed(overrides)
-        template, values = self._template(parsed)
-        config = self._copy(template.whole, values)
-        described = self._described(template.nodes["hydra"], parsed)
-        config.hydra.overrides.task = described["overrides"]["task"]
-        config.hydra.job.override_dirname = described["job"]["override_dirname"]
-        return config
-
-    def _copy(self, pickled: bytes, values: Mapping[str, Any]) -> DictConfig:
-        config: DictConfig = pickle.loads(pickled)
+    def _copy(self, template: Template, values: Mapping[str, Any]) -> DictConfig:
+        config: DictConfig = pickle.loads(template.own)
         OmegaConf.copy_cache(from_config=self.master, to_config=config)  # ${now:} is the same for all jobs
         for key, value in values.items():
             OmegaConf.update(config, key, value, merge=True)
@@ -101,10 +90,9 @@ class Composer:
                 return self._template(parsed)
             nodes = _containers(composed)
             check_hydra(nodes["hydra"])
-            whole = pickle.dumps(composed)
             with open_dict(composed):
                 del composed["hydra"]
-            self._templates[structure] = Template(whole, pickle.dumps(composed), nodes)
+            self._templates[structure] = Template(pickle.dumps(composed), nodes)
         return self._templates[structure], values
 
     def _is_plain(self, override: Override, parsed: list[Override]) -> bool:
@@ -148,7 +136,6 @@ def write_hydra_files(folder: Path, nodes: Mapping[str, Any], number: int) -> No
 
     `nodes` are those of `Composer.nodes`, `folder` is one in the sweep's folder.
     """
-    nodes = _containers(nodes) if isinstance(nodes, DictConfig) else nodes
     hydra = nodes["hydra"]
     if (name := hydra["output_subdir"]) is None:
         return

@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from importlib.metadata import version
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,7 +22,17 @@ from lightning_d2l.training import console, job
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
 from lightning_d2l.training.job import NOISE, SHUFFLING, Prepared, Request
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import BEST, LAST, STOPPED, MetricsFile, Record, replacing
+from lightning_d2l.training.record import (
+    BEST,
+    LAST,
+    STOPPED,
+    MetricsFile,
+    Record,
+    read_record,
+    replacing,
+    replacing_together,
+    versions,
+)  # fmt: skip
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.tensorboard import write_events
 
@@ -41,6 +50,7 @@ class Candidate:
     start: int = 0  # epochs that are behind it
     loops: dict[str, Any] | None = None  # Lightning's, from its checkpoint
     best: list[Tensor] = field(default_factory=list)  # the parameters at its best epoch so far
+    before: dict[str, Any] = field(default_factory=dict)  # its record so far
 
 
 def candidate(work: Job, request: Request, prepared: Prepared) -> Candidate:
@@ -84,11 +94,8 @@ class Group:
 
         Raises Stopped, with what was trained so far on the disk, and whatever a step of the stack raises.
         """
-        for each in self.candidates:
-            record = Record(each.request.folder, job.first_fields(each.request))
-            config = {**each.request.config, "resume": None}
-            record.update(error=None, config=config, members=len(self.candidates), **each.prepared.fields())
-            self.records.append(record)
+        with replacing_together():
+            self.records = [self._record(each) for each in self.candidates]
         config, first = self.first.request.config, self.first
         trainer = pl.Trainer(
             **job.trainer_settings(config, first.prepared.max_epochs),
@@ -105,31 +112,43 @@ class Group:
             self.save()
             for each, record in zip(self.candidates, self.records, strict=True):
                 error = f"{STOPPED} {signal.Signals(stop.signum).name}; go on with: {job.resume_command(each.request)}"
-                record.update(status="failed", error=error, seconds=self._seconds())
+                record.update(status="failed", error=error, seconds=self._seconds(each))
             raise
-        self.save()
-        for each, record in zip(self.candidates, self.records, strict=True):
-            self._finish(each, record)
+        with replacing_together():
+            self._save()
+            for each, record in zip(self.candidates, self.records, strict=True):
+                self._finish(each, record)
 
-    def _seconds(self) -> float:
+    def _record(self, each: Candidate) -> Record:
+        each.before = read_record(each.request.folder) if each.request.resuming else {}
+        record = Record(each.request.folder, each.before or job.first_fields(each.request))
+        config = {**each.request.config, "resume": None}
+        record.update(
+            status="running", error=None, config=config, members=len(self.candidates), **each.prepared.fields()
+        )
+        return record
+
+    def _seconds(self, each: Candidate) -> float:
         """A member's share of the time."""
-        return round((time.monotonic() - self.began) / len(self.candidates), 3)
+        share = (time.monotonic() - self.began) / len(self.candidates)
+        return round(float(each.before.get("seconds", 0.0)) + share, 3)
 
     def save(self) -> None:
         """Write what each member needs to go on by itself, and its metrics so far."""
-        states = random_states()
-        for number, each in enumerate(self.candidates):
-            self._save(number, each, states)
+        with replacing_together():
+            self._save()
 
-    def _save(self, number: int, each: Candidate, states: dict[str, Any]) -> None:
-        stack, member, folder = self.stack, each.member, each.request.folder
+    def _save(self) -> None:
+        stack, states = self.stack, random_states()
         if stack.last is None or stack.best is None:
-            return
-        if member.rows:
-            MetricsFile(folder).write(member.rows)
-            self._write_checkpoint(folder / BEST, number, stack.best, int(member.best["epoch"]), states)
-        last = int(member.rows[-1]["epoch"]) if member.rows else each.start
-        self._write_checkpoint(folder / LAST, number, stack.last, last, states)
+            return  # stopped before the first step
+        for number, each in enumerate(self.candidates):
+            member, folder = each.member, each.request.folder
+            if member.rows:
+                MetricsFile(folder).write(member.rows)
+                self._write_checkpoint(folder / BEST, number, stack.best, int(member.best["epoch"]), states)
+            last = int(member.rows[-1]["epoch"]) if member.rows else each.start
+            self._write_checkpoint(folder / LAST, number, stack.last, last, states)
 
     def _write_checkpoint(
         self, path: Path, number: int, snapshot: Snapshot, epoch: int, states: dict[str, Any]
@@ -143,7 +162,7 @@ class Group:
         checkpoint = {
             "epoch": max(epoch - 1, 0),
             "global_step": point.step,
-            "pytorch-lightning_version": version("pytorch-lightning"),
+            "pytorch-lightning_version": versions()["pytorch-lightning"],
             "state_dict": member.module.state_dict(),
             "loops": point.loops,
             "callbacks": {"Recorder": {**states, "best": dict(member.best), "torch": snapshot.noise[number]}},
@@ -156,7 +175,7 @@ class Group:
     def _finish(self, each: Candidate, record: Record) -> None:
         """Leave what a run leaves at its end."""
         member, folder, config = each.member, each.request.folder, each.request.config
-        ended: dict[str, Any] = {"status": "completed", "seconds": self._seconds()}
+        ended: dict[str, Any] = {"status": "completed", "seconds": self._seconds(each)}
         test, words = {}, [job.first_line(each.prepared, config["seed"])]
         words += [console.epoch_line(int(row["epoch"]), each.prepared.max_epochs, row) for row in member.rows]
         if member.diverged:

@@ -47,20 +47,43 @@ class SweepProgress:
 
     def ended(self, job: Job, state: State) -> None:
         """Tell of a run that has ended."""
-        self.counts[state.status] += 1
-        self.trained += 1
-        self._take(job, state)
-        bad = state.status != "completed"
+        self._count_in({job: state})
         if self._bar:
-            self._bar.update(TaskID(0), completed=self._done, description=self._summary(), count=self._count())
-            if bad:
-                self._bar.console.print(_cut(f"{job.name}  {_outcome(state)}"), markup=False, highlight=False)
+            self._show(self._bar, {job: state})
             return
-        count, summary = self._count(), self._summary()
-        room = max(WIDTH - len(count) - len(summary) - 4, 24)
         outcome = _outcome(state)
-        name = _cut(job.name, max(room - len(outcome) - 2, 12))
-        print(f"{count}  {_cut(f'{name}  {outcome}', room)}  {summary}", flush=True)
+        room = self._room() - len(outcome) - 2
+        self._say(f"{cut(job.name, max(room, 12))}  {outcome}")
+
+    def ended_together(self, states: Mapping[Job, State]) -> None:
+        """Tell of runs that trained at once, and have ended."""
+        self._count_in(states)
+        if self._bar:
+            self._show(self._bar, states)
+            return
+        for job, state in states.items():
+            if state.status == "failed":
+                print(cut(f"{job.name}  {_outcome(state)}"))
+        self._say(f"{len(states)} at once")
+
+    def _count_in(self, states: Mapping[Job, State]) -> None:
+        for job, state in states.items():
+            self.counts[state.status] += 1
+            self._take(job, state)
+        self.trained += len(states)
+
+    def _show(self, bar: Progress, states: Mapping[Job, State]) -> None:
+        bar.update(TaskID(0), completed=self._done, description=self._summary(), count=self._count())
+        for job, state in states.items():
+            if state.status != "completed":
+                bar.console.print(cut(f"{job.name}  {_outcome(state)}"), markup=False, highlight=False)
+
+    def _room(self) -> int:
+        """Columns of a line that the count and the summary leave."""
+        return max(WIDTH - len(self._count()) - len(self._summary()) - 4, 24)
+
+    def _say(self, words: str) -> None:
+        print(f"{self._count()}  {cut(words, self._room())}  {self._summary()}", flush=True)
 
     def _take(self, job: Job, state: State) -> None:
         self._done += state.status in (*FINISHED, "failed")
@@ -103,11 +126,12 @@ def status_table(states: Mapping[Job, State]) -> str:
     lines += [f"{'left':12}{left:6}"] if left else []
     failed = [(job, state) for job, state in states.items() if state.status == "failed"]
     for job, state in failed[:MOST_FAILURES]:
-        lines += [_cut(f"  {job.name}"), _cut(f"    {state.error}")]
+        lines += [cut(f"  {job.name}"), cut(f"    {state.error}")]
     if len(failed) > MOST_FAILURES:
         lines.append(f"  and {len(failed) - MOST_FAILURES} more")
     return "\n".join(lines)
 
 
-def _cut(text: str, width: int = WIDTH) -> str:
+def cut(text: str, width: int = WIDTH) -> str:
+    """Text that fits into a line."""
     return text if len(text) <= width else f"{text[: width - 3]}..."

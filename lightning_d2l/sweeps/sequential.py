@@ -44,14 +44,14 @@ def request(sweep: Sweep, job: Job, *, resume: bool) -> Request:
     from lightning_d2l.training.job import Request
 
     folder = sweep.folder / job.name
-    config = sweep.composer.compose(job.overrides)
-    config.hydra.sweep.dir, config.hydra.sweep.subdir = str(sweep.folder), job.name
-    write_hydra_files(folder, config, job.number)
+    nodes = sweep.composer.nodes(job.overrides)
+    nodes["hydra"] |= {"sweep": {**nodes["hydra"]["sweep"], "dir": str(sweep.folder), "subdir": job.name}}
+    write_hydra_files(folder, nodes, job.number)
     return Request(
         config={**job.config, "resume": str(folder) if resume else None},
         folder=folder,
         overrides=job.overrides,
-        command=command_of_run(config, job.overrides),
+        command=command_of_run(nodes, job.overrides),
         part_of_sweep=True,
         silent=True,
     )

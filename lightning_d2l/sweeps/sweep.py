@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import explained, parse, plain, quote
+from lightning_d2l.config.compose import explained, parse, quote
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import (
     FINISHED,
@@ -97,6 +97,10 @@ class Sweep:
         found = self._read(job)
         self.progress.ended(job, found)
         return found
+
+    def ended_together(self, jobs: Sequence[Job]) -> None:
+        """Tell of runs that have ended at once."""
+        self.progress.ended_together({job: self._read(job) for job in jobs})
 
     def _read(self, job: Job) -> State:
         found = state(self.folder / job.name)
@@ -194,7 +198,7 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
     jobs = []
     for number, (name, overrides) in enumerate(zip(asked.names, asked.overrides, strict=True)):
         try:
-            settings = plain(composer.compose(overrides))
+            settings = composer.settings(overrides)
             check(settings)
             check_accelerator(settings)
         except (HydraException, OmegaConfBaseException) as error:

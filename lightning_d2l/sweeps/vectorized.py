@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import traceback
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from hydra.core.utils import env_override
 
 from lightning_d2l.sweeps import sequential
 from lightning_d2l.sweeps.grid import Job
+from lightning_d2l.sweeps.progress import cut
 
 if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
@@ -44,61 +47,94 @@ def train(sweep: Sweep, jobs: Sequence[Job], settings: Settings) -> None:
 
     Raises Stopped when a signal has ended the training.
     """
-    alone: dict[Job, str] = {}
+    reasons: dict[Job, str] = {}  # why a job trains by itself
     if wrong := settings.wrong():
-        alone = dict.fromkeys(jobs, wrong)
+        reasons = dict.fromkeys(jobs, wrong)
     else:
         with env_override(dict(sweep.config.hydra.job.env_set)):
-            for group in _groups(sweep, jobs, settings, alone):
-                _train(sweep, group, alone)
-    for reason, number in Counter(alone.values()).items():
-        print(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}", flush=True)
-    sequential.train(sweep, [job for job in jobs if job in alone])
+            launch = _Vectorized(sweep, settings, reasons)
+            for group in launch.groups(jobs):
+                launch.train(group)
+    for reason, number in Counter(reasons.values()).items():
+        print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
+    sequential.train(sweep, [job for job in jobs if job in reasons])
 
 
-def _groups(sweep: Sweep, jobs: Sequence[Job], settings: Settings, alone: dict[Job, str]) -> Iterator[list[Candidate]]:
-    """Jobs that can train together, as soon as there are enough of them; the others go into `alone`."""
-    from lightning_d2l.sweeps.structure import CannotStack, structure
+class _Vectorized:
+    def __init__(self, sweep: Sweep, settings: Settings, reasons: dict[Job, str]) -> None:
+        self.sweep, self.settings, self.reasons = sweep, settings, reasons
+        self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
 
-    waiting: dict[Hashable, list[Candidate]] = {}
-    known: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
-    for job in jobs:
+    def groups(self, jobs: Sequence[Job]) -> Iterator[list[Candidate]]:
+        """Jobs that can train together, as soon as there are as many as a group may have."""
+        from lightning_d2l.sweeps.structure import CannotStack, structure
+
+        waiting: dict[Hashable, list[Candidate]] = {}
+        for job in jobs:
+            try:
+                found = self._candidate(job)
+                key = structure(found)
+            except CannotStack as error:
+                self.reasons[job] = str(error)
+            except Exception as error:  # by itself it will fail too, and leave its traceback
+                self.reasons[job] = _line(error)
+            else:
+                waiting.setdefault(key, []).append(found)
+                if len(waiting[key]) == self.settings.max_members:
+                    yield waiting.pop(key)
+        for key in list(waiting):
+            group = waiting.pop(key)
+            if len(group) >= self.settings.min_members:
+                yield group
+            else:
+                self.reasons |= dict.fromkeys([each.job for each in group], "no other is like it")
+
+    def _candidate(self, job: Job) -> Candidate:
+        from lightning_d2l.sweeps.group import candidate
+        from lightning_d2l.training import console
+        from lightning_d2l.training.job import build_data, prepare
+
+        if not job.config["verbose"]:
+            console.quiet()
+        key = json.dumps(job.config["data"], sort_keys=True)
+        data = self._data.get(key) or build_data(job.config)
+        self._data[key] = data
+        request = sequential.request(self.sweep, job, resume=self.sweep.make_ready(job))
+        return candidate(job, request, prepare(job.config, data))
+
+    def train(self, group: list[Candidate]) -> None:
+        """Train a group, in as many parts as memory asks for."""
+        from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
+
+        jobs = [each.job for each in group]
         try:
-            found = _candidate(sweep, job, known)
-            key = structure(found)
-        except CannotStack as error:
-            alone[job] = str(error)
-            continue
-        except Exception as error:  # it will fail by itself too, and leave its traceback
-            alone[job] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-            continue
-        waiting.setdefault(key, []).append(found)
-        if len(waiting[key]) == settings.max_members:
-            yield waiting.pop(key)
-    for group in waiting.values():
-        if len(group) >= settings.min_members:
-            yield group
-        else:
-            alone |= dict.fromkeys([each.job for each in group], "no other is like it")
+            need = max(1, bytes_of_member(group[0].member))
+            size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
+            while group:
+                part, group = group[:size], group[size:]
+                self._train_together(part)
+                del jobs[: len(part)]
+        except Exception as error:
+            group.clear()
+            if out_of_memory(error) and len(jobs) > 1:
+                del error
+                gc.collect()
+                print(f"{len(jobs)} runs at once do not fit into memory: half as many", flush=True)
+                for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
+                    for again in self.groups(half):
+                        self.train(again)
+                return
+            if self.sweep.config.verbose:
+                traceback.print_exc()
+            self.reasons |= dict.fromkeys(jobs, _line(error))
+
+    def _train_together(self, group: list[Candidate]) -> None:
+        from lightning_d2l.sweeps.group import Group
+
+        Group(group).train()
+        self.sweep.ended_together([each.job for each in group])
 
 
-def _candidate(sweep: Sweep, job: Job, known: WeakValueDictionary[str, TensorDataModule]) -> Candidate:
-    from lightning_d2l.sweeps.group import candidate
-    from lightning_d2l.training import console
-    from lightning_d2l.training.job import build_data, prepare
-
-    if not job.config["verbose"]:
-        console.quiet()
-    key = json.dumps(job.config["data"], sort_keys=True)
-    data = known.get(key) or build_data(job.config)
-    known[key] = data
-    request = sequential.request(sweep, job, resume=sweep.make_ready(job))
-    return candidate(job, request, prepare(job.config, data))
-
-
-def _train(sweep: Sweep, group: list[Candidate], alone: dict[Job, str]) -> None:
-    from lightning_d2l.sweeps.group import Group
-
-    Group(group).train()
-    for each in group:
-        sweep.ended(each.job)
+def _line(error: Exception) -> str:
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
+import functools
 import logging
 import signal
 import time
@@ -237,9 +239,15 @@ def logging_points(max_epochs: int, every: int) -> list[int]:
     return sorted({1, *range(every, max_epochs + 1, every), max_epochs})
 
 
+def built(node: Mapping[str, Any], *args: Any, **more: Any) -> Any:
+    """The object that a checked node describes: its `_target_`, called with its settings."""
+    settings = {key: value for key, value in node.items() if key != "_target_"}
+    return hydra.utils.get_object(node["_target_"])(*args, **copy.deepcopy(settings), **more)
+
+
 def build_data(config: Mapping[str, Any]) -> TensorDataModule:
     """The data module of a configuration, its splits in memory."""
-    data: TensorDataModule = hydra.utils.instantiate(config["data"], _convert_="all")
+    data: TensorDataModule = built(config["data"])
     data.setup()
     return data
 
@@ -248,8 +256,8 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     """The module of a configuration, its network initialised from the seed's own stream."""
     torch.manual_seed(stream(config["seed"], INITIALISATION))
     sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
-    net: nn.Module = hydra.utils.instantiate(config["model"], **sizes, _convert_="all")
-    optimizer = hydra.utils.instantiate(config["optimizer"], _partial_=True, _convert_="all")
+    net: nn.Module = built(config["model"], **sizes)
+    optimizer = functools.partial(built, config["optimizer"])
     settings = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
     strength = config["penalty"].get("lambda", 1.0)
     penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
@@ -262,7 +270,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
 def _open_board(request: Request, data: TensorDataModule, module: SupervisedModule, start: int) -> TensorBoard | None:
     if request.config["logger"] is None:
         return None
-    board: TensorBoard = hydra.utils.instantiate(request.config["logger"], _convert_="all")
+    board: TensorBoard = built(request.config["logger"])
     hparams = hyperparameters(request, data, module)
     history = [row for row in MetricsFile(request.folder).rows() if row["epoch"] <= start]
     board.open(request.folder, hparams, module.metric_names, history)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -20,23 +19,22 @@ class Optimum:
     """The exact solution of a module's objective on its training data, and where its parameters stood at first."""
 
     def __init__(self, module: SupervisedModule, data: TensorDataModule, weight_decay: float) -> None:
-        weight, bias = optimum(module, *data.splits["train"], weight_decay)
-        self.solved = copy.deepcopy(module.net).double().eval()
-        with torch.no_grad():
-            for parameter, value in zip(linear_parameters(self.solved), (weight, bias), strict=True):
-                if parameter is not None:
-                    parameter.copy_(value)
+        self.weight, self.bias = optimum(module, *data.splits["train"], weight_decay)
         self.at_start = self.distance(module)
 
+    @torch.no_grad()
     def distance(self, module: SupervisedModule) -> float:
         """The Euclidean distance of a module's weights and bias from the solution's."""
-        pairs = zip(module.net.parameters(), self.solved.parameters(), strict=True)
-        return math.sqrt(sum(float((p.detach().cpu().double() - q.detach()).square().sum()) for p, q in pairs))
+        pairs = zip(linear_parameters(module.net), (self.weight, self.bias), strict=True)
+        return math.sqrt(sum(float((p.cpu().double() - q).square().sum()) for p, q in pairs if p is not None))
 
     @torch.no_grad()
     def losses(self, module: SupervisedModule, data: TensorDataModule) -> dict[str, float]:
         """The solution's loss on every split, by names such as "loss/train"."""
-        return {f"loss/{split}": module.loss(self.solved(x), y).item() for split, (x, y) in sorted(data.splits.items())}
+        return {
+            f"loss/{split}": module.loss(x.double() @ self.weight + self.bias, y).item()
+            for split, (x, y) in sorted(data.splits.items())
+        }
 
 
 def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: dict[str, Any]) -> Optimum | None:

@@ -1,0 +1,53 @@
+"""How much memory the members of a group take, measured on one of them, and how much there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.modules.exact import Exact
+from lightning_d2l.modules.members import Member
+from lightning_d2l.modules.stacked import StackedModule
+
+COPIES = 5  # of the parameters: the member's own, the stack's, the gradient, at the last and at the best point
+
+
+def bytes_of_member(member: Member) -> int:
+    """Memory that one more member takes: its samples and their outputs, its parameters, and what a step computes."""
+    parameters = sum(p.nbytes for p in member.parameters)
+    samples = sum(t.nbytes for split in member.splits.values() for t in split)
+    step = 0
+    if not isinstance(member.optimizer, Exact):
+        like = next(member.module.parameters())
+        x, y = (t[: member.batch_size] for t in member.splits["train"])
+        batch = as_input(x, like.dtype)[None], y.to(like.dtype)[None] if y.is_floating_point() else y[None]
+        stack, before = StackedModule([member]), member.noise.get_state()
+        stack.configure_optimizers()
+        step = stack.bytes_of_step(batch)
+        member.noise.set_state(before)
+    return COPIES * parameters + samples + step
+
+
+def free_bytes(accelerator: str) -> int:
+    """Memory that is free where a run with this accelerator trains; of a container no more than its limit leaves."""
+    if accelerator in ("gpu", "auto") and torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        return min(free, int(limit) - int((group / "memory.current").read_text())) if limit != "max" else free
+    except (OSError, StopIteration, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 2**32
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory was refused."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
