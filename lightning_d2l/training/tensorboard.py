@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.loggers.logger import Logger
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -138,12 +138,14 @@ def write_events(
     now = time.time()
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
-    events = [Event(file_version="brain.Event:2")]
+    start = SessionLog(status=SessionLog.START)  # hides what an interrupted attempt left of these steps
+    events = [Event(file_version="brain.Event:2"), Event(step=1, session_log=start)]
     events += [Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
     for at, values in points:
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         events.append(Event(step=at, summary=Summary(value=scalars)))
-    name = f"events.out.tfevents.{now:010.0f}.{socket.gethostname()}.{os.getpid()}"
+    # TensorBoard reads the files of a folder in the order of their names: this one after those of before.
+    name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.whole"
     with replacing(folder / name) as file:
         writer = RecordWriter(file)
         for event in events:

@@ -37,6 +37,15 @@ def hparams(folder: Path) -> tuple[str, dict[str, object]]:
     return start.group_name, values
 
 
+def log(folder: Path, rows: list[dict[str, float]], test: dict[str, float]) -> None:
+    board = TensorBoard(graph=True, histograms_every_n_epochs=5, figures=True)
+    board.open(folder, HPARAMS, ("loss", "acc"), [])
+    for row in rows:
+        board.log_metrics({name: row[name] for name in NAMES}, int(row["epoch"]))
+    board.log_metrics(test, 400)
+    board.close()
+
+
 def test_events_written_at_once_are_those_of_the_logger(tmp_path):
     values = np.random.default_rng(0).lognormal(0, 30, (21, len(NAMES))).clip(1e-30, 1e30)
     rows = [
@@ -45,12 +54,7 @@ def test_events_written_at_once_are_those_of_the_logger(tmp_path):
     ]
     test = {"loss/test": 1 / 7, "acc/test": 1.0, "norm/weights": 43.3}
     one_by_one, at_once = tmp_path / "1" / "member", tmp_path / "2" / "member"
-    board = TensorBoard(graph=True, histograms_every_n_epochs=5, figures=True)
-    board.open(one_by_one, HPARAMS, ("loss", "acc"), [])
-    for row in rows:
-        board.log_metrics({name: row[name] for name in NAMES}, int(row["epoch"]))
-    board.log_metrics(test, 400)
-    board.close()
+    log(one_by_one, rows, test)
     write_events(at_once, HPARAMS, ("loss", "acc"), rows, test, 400)
 
     assert len(list(at_once.iterdir())) == 1
@@ -59,6 +63,12 @@ def test_events_written_at_once_are_those_of_the_logger(tmp_path):
     assert charts(at_once) == charts(one_by_one)
     assert hparams(at_once) == hparams(one_by_one)
     assert hparams(at_once) == ("member", HPARAMS | {"model.num_hiddens": "[64, 32]"})
+
+    interrupted = tmp_path / "3" / "member"
+    log(interrupted, rows[:5], {})
+    write_events(interrupted, HPARAMS, ("loss", "acc"), rows, test, 400)
+    assert len(list(interrupted.iterdir())) == 2
+    assert scalars(interrupted) == scalars(one_by_one)
 
 
 @pytest.mark.parametrize("words", [["information=true"], ["gradients=true", "penalty.l1=1e-3"]], ids=" ".join)
