@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import textwrap
 import threading
 import time
 import warnings
@@ -35,8 +36,43 @@ _CHATTER = (
 
 
 TRAIN_LOG = "train.log"
+DATE = "%Y-%m-%d"  # its first line, so that the others need only the time
+WIDTH = 80
 SPLITS = ("train", "val", "test")
 number = text.number
+
+
+class Lines(logging.Formatter):
+    """Messages in lines of at most 80 columns, but for long words; a command, and a traceback, stay as they are.
+
+    A line of items, which two blanks part, is broken between them, and goes on below the second; any other between
+    words.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        whole, message = super().format(record), record.getMessage()
+        if message.startswith("Traceback"):
+            return whole
+        prefix = len(whole) - len(message)
+        first, *others = whole.split("\n")
+        return "\n".join([_wrapped(first, prefix), *(_wrapped(line, 0) for line in others)])
+
+
+def _wrapped(line: str, prefix: int) -> str:
+    if len(line) <= WIDTH or "python train.py" in line:
+        return line
+    label, *items = line.split("  ")
+    if not items:
+        indent = " " * (prefix + 2)
+        return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    indent = " " * (len(label) + 2 if len(label) < WIDTH // 2 else prefix + 2)
+    lines = [f"{label}  {items[0]}"]
+    for item in items[1:]:
+        if len(lines[-1]) + 2 + len(item) <= WIDTH:
+            lines[-1] += f"  {item}"
+        else:
+            lines.append(f"{indent}{item}")
+    return "\n".join(lines)
 
 
 class _NoChatter(logging.Filter):
@@ -52,6 +88,10 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
 
 
+def _with_time() -> Lines:
+    return Lines("%(asctime)s %(message)s", "%H:%M:%S")
+
+
 @contextmanager
 def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[None]:
     """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG.
@@ -61,8 +101,8 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
     screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / TRAIN_LOG)
     screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
-    screen.setFormatter(logging.Formatter("%(message)s"))
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    screen.setFormatter(Lines("%(message)s"))
+    file.setFormatter(_with_time())
     package.setLevel(logging.DEBUG)
     # A full disk is reported once, by the run, and not by every line of its log and by TensorBoard's thread too.
     logging.raiseExceptions = False
@@ -70,6 +110,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
     for handler in (screen, file):
         root.addHandler(handler)
     try:
+        log.debug(time.strftime(DATE))
         yield
     finally:
         threading.excepthook = before
@@ -128,9 +169,7 @@ class Console(Logger):
         now = time.monotonic()
         samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
-        log.log(
-            logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(step, self.max_epochs, metrics), rate
-        )
+        log.log(logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(step, self.max_epochs, metrics), rate)
         if self.bar:
             loss = f"loss {number(metrics['loss/train'])}  {rate}"
             self.bar.update(TaskID(0), epoch=step, metrics=loss)
@@ -150,8 +189,10 @@ def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str
 
 def write_log(folder: Path, messages: Iterable[str]) -> None:
     """Leave a train.log with these messages, as if they were said now."""
-    now = logging.Formatter().formatTime(logging.makeLogRecord({}))
-    (folder / TRAIN_LOG).write_text("".join(f"{now} {message}\n" for message in messages))
+    lines, record = _with_time(), logging.makeLogRecord({})
+    with (folder / TRAIN_LOG).open("w") as file:
+        for record.msg in [time.strftime(DATE), *messages]:
+            file.write(f"{lines.format(record)}\n")
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:

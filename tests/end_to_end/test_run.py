@@ -50,7 +50,7 @@ def test_a_run_leaves_its_folder_and_can_be_used(tmp_path, capsys):
     done = train("model=polynomial_regression", "seed=4", "trainer.max_epochs=60")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert max(map(len, done.stdout.splitlines())) <= 80
     (folder,) = (tmp_path / "outputs").glob("*/*-polynomial_regression")
     for name in ("run.json", "metrics.csv", "train.log", "checkpoints/last.ckpt", "checkpoints/best.ckpt",
                  "figures/curves.png", "figures/fit.png", ".hydra/config.yaml"):  # fmt: skip
