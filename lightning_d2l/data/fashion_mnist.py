@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import tempfile
@@ -56,11 +57,8 @@ class FashionMNISTData(TensorDataModule):
         self.source = "official" if folder else "generated"
         if folder is None:
             log.warning("GENERATED GARMENTS, not Fashion-MNIST: %s", reason)
-        raw = {s: read_official(folder, s) if folder else generated_garments(s) for s in ("train", "test")}
-        tensors = {
-            split: (torch.tensor(images), torch.tensor(labels).long()) for split, (images, labels) in raw.items()
-        }
-        (x, y), splits = tensors["train"], {"test": tensors["test"]}
+        x, y = images_and_labels(folder, "train")
+        splits = {"test": images_and_labels(folder, "test")}
         val_size = 0 if self.folds else self.val_size
         if val_size or self.n_train:
             order = balanced_order(y, generator(self.seed, 0))
@@ -72,6 +70,13 @@ class FashionMNISTData(TensorDataModule):
         if self.resize:
             splits = {split: (resized(x, self.resize), y) for split, (x, y) in splits.items()}
         return splits
+
+
+@functools.lru_cache(maxsize=2)
+def images_and_labels(folder: Path | None, split: str) -> tuple[Tensor, Tensor]:
+    """The images (n, 28, 28) and labels (n,) of a split as the runs of a process share them; not to be changed."""
+    images, labels = read_official(folder, split) if folder else generated_garments(split)
+    return torch.tensor(images), torch.tensor(labels).long()
 
 
 def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
