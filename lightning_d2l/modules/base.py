@@ -153,20 +153,29 @@ class SupervisedModule(pl.LightningModule):
         self._seen.setdefault("test", []).append((self.net(batch[0]), batch[1]))
 
     def on_test_epoch_end(self) -> None:
-        self._report(self.trainer.current_epoch)
+        self._measure_splits()
+        self._log(self.trainer.current_epoch)
         self._seen = {}
 
     def _report(self, epoch: int) -> None:
-        """Measure every split that was seen, whole and in float64, and log it with the epoch on the x-axis."""
+        """Measure the splits that were seen and the parameters."""
+        self._measure_splits()
+        weights = self.weights()
+        found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
+        self.metrics |= {name: value.item() for name, value in found.items()}
+        self._log(epoch)
+
+    def _measure_splits(self) -> None:
+        """Measure every split that was seen, whole and in float64."""
         self.metrics = {}
         for split, batches in sorted(self._seen.items()):
             output, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
             y = y.double() if y.is_floating_point() else y
             metrics = self.measure(output.double(), y)
             self.metrics |= {f"{name}/{split}": metrics[name].item() for name in self.metric_names}
-        weights = self.weights()
-        found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
-        self.metrics |= {name: value.item() for name, value in found.items()}
+
+    def _log(self, epoch: int) -> None:
+        """Log what was measured, with the epoch on the x-axis."""
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise self._diverged(name, value, self.trainer.global_step)

@@ -60,7 +60,8 @@ class Snapshot:
         """Take the members that `chosen` (M,) marks from another snapshot."""
         pairs = list(zip(self.parameters, other.parameters, strict=True))
         for mine, theirs in zip(self.optimizer, other.optimizer, strict=True):
-            pairs += [(value, theirs[name]) for name, value in mine.items() if is_stacked(value)]
+            for name, value in theirs.items():
+                pairs += [(mine.setdefault(name, torch.zeros_like(value)), value)] if is_stacked(value) else []
         for here, there in pairs:
             here[chosen] = there[chosen]
         for number in chosen.nonzero().flatten().tolist():

@@ -219,19 +219,15 @@ def test(
     """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
     final = dict(MetricsFile(folder).rows()[-1])
     trainer.test(module, data, verbose=False)
-    last = at_best = _of_test(module.metrics)
+    last = at_best = dict(module.metrics)
     if best["epoch"] != final["epoch"]:
         weights = {name: value.clone() for name, value in module.state_dict().items()}
         module.load_state_dict(load_checkpoint(folder / BEST)["state_dict"])
         trainer.loggers = []  # TensorBoard's test figures are the last weights'
         trainer.test(module, data, verbose=False)
-        at_best = _of_test(module.metrics)
+        at_best = dict(module.metrics)
         module.load_state_dict(weights)
     return final | last, best | at_best
-
-
-def _of_test(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name.endswith("/test")}
 
 
 def logging_points(max_epochs: int, every: int) -> list[int]:
