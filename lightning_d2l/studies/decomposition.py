@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.diagnosis import loss_factor
 from lightning_d2l.studies.statistics import Estimate, estimate
 
 BIAS, VARIANCE, NOISE, TOTAL = PARTS = ("loss/bias2", "loss/variance", "loss/noise", "loss/total")
@@ -27,7 +27,7 @@ def decompose(runs: Sequence[Run]) -> dict[str, Estimate]:
     (data.test_seed) of one number each, and of a known true function.
     """
     tables = [table for run in runs if run.completed and (table := _read(run)) is not None]
-    factor = SQUARED_LOSSES.get(runs[0].config.get("loss") or "mse")
+    factor = loss_factor(runs[0].config)
     if factor is None or len(tables) < 2 or any(not np.array_equal(t[:, :2], tables[0][:, :2]) for t in tables):
         return {}
     y, true = tables[0][:, 0], tables[0][:, 1]

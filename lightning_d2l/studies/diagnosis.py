@@ -73,9 +73,14 @@ class Diagnosis:
         return f"{self.name} (or {self.or_else})" if self.or_else else self.name
 
 
+def loss_factor(config: Mapping[str, Any]) -> float | None:
+    """What a run's loss multiplies the mean squared error by; None of a loss that is another."""
+    return SQUARED_LOSSES.get(config.get("loss") or "mse")
+
+
 def noise_variance(config: Mapping[str, Any]) -> float | None:
     """The irreducible loss of a run's generator: sigma^2, or sigma^2 / 2; None where it isn't known."""
-    factor = SQUARED_LOSSES.get(config.get("loss") or "mse")
+    factor = loss_factor(config)
     noise = (config.get("data") or {}).get("noise")
     return factor * noise**2 if factor and isinstance(noise, (int, float)) else None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import noise_variance
+from lightning_d2l.studies.diagnosis import noise_variance, split_size
 from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.study import Study, numeric
 
@@ -36,13 +36,12 @@ Theory = Callable[[Study, Sequence[Run]], list[Curve]]
 def noise_floor(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """The loss of the true function: the variance of the noise, or half of it for a loss with the 1/2."""
     curves = []
-    for where, members in _by_curve(study, runs):
-        x = _values(study, members)
+    for where, members in by_curve(study, runs):
+        x = x_values(study, members)
         floors = {floor for run in members if (floor := noise_variance(run.config))}
         if x and len(floors) == 1:
             y = [floors.pop()] * len(x)
-            losses = [metric for metric in study.metrics if metric.startswith("loss/")]
-            curves += [Curve("noise floor", x, y, metric, where) for metric in losses]
+            curves += [Curve("noise floor", x, y, metric, where) for metric in losses(study)]
     return curves
 
 
@@ -56,11 +55,11 @@ def capacity(study: Study, runs: Sequence[Run]) -> list[Curve]:
     curves = noise_floor(study, runs)
     if study.x != "data.degree":
         return curves
-    for where, members in _by_curve(study, runs):
+    for where, members in by_curve(study, runs):
         found: dict[int, tuple[float, float]] = {}
         for run in members:
             data, variance = run.config.get("data") or {}, noise_variance(run.config)
-            n, degree, true = data.get("n_train"), data.get("degree"), len(data.get("coefficients") or ()) - 1
+            n, degree, true = split_size(data, "train"), data.get("degree"), len(data.get("coefficients") or ()) - 1
             if variance and n and degree is not None and true <= degree < n:
                 p = degree + 1
                 found[degree] = (variance * (1 - p / n), variance * (1 + p / n))
@@ -75,8 +74,8 @@ THEORIES: dict[str, Theory] = {"noise_floor": noise_floor, "capacity": capacity}
 """Name to function."""
 
 
-def _by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any], list[Run]]]:
-    """The runs of each measured curve with its setting; without a setting if they agree in all that theories read."""
+def by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any], list[Run]]]:
+    """The runs of each measured curve, with its setting."""
     groups: dict[tuple[str, ...], tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
         where = {key: run.get(key) for key in study.curves}
@@ -84,10 +83,36 @@ def _by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any
     yield from groups.values()
 
 
-def _values(study: Study, runs: Sequence[Run]) -> list[float]:
+def losses(study: Study) -> list[str]:
+    """The losses of the splits among a study's metrics."""
+    return [metric for metric in study.metrics if metric in ("loss/train", "loss/val", "loss/test")]
+
+
+def linear(config: Mapping[str, Any]) -> bool:
+    """Whether a run fits a linear model to data that a linear function made."""
+    model = str((config.get("model") or {}).get("_target_"))
+    return "w" in (config.get("data") or {}) and model.endswith((".LinearRegression", ".LinearRegressionScratch"))
+
+
+def initial_std(config: Mapping[str, Any]) -> float | None:
+    """The standard deviation of a linear model's first weights around 0; None if they are not normal or zero."""
+    model = config["model"]
+    if "std" in model:
+        return float(model["std"])
+    init = {"name": model["init"]} if isinstance(model["init"], str) else model["init"]
+    return {"zeros": 0.0, "normal": float(init.get("std", 0.01))}.get(init["name"])
+
+
+def plain_sgd(config: Mapping[str, Any]) -> bool:
+    """Whether a run descends by SGD without momentum."""
+    optimizer = config["optimizer"]
+    return str(optimizer["_target_"]).endswith("SGD") and not optimizer.get("momentum")
+
+
+def x_values(study: Study, runs: Sequence[Run]) -> list[float]:
     """The values of x among runs, if they are numbers, by size."""
     if study.x == "epoch":
         epochs = [row["epoch"] for row in runs[0].history]
         return [min(epochs), max(epochs)] if epochs else []
-    values = [run.setting(study.x) for run in runs] if study.x else []
+    values = [run.get(study.x) for run in runs] if study.x else []
     return sorted(set(values)) if numeric(values) else []

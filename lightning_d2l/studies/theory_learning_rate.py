@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.diagnosis import loss_factor
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values
+from lightning_d2l.studies.theory import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
 from lightning_d2l.studies.theory_regularisation import Array, data_sets
 
 DATA_SETS = 10
@@ -93,27 +94,31 @@ def learning_rate(study: Study, runs: Sequence[Run]) -> list[Curve]:
     Both are means over data sets of the documented generator. x must be optimizer.lr.
     """
     curves: list[Curve] = []
-    for where, members in _by_curve(study, runs) if study.x == "optimizer.lr" else ():
-        x, config = _values(study, members), members[0].config
+    for where, members in by_curve(study, runs) if study.x == "optimizer.lr" else ():
+        x, config = x_values(study, members), members[0].config
         found = _descents(config)
         if not found or not x:
             continue
         limits = [descent.limit() for descent in found]
         limit = sum(limits) / len(limits)
         steps = config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
-        init = config["model"]["init"]
-        start = init["std"] if init["name"] == "normal" else 0.0
+        start = initial_std(config)
         below = [lr for lr in np.geomspace(min(x), max(x), 25).tolist() if lr < min(limits)]
-        losses = [sum(each.expected_loss(lr, steps, start) for each in found) / len(found) for lr in below]
-        curves.append(Curve("expected loss", below, losses, "loss/train", where))
+        if start is not None:
+            losses = [sum(each.expected_loss(lr, steps, start) for each in found) / len(found) for lr in below]
+            curves.append(Curve("expected loss", below, losses, "loss/train", where))
         curves.append(Curve("stability limit", [limit, limit], [1e-30, 1e30], "", where))
     return curves
 
 
 def _descents(config: Mapping[str, Any]) -> list[Descent]:
     """SGD on data sets like a run's, or none where the theory doesn't hold."""
-    optimizer = config["optimizer"]
-    if not optimizer["_target_"].endswith("SGD") or optimizer.get("momentum") or optimizer.get("weight_decay"):
+    if (
+        not linear(config)
+        or not plain_sgd(config)
+        or config["optimizer"]["weight_decay"]
+        or loss_factor(config) is None
+    ):
         return []
     data = data_sets(config, DATA_SETS)
     x = np.concatenate([data.x, np.ones((*data.x.shape[:2], 1))], 2) if data.bias else data.x

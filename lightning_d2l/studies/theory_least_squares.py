@@ -11,12 +11,21 @@ import numpy as np
 from numpy.polynomial import hermite_e
 from numpy.typing import NDArray
 
-from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.decomposition import TOTAL, decompose
-from lightning_d2l.studies.diagnosis import noise_variance, split_size
+from lightning_d2l.studies.diagnosis import loss_factor, noise_variance, split_size
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values, noise_floor
+from lightning_d2l.studies.theory import (
+    Curve,
+    Theory,
+    by_curve,
+    initial_std,
+    linear,
+    losses,
+    noise_floor,
+    plain_sgd,
+    x_values,
+)  # fmt: skip
 
 Array = NDArray[np.float64]
 
@@ -38,10 +47,10 @@ def double_descent(study: Study, runs: Sequence[Run]) -> list[Curve]:
     For data=high_dimensional with b = 0, on a linear model without bias.
     """
     curves = []
-    for where, members in _by_curve(study, runs):
-        config, values = members[0].config, _values(study, members)
-        data, factor = config["data"], SQUARED_LOSSES.get(config.get("loss") or "mse")
-        if study.x not in ("data.n_train", "data.d") or "d" not in data or factor is None or not values:
+    for where, members in by_curve(study, runs):
+        config, values = members[0].config, x_values(study, members)
+        data, factor = config["data"], loss_factor(config)
+        if study.x not in ("data.n_train", "data.d") or not _without_bias(config) or factor is None or not values:
             continue
         key, variance = study.x.partition(".")[2], data["noise"] ** 2
         x = list(range(int(values[0]), int(values[-1]) + 1))
@@ -50,7 +59,12 @@ def double_descent(study: Study, runs: Sequence[Run]) -> list[Curve]:
         y = [factor * (variance + risk) for risk in risks]
         curves += [Curve("expected over data sets", x, y, metric, where) for metric in ("loss/val", "loss/test")]
         curves += _vertical("n = d", data["d" if key == "n_train" else "n_train"], study, runs)
-    return list({(c.label, c.metric, str(c.where)): c for c in curves}.values())
+    return curves
+
+
+def _without_bias(config: Mapping[str, Any]) -> bool:
+    """Whether a linear model without bias learns from data=high_dimensional with b = 0."""
+    return linear(config) and "d" in config["data"] and not config["data"]["b"] and not config["model"]["bias"]
 
 
 def interpolation_threshold(study: Study, runs: Sequence[Run]) -> list[Curve]:
@@ -79,18 +93,20 @@ def learning_curve(study: Study, runs: Sequence[Run]) -> list[Curve]:
     Tibshirani and Friedman, The Elements of Statistical Learning, 7.4); new inputs cost more.
     """
     curves = noise_floor(study, runs)
-    for where, members in _by_curve(study, runs):
+    for where, members in by_curve(study, runs):
         data, variance = members[0].config["data"], noise_variance(members[0].config)
         if study.x != "data.n_train" or "degree" not in data or not variance:
             continue
-        p, n = data["degree"] + 1, np.array(_values(study, members))
+        p, n = data["degree"] + 1, np.array(x_values(study, members))
         if p < len(data["coefficients"]):
-            limit = variance * (1 + _approximation(data, data["degree"]) / data["noise"] ** 2)
+            limit = variance + (loss_factor(members[0].config) or 1.0) * _approximation(data, data["degree"])
             label = "the best polynomial of the degree"
-            curves += [Curve(label, list(n), [limit] * len(n), metric, where) for metric in study.metrics]
+            curves += [Curve(label, list(n), [limit] * len(n), metric, where) for metric in losses(study)]
+            continue
+        if n[-1] <= p:
             continue
         n = np.geomspace(max(n[0], p + 1), n[-1], 60)
-        for metric in study.metrics:
+        for metric in losses(study):
             sign = -1 if metric == "loss/train" else 1
             label = f"σ²(1 {'-' if sign < 0 else '+'} p/n), fixed design"
             curves.append(Curve(label, list(n), list(variance * (1 + sign * p / n)), metric, where))
@@ -104,12 +120,12 @@ def bias_variance(study: Study, runs: Sequence[Run]) -> list[Curve]:
     fresh labels at the training inputs cost, and new inputs cost more.
     """
     curves = []
-    for where, members in _by_curve(study, runs):
+    for where, members in by_curve(study, runs):
         data, variance = members[0].config["data"], noise_variance(members[0].config)
         n = split_size(data, "train")
         if study.x != "data.degree" or not variance or not n:
             continue
-        degrees, factor = [int(v) for v in _values(study, members)], variance / data["noise"] ** 2
+        degrees, factor = [int(v) for v in x_values(study, members)], loss_factor(members[0].config) or 1.0
         parts = {k: decompose([run for run in members if run.setting(study.x) == k]) for k in degrees}
         sums = {k: found[TOTAL].mean for k, found in parts.items() if found}
         curves.append(Curve("bias² + variance + noise", list(sums), list(sums.values()), "loss/test", where))
@@ -163,12 +179,14 @@ def early_stopping(study: Study, runs: Sequence[Run]) -> list[Curve]:
     data=high_dimensional with b = 0, on a linear model without bias whose weights start at 0.
     """
     curves = noise_floor(study, runs)
-    for where, members in _by_curve(study, runs):
-        config, epochs = members[0].config, _values(study, members)
-        data, model, lr = config["data"], config["model"], config["optimizer"].get("lr")
-        applies = study.x == "epoch" and "d" in data and data["batch_size"] >= data["n_train"] and lr and epochs
-        if not applies or model["init"]["name"] != "zeros" or (config.get("loss") or "mse") != "mse":
+    for where, members in by_curve(study, runs):
+        config, epochs = members[0].config, x_values(study, members)
+        data = config["data"]
+        if study.x != "epoch" or not epochs or not _without_bias(config) or loss_factor(config) != 1:
             continue
+        if not plain_sgd(config) or initial_std(config) != 0 or data["batch_size"] < data["n_train"]:
+            continue
+        lr = config["optimizer"]["lr"]
         x = np.unique(np.geomspace(max(epochs[0], 1), epochs[-1], 200).round())
         problem = data["d"] / data["n_train"], data["noise"] ** 2, data["d"] * data["w"] ** 2
         flow = [shrunk_losses(lambda s, t=2 * lr * k: 1 - np.exp(-t * s), *problem) for k in x]  # type: ignore[misc]
@@ -177,7 +195,7 @@ def early_stopping(study: Study, runs: Sequence[Run]) -> list[Curve]:
         best = float(x[int(np.argmin(held_out))])
         curves.append(Curve("ridge, λ = 1/(2 lr epoch)", list(x), ridge, "", where))
         curves += _vertical(f"best stop in theory: epoch {best:.0f}", best, study, members)
-        for metric in study.metrics:
+        for metric in losses(study):
             y = train if metric == "loss/train" else held_out
             curves.append(Curve("gradient flow", list(x), list(y), metric, where))
     return curves

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import noise_variance
+from lightning_d2l.studies.diagnosis import loss_factor, noise_variance
 from lightning_d2l.studies.mean_field import ACTIVATIONS, INITS, NUM_CLASSES, initial_gradients
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values, noise_floor
+from lightning_d2l.studies.theory import Curve, Theory, by_curve, losses, noise_floor, x_values
 
 Floats = NDArray[np.float64]
 GRID = np.linspace(-5, 5, 1001)
@@ -68,11 +68,10 @@ def width(study: Study, runs: Sequence[Run]) -> list[Curve]:
         return curves
     found = {run.setting(study.x) for run in runs}
     x = sorted(value if isinstance(value, int) else value[0] for value in found)
-    factor = variance / data["noise"] ** 2 if data["noise"] else 1.0
+    factor = loss_factor(config) or 1.0
     errors = straight_pieces(tuple(data["coefficients"]), bool(data["factorial"]))
     y = [variance + factor * errors[min(h, ENOUGH_PIECES - 1)] for h in x]
-    losses = [metric for metric in study.metrics if metric.startswith("loss/")]
-    return [*curves, *(Curve("best h + 1 straight pieces", x, y, metric) for metric in losses)]
+    return [*curves, *(Curve("best h + 1 straight pieces", x, y, metric) for metric in losses(study))]
 
 
 def depth_init(study: Study, runs: Sequence[Run]) -> list[Curve]:
@@ -82,7 +81,7 @@ def depth_init(study: Study, runs: Sequence[Run]) -> list[Curve]:
     gradient logged at the first epoch is that of the initial weights.
     """
     curves = []
-    for where, members in _by_curve(study, runs):
+    for where, members in by_curve(study, runs):
         data, model = members[0].config.get("data") or {}, members[0].config.get("model") or {}
         if study.x != "model.num_layers" or "label_noise" not in data or data["resize"] not in (None, 28):
             continue
@@ -90,7 +89,7 @@ def depth_init(study: Study, runs: Sequence[Run]) -> list[Curve]:
         if n > data["batch_size"] or model["init"] not in INITS or model["activation"] not in ACTIVATIONS:
             continue
         width = widths[0] if isinstance(widths, list) else widths
-        x = [int(depth) for depth in _values(study, members) if depth > 0]
+        x = [int(depth) for depth in x_values(study, members) if depth > 0]
         norms = [initial_gradients(model["init"], model["activation"], width, depth, n) for depth in x]
         for part, metric in enumerate(("first.gradient/first", "first.gradient/last")):
             curves.append(Curve("theory of wide layers", x, [norm[part] for norm in norms], metric, where))
@@ -102,8 +101,8 @@ def activation(study: Study, runs: Sequence[Run]) -> list[Curve]:
 
     x must be model.num_layers, with 0 among its values.
     """
-    linear = [run for run in runs if run.completed and run.setting("model.num_layers") == 0]
-    x = _values(study, runs)
+    linear = [run for run in runs if run.completed and run.get("model.num_layers") == 0]
+    x = x_values(study, runs)
     if study.x != "model.num_layers" or not linear:
         return []
     curves = []
@@ -126,13 +125,13 @@ def hypercomplex_parameters(num_inputs: int, widths: Sequence[int], num_outputs:
 def phm(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """The parameters of hypercomplex layers by n on Fashion-MNIST. x must be model.n."""
     curves = []
-    for where, members in _by_curve(study, runs):
+    for where, members in by_curve(study, runs):
         data, model = members[0].config.get("data") or {}, members[0].config.get("model") or {}
         if study.x != "model.n" or "label_noise" not in data:
             continue
         widths = model["num_hiddens"] if isinstance(model["num_hiddens"], list) else [model["num_hiddens"]]
         num_inputs = (data.get("resize") or 28) ** 2
-        x = [int(n) for n in _values(study, members)]
+        x = [int(n) for n in x_values(study, members)]
         y = [hypercomplex_parameters(num_inputs, widths, NUM_CLASSES, n) for n in x]
         curves.append(Curve("dq/n + n³ a hidden layer", x, y, "num_parameters", where))
     return curves

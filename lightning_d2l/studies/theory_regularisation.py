@@ -8,21 +8,21 @@ new samples, sigma^2 + |w - w_true|^2 + (b - b_true)^2.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.collect import Run
+from lightning_d2l.studies.diagnosis import loss_factor
+from lightning_d2l.studies.mean_field import NUM_CLASSES
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, _by_curve, _values
+from lightning_d2l.studies.theory import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
 
 Array = NDArray[np.float64]
 DATA_SETS = 200
-CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def data_sets(config: Mapping[str, Any], count: int = DATA_SETS) -> DataSets:
     x = rng.standard_normal((count, n, len(w)))
     y = x @ w + data["b"] + data["noise"] * rng.standard_normal((count, n))
     bias = bool(config["model"].get("bias", True))
-    return DataSets(x, y, w, data["b"], data["noise"], SQUARED_LOSSES[config.get("loss") or "mse"], bias)
+    return DataSets(x, y, w, data["b"], data["noise"], loss_factor(config) or 1.0, bias)
 
 
 def ridge_path(data: DataSets, penalties: Sequence[float]) -> list[Array]:
@@ -117,6 +117,16 @@ def dropout_ridge(data: DataSets, p: float) -> Array:
     return solved
 
 
+def _regressions(
+    study: Study, runs: Sequence[Run], key: str
+) -> Iterator[tuple[dict[str, Any], list[float], Mapping[str, Any]]]:
+    """Setting, values of x and configuration of each curve to which the closed forms apply, if `key` is along x."""
+    for where, members in by_curve(study, runs) if study.x == key else ():
+        x, config = x_values(study, members), members[0].config
+        if x and linear(config) and loss_factor(config) is not None:
+            yield where, x, config
+
+
 def weight_decay(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """The ridge path, and beside it what is left of the initialisation after a number of steps of SGD.
 
@@ -125,21 +135,18 @@ def weight_decay(study: Study, runs: Sequence[Run]) -> list[Curve]:
     squared norm of the ridge solution, and to its squared error, since the inputs have variance 1; the other
     directions have reached it. x must be optimizer.weight_decay.
     """
-    if study.x != "optimizer.weight_decay":
-        return []
     curves: list[Curve] = []
-    for where, members in _by_curve(study, runs):
-        x, config = _values(study, members), members[0].config
+    for where, x, config in _regressions(study, runs, "optimizer.weight_decay"):
         data = data_sets(config)
         n, d = data.x.shape[1:]
         path = ridge_path(data, [decay * n / (2 * data.factor) for decay in x])
         ridge = [data.expected(weights) for weights in path]
         curves += _curves("ridge, solved exactly", study, x, ridge, {})
-        init, optimizer = config["model"]["init"], config["optimizer"]
-        if not optimizer["_target_"].endswith("SGD") or init["name"] != "normal" or optimizer.get("momentum") or n >= d:
+        std, lr = initial_std(config), config["optimizer"]["lr"]
+        if not plain_sgd(config) or not std or n >= d:
             continue
         steps = config["trainer"]["max_epochs"] * math.ceil(n / config["data"]["batch_size"])
-        left = [(d - n) * (init["std"] * (1 - optimizer["lr"] * decay) ** steps) ** 2 for decay in x]
+        left = [(d - n) * (std * (1 - lr * decay) ** steps) ** 2 for decay in x]
         decayed = [
             {
                 **found,
@@ -150,7 +157,7 @@ def weight_decay(study: Study, runs: Sequence[Run]) -> list[Curve]:
             for found, rest in zip(ridge, left, strict=True)
         ]
         curves += _curves("ridge + what is left of the initialisation", study, x, decayed, where)
-    return list({(c.label, c.metric, str(c.where)): c for c in curves}.values())
+    return curves
 
 
 def input_noise(study: Study, runs: Sequence[Run]) -> list[Curve]:
@@ -159,8 +166,8 @@ def input_noise(study: Study, runs: Sequence[Run]) -> list[Curve]:
     x must be model.input_noise.
     """
     curves: list[Curve] = []
-    for where, members in _by_curve(study, runs) if study.x == "model.input_noise" else ():
-        x, data = _values(study, members), data_sets(members[0].config)
+    for where, x, config in _regressions(study, runs, "model.input_noise"):
+        data = data_sets(config)
         path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in x])
         curves += _curves("ridge, λ = n σ²", study, x, [data.expected(weights) for weights in path], where)
     return curves
@@ -172,8 +179,8 @@ def dropout_linear(study: Study, runs: Sequence[Run]) -> list[Curve]:
     With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2. x must be model.dropout.
     """
     curves: list[Curve] = []
-    for where, members in _by_curve(study, runs) if study.x == "model.dropout" else ():
-        x, data = _values(study, members), data_sets(members[0].config)
+    for where, x, config in _regressions(study, runs, "model.dropout"):
+        data = data_sets(config)
         expected = [data.expected(dropout_ridge(data, p)) for p in x]
         curves += _curves("ridge, weighted by |xⱼ|² p/q, q = 1 - p", study, x, expected, where)
     return curves
@@ -182,8 +189,7 @@ def dropout_linear(study: Study, runs: Sequence[Run]) -> list[Curve]:
 def l1_l2(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """The expected error and share of zero weights of Lasso, ridge and elastic net. x must be penalty.lambda."""
     curves: list[Curve] = []
-    for where, members in _by_curve(study, runs) if study.x == "penalty.lambda" else ():
-        x, config = _values(study, members), members[0].config
+    for where, x, config in _regressions(study, runs, "penalty.lambda"):
         data, penalty = data_sets(config), config["penalty"]
         penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in x]
         expected = [data.expected(elastic_net(data, l1, l2)) for l1, l2 in penalties]
@@ -194,11 +200,11 @@ def l1_l2(study: Study, runs: Sequence[Run]) -> list[Curve]:
 def random_labels(study: Study, runs: Sequence[Run]) -> list[Curve]:
     """Training accuracy 1 of a network that fits every label, and chance on test data (Zhang et al. 2017)."""
     curves = []
-    for where, members in _by_curve(study, runs):
-        x = _values(study, members)
+    for where, members in by_curve(study, runs):
+        x = x_values(study, members)
         if study.x == "data.label_noise" and x:
             curves.append(Curve("every label fitted", x, [1.0] * len(x), "acc/train", where))
-            curves.append(Curve("chance", x, [1 / CLASSES] * len(x), "acc/test", where))
+            curves.append(Curve("chance", x, [1 / NUM_CLASSES] * len(x), "acc/test", where))
     return curves
 
 
@@ -206,7 +212,7 @@ def _curves(
     label: str, study: Study, x: Sequence[float], expected: Sequence[Mapping[str, float]], where: Mapping[str, Any]
 ) -> list[Curve]:
     """A curve of each of the study's metrics that is expected."""
-    metrics = [metric for metric in study.metrics if metric in expected[0]] if x else []
+    metrics = [metric for metric in study.metrics if metric in expected[0]]
     return [Curve(label, x, [each[metric] for each in expected], metric, where) for metric in metrics]
 
 
