@@ -78,15 +78,12 @@ def _instead(metric: str, known: Iterable[str]) -> str:
     return f"{nearest(metric, list(known))} (allowed: {', '.join(names)})"
 
 
-def metric_names(config: Mapping[str, Any]) -> list[str]:
-    """What a study may ask of a run with this configuration, as in Run.metric; nothing is known of data of one's own.
-
-    Whether there is an analytic solution ("exact.loss/test") is left open.
-    """
+def measured_metrics(config: Mapping[str, Any]) -> list[str]:
+    """The metrics that a run with this configuration measures; nothing is known of data of one's own."""
     classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
     if not classes and config["data"]["_target_"] not in registry.REGRESSION_DATA:
         return []
-    splits = list(dict.fromkeys(["train", *config["trainer"]["evaluate"], "test"]))
+    splits = _splits(config)
     likelihood = config["loss"] == "gaussian_nll"
     measured = ["loss", *(["acc"] if classes else []), *(["mse"] if likelihood else [])]
     if config["information"]:
@@ -100,10 +97,23 @@ def metric_names(config: Mapping[str, Any]) -> list[str]:
         "gradient/last": config["gradients"],
         "sigma/noise": likelihood,
     }
-    names += [name for name, there in others.items() if there]
+    return [*names, *(name for name, there in others.items() if there)]
+
+
+def _splits(config: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(["train", *config["trainer"]["evaluate"], "test"]))
+
+
+def metric_names(config: Mapping[str, Any]) -> list[str]:
+    """What a study may ask of a run with this configuration, as in Run.metric; nothing is known of data of one's own.
+
+    Whether there is an analytic solution ("exact.loss/test") is left open.
+    """
+    if not (names := measured_metrics(config)):
+        return []
     needs = {**GAPS, "epochs_to_fit": "acc/train"}
     quantities = [name for name in QUANTITIES if needs.get(name, "loss/train") in names]
     parts = PARTS if config["trainer"]["save_predictions"] else ()
     early = [f"first.{name}" for name in names if not name.endswith("/test")]
     best = [f"best.{name}" for name in names]
-    return [*names, *quantities, *parts, *early, *best, *(f"exact.loss/{split}" for split in splits)]
+    return [*names, *quantities, *parts, *early, *best, *(f"exact.loss/{split}" for split in _splits(config))]

@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
-from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import State, lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid, Job
@@ -114,6 +115,16 @@ def _distribution(override: Override) -> BaseDistribution:
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
+
+
+def _described(axis: BaseDistribution) -> str:
+    """An axis in words."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(axis, CategoricalDistribution):
+        return ", ".join(map(str, axis.choices))
+    low, high, log = axis.low, axis.high, axis.log  # type: ignore[attr-defined]
+    return f"{_shown(low, axis)} to {_shown(high, axis)}{', by factors' if log else ''}"
 
 
 def _read(text: str, axis: BaseDistribution) -> Any:
@@ -221,9 +232,13 @@ def run_search(
     configs = [job.config for job in jobs]
     if "val" not in configs[0]["trainer"]["evaluate"]:
         raise RequestError(f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, which is searched by")
+    known = [name for name in measured_metrics(configs[0]) if name.endswith("/val")]
+    if known and settings.metric not in known:
+        hint = nearest(settings.metric, known)
+        raise RequestError(f"hydra.sweeper.metric={settings.metric}: must be one of {', '.join(known)} here{hint}")
     generated = garments_stand_in(configs)
     if config.sweep.dry_run:
-        axes = "\n".join(f"  {key}: {axis}" for key, axis in asked.axes.items())
+        axes = "\n".join(f"  {key}: {_described(axis)}" for key, axis in asked.axes.items())
         print(f"{settings.num_trials} runs, {settings.batch_size} at a time, by {settings.metric}, from\n{axes}")
         return 0
     folder = sweep_folder(config, generated)

@@ -83,6 +83,7 @@ def test_a_search_that_was_stopped_ends_with_the_same_trials(searched, tmp_path)
     [
         (["hydra.sweeper.metric=loss/test"], "hydra.sweeper.metric=loss/test: must be of validation data"),
         (["hydra.sweeper.num_trials=0"], "hydra.sweeper.num_trials=0: must be a whole number from 1 up"),
+        (["hydra.sweeper.metric=acc/val"], "hydra.sweeper.metric=acc/val: must be one of loss/val here"),
         (["trainer.evaluate=[train]"], "trainer.evaluate=['train']: must have val"),
         (["optimizer.lr=interval(-1,1)"], "the low ends): optimizer.lr=-1: must be a number in (0, inf)"),
         (["optimizer.lr=tag(log,interval(0,1))"], "must be from low to high, both above 0"),
@@ -96,7 +97,10 @@ def test_a_search_that_makes_no_sense_is_refused(tmp_path, capsys, more, said):
 
 def test_the_study_that_searches_needs_no_sweeper_beside_it_and_the_command_line_wins(capsys):
     assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra.sweeper.num_trials=7"]) == 0
-    assert capsys.readouterr().out.startswith("7 runs, 5 at a time, by loss/val")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "7 runs, 5 at a time, by loss/val, from"
+    assert lines[1:3] == ["  optimizer.lr: 0.0001 to 0.1, by factors", "  model.num_hiddens: 16 to 512, by factors"]
+    assert lines[3:] == ["  model.num_layers: 1, 2, 3", "  model.dropout: 0 to 0.6"]
     assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra/sweeper=grid"]) == 2
     assert "an interval is for hydra/sweeper=optuna" in capsys.readouterr().err
 
