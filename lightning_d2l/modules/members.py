@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,7 +46,7 @@ class Member:
             p.copy_(own(stacked[number], p))
             values = {k: own(v[number], p).to(p.device).clone() for k, v in state.items() if is_stacked(v)}
             if values or numbers:
-                self.optimizer.state[p] = numbers | values
+                self.optimizer.state[p] = copy.deepcopy(numbers) | values
 
 
 @dataclass
@@ -79,7 +80,9 @@ def stacked_state(members: Sequence[Member]) -> State:
     found: State = []
     for parameters in zip(*(member.parameters for member in members), strict=True):
         states = [member.optimizer.state.get(p, {}) for member, p in zip(members, parameters, strict=True)]
-        found.append({k: stacked([s[k] for s in states]) if is_stacked(v) else v for k, v in states[0].items()})
+        found.append(
+            {k: stacked([s[k] for s in states]) if is_stacked(v) else copy.deepcopy(v) for k, v in states[0].items()}
+        )
     return found
 
 

@@ -46,4 +46,4 @@ def tell(sweep: Sweep, states: Mapping[Job, State], stopped: int) -> None:
         print(f"\nno report: {error}", file=sys.stderr)
     if any(state.status not in FINISHED for state in states.values()):
         what = f"stopped by {signal.Signals(stopped).name}; go on with" if stopped else "train the rest"
-        print(f"{what:14}python train.py sweep.resume={shown}")
+        print(f"{what:12}  python train.py sweep.resume={shown}")
