@@ -75,7 +75,7 @@ class StackedNoise:
         """Random numbers (M, ...) for each layer: what dropout multiplies, and what noise adds."""
         if not shapes:
             return []
-        drawn = [like.new_empty(len(self.generators), *shape) for shape in shapes]
+        drawn = [torch.empty(len(self.generators), *shape, dtype=like.dtype) for shape in shapes]
         for member, generator in enumerate(self.generators):
             for layer, values, strengths in zip(self.layers, drawn, self.strengths, strict=True):
                 strength = strengths[member]
@@ -85,4 +85,4 @@ class StackedNoise:
                     values[member].bernoulli_(1 - strength, generator=generator).div_(1 - strength)
                 else:
                     values[member] = 1.0
-        return drawn
+        return [values.to(like.device) for values in drawn]  # drawn on the CPU, whose generators all devices share

@@ -38,6 +38,8 @@ from lightning_d2l.training.tensorboard import write_events
 
 SHARE_OF_TIME = 10  # what was trained is written when training took so many times as long as the last writing
 
+SECONDS_A_MEMBER = 2e-3  # of writing, as is thought before the first time
+
 
 @dataclass(eq=False)
 class Candidate:
@@ -203,7 +205,7 @@ class _Saver(Checkpoint):
 
     def __init__(self, group: Group, interval: float) -> None:
         self.group, self.interval = group, interval
-        self.last, self.cost = time.monotonic(), 0.0
+        self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.candidates)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         began = time.monotonic()

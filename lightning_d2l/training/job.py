@@ -189,7 +189,7 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     here = console.from_here(request.folder)
     log.info("run folder  %s", here)
     if not request.part_of_sweep:
-        log.info("look at it  tensorboard --logdir %s", here.parts[0] if here.parts[0] == "outputs" else here)
+        log.info("look at it  tensorboard --logdir %s", "outputs" if here.parts[:1] == ("outputs",) else here)
         log.info("use it      lightning-d2l predict %s", here)
     return outcome
 
