@@ -98,8 +98,8 @@ class StackedBatches:
 
 
 def padded(x: Tensor, width: int) -> Tensor:
-    """Features (n, d) followed by zeros up to (n, width)."""
-    return functional.pad(x, (0, width - x.shape[1]))
+    """Features (..., d) followed by zeros up to (..., width)."""
+    return functional.pad(x, (0, width - x.shape[-1])) if x.shape[-1] < width else x
 
 
 def _cut(rows: Tensor, *shape: int) -> Tensor:

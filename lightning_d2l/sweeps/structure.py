@@ -34,7 +34,8 @@ def structure(candidate: Candidate) -> Hashable:
     if not isinstance(optimizer, (*ELEMENTWISE, Exact)):
         raise CannotStack(f"{type(optimizer).__name__} mixes the gradients of parameters")
     x = member.splits["train"][0]
-    widened = _first_weights(module.net, x)
+    # The share of weights that are 0, which is measured with a penalty, would count zeros behind a weight.
+    widened = set() if any(module.penalty.values()) else _first_weights(module.net, x)
     exact = isinstance(optimizer, Exact)
     penalty = any(module.penalty.values()) if exact else tuple(module.penalty.values())
     defaults = {} if exact else {k: v for k, v in optimizer.defaults.items() if k not in VARIED}
@@ -50,26 +51,34 @@ def structure(candidate: Candidate) -> Hashable:
 
 
 def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
-    """The weights, by id, that nn.Linear layers multiply the features themselves by, and that zeros may widen."""
+    """The weights, by id, that nn.Linear layers multiply the features themselves by, and that zeros may widen.
+
+    None where a layer draws random numbers for the features, which would be others for more of them.
+    """
     if x.dim() != 2 or not x.is_floating_point():
         return set()
     found: set[int] = set()
+    other: set[int] = set()  # weights that multiply something else
+    drawn: list[nn.Module] = []
     like = next(net.parameters())
     features = as_input(x[:2], like.dtype)
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.Linear)
-        if inputs[0].shape == features.shape and torch.equal(inputs[0], features):
-            found.add(id(layer.weight))
+        same = inputs[0].shape == features.shape and torch.equal(inputs[0], features)
+        if isinstance(layer, nn.Linear):
+            (found if same else other).add(id(layer.weight))
+        elif same:
+            drawn.append(layer)
 
-    hooks = [layer.register_forward_pre_hook(look) for layer in net.modules() if isinstance(layer, nn.Linear)]
+    watched = [layer for layer in net.modules() if isinstance(layer, nn.Linear) or type(layer) in STRENGTHS]
+    hooks = [layer.register_forward_pre_hook(look) for layer in watched]
     training = net.training
     with torch.no_grad():
         net.eval()(features)
     net.train(training)
     for hook in hooks:
         hook.remove()
-    return found
+    return set() if drawn else found - other
 
 
 def _settings(layer: nn.Module) -> Hashable:
