@@ -13,6 +13,8 @@ from lightning_d2l.scratch import sgd
 
 ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)
 """Optimizers whose step for a number depends on the gradients of that number alone, and is in proportion to lr."""
+FUSED = (SGD, Adam, AdamW)
+"""Those that torch can step in one pass, on every device that it trains on."""
 VARIED = ("lr", "weight_decay")  # settings that may differ between members
 
 
@@ -20,9 +22,9 @@ class MemberwiseOptimizer:
     """Takes the steps that M optimizers of one class would take, each for its own parameters.
 
     `parameters` are stacked, (M, ...), and hold their gradients; `own` are those of each optimizer, in the same order.
-    The class of torch steps from 0 with lr = 1 and no
-    weight decay; lr times that is the step, since lr is a factor of it. Weight decay is added to the gradient, or
-    with AdamW taken off the parameter first (Loshchilov and Hutter 2019), as the class itself does.
+    Where members have the same settings torch's class steps with the stacks. Where they don't, it steps from 0 with
+    lr = 1 and no weight decay, and lr times that is the step, since lr is a factor of it; weight decay is added to the
+    gradient, or with AdamW taken off the parameter first (Loshchilov and Hutter 2019), as the class itself does.
     """
 
     def __init__(
@@ -37,13 +39,25 @@ class MemberwiseOptimizer:
             [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
             for key in VARIED
         )
-        self.steps = [torch.zeros_like(p) for p in self.parameters]
         settings.pop("decoupled_weight_decay", None)  # which says that Adam is AdamW
+        if kind in FUSED and not settings.get("foreach"):
+            settings["fused"] = True  # one pass over the memory, which is what a stack's step waits for
         make: Any = kind
-        self.inner: Optimizer | None = None if self.plain else make(self.steps, lr=1.0, weight_decay=0.0, **settings)
+        self.alike = not any(isinstance(value, Tensor) for value in [*self.lr, *self.weight_decay])
+        if self.alike:
+            self.steps = self.parameters
+            pairs = zip(self.parameters, self.lr, self.weight_decay, strict=True)
+            settings |= {"params": [{"params": [p], "lr": lr, "weight_decay": decay} for p, lr, decay in pairs]}
+        else:
+            self.steps = [torch.zeros_like(p) for p in self.parameters]
+            settings |= {"params": self.steps, "lr": 1.0, "weight_decay": 0.0}
+        self.inner: Optimizer | None = None if self.plain else make(**settings)
 
     @torch.no_grad()
     def step(self) -> None:
+        if self.inner is not None and self.alike:
+            self.inner.step()
+            return
         gradients = []
         for p, lr, decay in zip(self.parameters, self.lr, self.weight_decay, strict=True):
             gradient = p.grad
