@@ -178,8 +178,8 @@ _DECAY: Rules = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
 _BETAS = Rule("two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v)))
 OPTIMIZERS: dict[str, Rules] = {
     "torch.optim.SGD": {**_DECAY, "momentum": FRACTION, "nesterov": FLAG},
-    "torch.optim.Adam": {**_DECAY, "betas": _BETAS},
-    "torch.optim.AdamW": {**_DECAY, "betas": _BETAS},
+    "torch.optim.Adam": {**_DECAY, "betas": _BETAS, "fused": FLAG},
+    "torch.optim.AdamW": {**_DECAY, "betas": _BETAS, "fused": FLAG},
     "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
     "lightning_d2l.scratch.sgd.SGD": _DECAY,
     "lightning_d2l.modules.exact.Exact": {"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE},

@@ -11,6 +11,7 @@ from torch.nn import functional
 from lightning_d2l.data.batches import Batch, as_input, generator
 
 EPOCH_BYTES = 2**27  # an epoch up to this size is laid out at once, larger ones a minibatch at a time
+FLOAT_BYTES = 2**28  # pixels up to this size become floats once, more of them a minibatch at a time
 EVALUATION_NUMBERS = 2**23  # features of all members in an evaluation batch, at most
 
 
@@ -32,6 +33,8 @@ class StackedSplit:
         # Rows of all data sets in one tensor, where member m's begin at offsets[m]: one indexing operation fetches
         # a batch of every member's.
         self.x = _joined(xs, dtype, device)
+        if self.x.dtype == torch.uint8 and self.x.numel() * dtype.itemsize <= FLOAT_BYTES:
+            self.x = as_input(self.x, dtype)
         self.y = _joined([y for _, y in tensors.values()], dtype, device)
         self.offsets = self.n * torch.tensor(where, device=device)
 
