@@ -127,7 +127,7 @@ class StackedModule(pl.LightningModule):
             self._programs[x.shape] = traced(self._gradients, *values)
         *gradients, loss, output = self._programs[x.shape].run(*values)
         for parameter, gradient in zip(self.stack, gradients, strict=True):
-            parameter.grad = gradient
+            parameter.grad = gradient.contiguous()  # a fused optimizer reads memory in order
         return loss, output
 
     def _gradients(self, *values: Tensor) -> list[Tensor]:

@@ -40,8 +40,9 @@ class StackedNoise:
         self.generators = generators
         self.layers: list[Given] = []
         self.strengths: list[list[float]] = []  # by layer and member
-        members = [dict(net.named_modules()) for net in nets]
-        for name, layer in list(base.named_modules()):
+        # A layer that a network has in two places draws numbers for each.
+        members = [dict(net.named_modules(remove_duplicate=False)) for net in nets]
+        for name, layer in list(base.named_modules(remove_duplicate=False)):
             if type(layer) in STRENGTHS:
                 given = Given(adds=isinstance(layer, GaussianNoise))
                 parent, _, child = name.rpartition(".")

@@ -30,8 +30,8 @@ def assert_as_alone(members: list[Batch], batch_size: int, epoch: int, width: in
     together = StackedBatches(split, batch_size, seeds)
     together.set_epoch(epoch)
     batches = list(together)
-    for member, (x, y) in enumerate(members):
-        y = y.to(dtype) if y.is_floating_point() else y
+    for member, (x, raw) in enumerate(members):
+        y = raw.to(dtype) if raw.is_floating_point() else raw
         alone = Batches(x, y, batch_size, dtype, seeds[member])
         alone.set_epoch(epoch)
         expected = list(alone)
