@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable
 from typing import Any
 
@@ -33,7 +34,11 @@ def structure(candidate: Candidate) -> Hashable:
         raise CannotStack("trainer.automatic_optimization=true")
     if not isinstance(optimizer, (*ELEMENTWISE, Exact)):
         raise CannotStack(f"{type(optimizer).__name__} mixes the gradients of parameters")
+    if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:
+        raise CannotStack(f"{frozen[0]} is not trained")
     x = member.splits["train"][0]
+    if changed := _changed_buffers(module.net, x):
+        raise CannotStack(f"{changed[0]} changes in training")
     # The share of weights that are 0, which is measured with a penalty, would count zeros behind a weight.
     widened = set() if any(module.penalty.values()) else _first_weights(module.net, x)
     exact = isinstance(optimizer, Exact)
@@ -48,6 +53,17 @@ def structure(candidate: Candidate) -> Hashable:
         (type(optimizer), _hashable(defaults), len(optimizer.param_groups[0]) if exact else member.batch_size),
         tuple((split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in sorted(member.splits.items())),
     )
+
+
+def _changed_buffers(net: nn.Module, x: Tensor) -> list[str]:
+    """The buffers that a pass in training changes, such as the running means of batch normalisation."""
+    before = dict(net.named_buffers())
+    if not before:
+        return []
+    trained = copy.deepcopy(net).train()
+    with torch.no_grad():
+        trained(as_input(x[:2], next(net.parameters()).dtype))
+    return [name for name, buffer in trained.named_buffers() if not torch.equal(buffer, before[name])]
 
 
 def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
