@@ -18,6 +18,7 @@ from lightning_d2l.data.batches import stream
 from lightning_d2l.modules.members import Member, Snapshot
 from lightning_d2l.modules.stacked import StackedModule
 from lightning_d2l.sweeps.grid import Job
+from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training import console, job
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
 from lightning_d2l.training.job import NOISE, SHUFFLING, Prepared, Request
@@ -84,8 +85,8 @@ def candidate(work: Job, request: Request, prepared: Prepared) -> Candidate:
 class Group:
     """Candidates of one structure, which train at once and leave what each would leave by itself."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
-        self.candidates = list(candidates)
+    def __init__(self, candidates: Sequence[Candidate], progress: SweepProgress) -> None:
+        self.candidates, self.progress = list(candidates), progress
         self.first = candidates[0]
         self.stack = StackedModule([candidate.member for candidate in candidates])
         self.records: list[Record] = []
@@ -201,16 +202,22 @@ class Group:
 
 
 class _Saver(Checkpoint):
-    """Writes what members need to go on, at logging points, but for no more than a tenth of the time."""
+    """At logging points, says how far the members are and writes what they need to go on.
+
+    Writing takes no more than a tenth of the time.
+    """
 
     def __init__(self, group: Group, interval: float) -> None:
         self.group, self.interval = group, interval
         self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.candidates)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        began = time.monotonic()
+        began, epoch = time.monotonic(), trainer.current_epoch + 1
+        if epoch not in self.group.stack.points:
+            return
+        self.group.progress.going_on(len(self.group.candidates), epoch, self.group.first.prepared.max_epochs)
         due = began - self.last >= max(self.interval, SHARE_OF_TIME * self.cost)
-        if due and trainer.current_epoch + 1 in self.group.stack.points:
+        if due:
             self.group.save()
             self.last = time.monotonic()
             self.cost = self.last - began

@@ -14,6 +14,7 @@ from lightning_d2l.sweeps.folder import FINISHED, State
 from lightning_d2l.sweeps.grid import Job
 
 WIDTH = 80
+SILENCE = 20.0  # seconds after which a log is told how far the runs are that train at once
 MOST_FAILURES = 10  # shown at the end by name
 
 
@@ -28,6 +29,7 @@ class SweepProgress:
         self.best: tuple[float, str] | None = None
         self.trained, self.began = 0, time.monotonic()
         self._done = 0
+        self._said = time.monotonic()
         for job, state in before.items():
             self._take(job, state)
         self._bar: Progress | None = None
@@ -54,6 +56,15 @@ class SweepProgress:
         outcome = _outcome(state)
         room = self._room() - len(outcome) - 2
         self._say(f"{cut(job.name, max(room, 12))}  {outcome}")
+
+    def going_on(self, members: int, epoch: int, max_epochs: int) -> None:
+        """Tell of runs that train at once, and how far they are."""
+        words = f"{members} at once, epoch {epoch}/{max_epochs}"
+        if self._bar:
+            done = self._done + members * epoch / max_epochs
+            self._bar.update(TaskID(0), completed=done, description=f"{words}  {self._summary()}")
+        elif time.monotonic() - self._said > SILENCE:
+            self._say(words)
 
     def ended_together(self, states: Mapping[Job, State]) -> None:
         """Tell of runs that trained at once, and have ended."""
@@ -84,6 +95,7 @@ class SweepProgress:
 
     def _say(self, words: str) -> None:
         print(f"{self._count()}  {cut(words, self._room())}  {self._summary()}", flush=True)
+        self._said = time.monotonic()
 
     def _take(self, job: Job, state: State) -> None:
         self._done += state.status in (*FINISHED, "failed")

@@ -131,7 +131,7 @@ class _Vectorized:
     def _train_together(self, group: list[Candidate]) -> None:
         from lightning_d2l.sweeps.group import Group
 
-        Group(group).train()
+        Group(group, self.sweep.progress).train()
         self.sweep.ended_together([each.job for each in group])
 
 
