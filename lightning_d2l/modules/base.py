@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.loop import Step, backpropagation, train_minibatches
+from lightning_d2l.modules.loop import PlainSGD, Step, backpropagation, train_minibatches
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]
@@ -110,13 +110,14 @@ class SupervisedModule(pl.LightningModule):
     def _train_chunk(self, chunk: Chunk) -> None:
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        loop = self.trainer.fit_loop
+        loop, gradient = self.trainer.fit_loop, backpropagation(self.objective, list(self.parameters()))
+        steps = PlainSGD(optimizer) if PlainSGD.does(optimizer) else optimizer
         for batches in chunk:
             if isinstance(optimizer, Exact):
                 assert isinstance(batches, Batches)
                 self._epoch = optimizer.solve(self, batches)
             else:
-                self._epoch = train_minibatches(backpropagation(self.objective, optimizer), batches, optimizer)
+                self._epoch = train_minibatches(gradient, batches, steps)
             # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
             loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
             self._require_finite_losses()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 from lightning_d2l.data.batches import Batch
 
@@ -34,13 +35,38 @@ def train_minibatches(gradient: Gradient, batches: Iterable[Batch], optimizer: S
     return history
 
 
-def backpropagation(objective: Objective, optimizer: Optimizer) -> Gradient:
-    """The gradient of `objective` by backpropagation, in the parameters of `optimizer`."""
+def backpropagation(objective: Objective, parameters: Sequence[Tensor]) -> Gradient:
+    """The gradient of `objective` by backpropagation."""
 
     def gradient(batch: Batch) -> tuple[Tensor, Tensor]:
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         loss, output = objective(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach(), output.detach()
 
     return gradient
+
+
+class PlainSGD:
+    """The steps of a torch.optim.SGD without momentum, to the same bits, without the bookkeeping around them.
+
+    On a small network that takes a third of the time of a step.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.groups = optimizer.param_groups
+
+    @staticmethod
+    def does(optimizer: Optimizer) -> bool:
+        """Whether these are the steps of an optimizer."""
+        settings = optimizer.defaults
+        return type(optimizer) is SGD and not any(settings[key] for key in ("momentum", "maximize", "fused"))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.groups:
+            lr, decay = group["lr"], group["weight_decay"]
+            for parameter in group["params"]:
+                if (gradient := parameter.grad) is not None:
+                    parameter.add_(gradient.add(parameter, alpha=decay) if decay else gradient, alpha=-lr)

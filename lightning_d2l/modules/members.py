@@ -40,12 +40,15 @@ class Member:
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot, number: int, shared: State) -> None:
-        """Take parameters and the optimizer's state from member `number` of a snapshot, and what members share."""
+        """Take parameters and the optimizer's state from member `number` of a snapshot.
+
+        `shared` is what the optimizer remembered then: numbers that members share, and None for each tensor.
+        """
         parts = zip(self.parameters, snapshot.parameters, snapshot.optimizer, shared, strict=True)
         for p, stacked, state, numbers in parts:
             p.copy_(own(stacked[number], p))
-            values = {k: own(v[number], p).to(p.device).clone() for k, v in state.items() if is_stacked(v)}
-            if values or numbers:
+            values = {k: own(state[k][number], p).to(p.device).clone() for k in numbers if is_stacked(state.get(k))}
+            if numbers:
                 self.optimizer.state[p] = copy.deepcopy(numbers) | values
 
 

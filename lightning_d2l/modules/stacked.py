@@ -232,6 +232,12 @@ class StackedModule(pl.LightningModule):
                     if not math.isfinite(value):
                         self._mark(number, name, value, self.trainer.global_step)
 
+    def end(self) -> None:
+        """Measure members that have no epoch left to train, for which Lightning does not start."""
+        self.train_dataloader()
+        self.on_train_start()
+        self.on_train_end()
+
     def _outputs(self, split: str, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         data = self.splits[split]
         parts = [(self._mapped("forward", parameters, x, shared=data.shared), y) for x, y in data.batches()]
@@ -291,7 +297,7 @@ class StackedModule(pl.LightningModule):
             self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
         names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
         loops = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
-        shared = [{k: v for k, v in values.items() if not is_stacked(v)} for values in now.optimizer]
+        shared = [{k: None if is_stacked(v) else v for k, v in values.items()} for values in now.optimizer]
         self.points[epoch] = Point(self.trainer.global_step, loops, shared)
 
 
