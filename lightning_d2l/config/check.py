@@ -211,6 +211,9 @@ def check_hydra(node: Mapping[str, Any]) -> None:
     for target in targets(node):
         if target not in registry.HYDRA_TARGETS:
             raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
+    launcher = node.get("launcher") or {}
+    if rules := registry.LAUNCHERS.get(launcher.get("_target_", "")):
+        _check_mapping({k: v for k, v in launcher.items() if k != "_target_"}, rules, "hydra.launcher.")
     for key in ("job_logging", "hydra_logging"):
         for name, value in _leaves(node.get(key) or {}):
             harmless = str(value) in ("ext://sys.stdout", "ext://sys.stderr") or not str(value).startswith("ext://")

@@ -246,6 +246,15 @@ STUDY: Rules = {
     "panels": either(choice("metric", "curve"), NULL),
 }
 
+# What is out of range for a sweep's jobs is told when they train, which they then do one by one.
+LAUNCHERS: dict[str, Rules] = {
+    "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher": {
+        "min_members": Rule("a whole number", lambda v: _is_number(v) and isinstance(v, int)),
+        "max_members": Rule("a whole number", lambda v: _is_number(v) and isinstance(v, int)),
+        "memory": REAL,
+    },
+}
+
 # What Hydra itself may build; its launchers and sweepers are plugins that a person chose to install.
 HYDRA_TARGETS = frozenset(
     {

@@ -111,6 +111,8 @@ class Group:
             self.stack.go_on([each.best for each in self.candidates])
         try:
             trainer.fit(self.stack)
+            if self.stack.last is None:  # an earlier attempt was ended after the last epoch
+                self.stack.end()
         except Stopped as stop:
             self.save()
             for each, record in zip(self.candidates, self.records, strict=True):
