@@ -1,16 +1,17 @@
 """What one run costs, as ratios to a bare PyTorch loop on the same machine in the same minutes.
 
-    LIGHTNING_D2L_DATA=... python benchmarks/single_run.py [--pairs 5]
+    LIGHTNING_D2L_DATA=... python benchmarks/single_run.py [--pairs 3] [--quick] [--out FOLDER]
 
-Everything is measured in turn, product and yardstick, product and yardstick; quoted are the medians of the ratios
-of neighbours. The product's epochs hold all that a run does: metrics, validation, TensorBoard, console, checkpoints.
+Everything is measured in turn, product and yardstick, product and yardstick; quoted are medians, and ratios to the
+mean of the two neighbours. The product's epochs hold all that a run does: metrics, validation, TensorBoard, console,
+checkpoints.
 """
 
 import argparse
 import functools
+import gzip
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from bare import epoch, network
+from bare import epoch, network, read
+from measure import TRAIN, Results, in_turn, whole_command
 from torch import nn
 from torch.nn import functional
 
@@ -97,58 +99,34 @@ def bare_polynomial(epochs: int) -> float:
     return (time.perf_counter() - began) / epochs
 
 
-def whole_command(*command: str) -> tuple[float, float]:
-    """Seconds and peak memory (MiB) of a program."""
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        return time.perf_counter() - began, usage.ru_maxrss / 1024
-
-
-def compare(name: str, unit: str, pairs: int, first: Callable[[], float], second: Callable[[], float]) -> None:
-    """Print the medians of two measurements made in turn, and of the ratios, with their spread.
-
-    Each of the first is held against the mean of its two neighbours of the second, which cancels a steady drift.
-    """
-    first()
-    before, measured = second(), []
-    for _ in range(pairs):
-        value, after = first(), second()
-        measured.append((value, (before + after) / 2))
-        before = after
-    ratios = [a / b for a, b in measured]
-    a, b = (statistics.median(column) for column in zip(*measured, strict=True))
-    print(
-        f"{name:44} {a:9.4g} {b:9.4g} {unit:4} ratio {statistics.median(ratios):.2f} "
-        f"[{min(ratios):.2f}, {max(ratios):.2f}] (n = {pairs})",
-        flush=True,
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=5)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--pairs", type=int, default=3, help="how often each thing is measured")
+    parser.add_argument("--quick", action="store_true", help="try the program: one epoch in place of ten, once")
+    parser.add_argument("--out", type=Path, help="a folder for the results, for benchmarks/page.py")
+    args = parser.parse_args()
+    pairs, epochs = (1, 1) if args.quick else (args.pairs, 10)
     root = os.environ["LIGHTNING_D2L_DATA"] = str(Path(os.environ["LIGHTNING_D2L_DATA"]).resolve())
-    from bare import read
+    results = Results(args.out)
+    results.machine()
+
+    def compare(name: str, beside: str, first: Callable[[], float], second: Callable[[], float]) -> None:
+        if not args.quick:
+            first()
+        results.ratio("single", name, beside, in_turn(second, {name: first}, pairs)[name])
 
     x, y = (t[:50_000] for t in read(root, "train"))
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; product, yardstick, ratio [min, max]")
-    run_mlp = functools.partial(product, 10, "model=mlp")
-    compare("MLP epoch / bare loop", "s", pairs, run_mlp, functools.partial(bare_mlp, x, y, 10))
-    poly = functools.partial(product, 400, "model=polynomial_regression")
-    compare("polynomial epoch / bare loop", "s", pairs, poly, functools.partial(bare_polynomial, 400))
+    run_mlp = functools.partial(product, epochs, "model=mlp")
+    compare("MLP, epoch", "bare loop", run_mlp, functools.partial(bare_mlp, x, y, epochs))
+    polynomial = functools.partial(product, 400, "model=polynomial_regression")
+    compare("polynomial, epoch", "bare loop", polynomial, functools.partial(bare_polynomial, 400))
     with tempfile.TemporaryDirectory() as unpacked:  # torchvision wants the files unpacked
-        import gzip
-
         raw = Path(unpacked) / "FashionMNIST" / "raw"
         raw.mkdir(parents=True)
         for archive in (Path(root) / "FashionMNIST" / "raw").glob("*.gz"):
             (raw / archive.stem).write_bytes(gzip.decompress(archive.read_bytes()))
         loader = functools.partial(dataloader_mlp, unpacked, 1)
-        compare("DataLoader epoch / MLP epoch", "s", pairs, loader, run_mlp)
+        compare("DataLoader, epoch of the same MLP", "MLP, epoch", loader, run_mlp)
     memory: dict[str, list[float]] = {"product": [], "bare": []}
 
     def command(kind: str, *words: str) -> float:
@@ -156,11 +134,11 @@ def main() -> None:
         memory[kind].append(mebibytes)
         return seconds
 
-    train = functools.partial(command, "product", str(HERE.parent / "train.py"), "model=mlp", "trainer.accelerator=cpu")
+    train = functools.partial(command, "product", TRAIN, "model=mlp", "trainer.accelerator=cpu")
     script = functools.partial(command, "bare", str(HERE / "bare.py"), root)
-    compare("whole command, 10 epochs / bare script", "s", pairs, train, script)
+    compare("whole program, 10 epochs", "bare script", train, script)
     ours, theirs = (statistics.median(memory[kind]) for kind in ("product", "bare"))
-    print(f"{'peak memory of the command / bare script':44} {ours:9.0f} {theirs:9.0f} MiB  ratio {ours / theirs:.2f}")
+    print(f"peak memory: {ours:.0f} MiB, of the bare script {theirs:.0f} MiB, ratio {ours / theirs:.2f}")
 
 
 if __name__ == "__main__":
