@@ -76,7 +76,7 @@ def test_failures_and_divergence_cost_no_other_run(tmp_path, monkeypatch, capsys
     assert read_sweep(folder)["status"] == "completed"
 
     stopped = tmp_path / "stopped"
-    assert sweep(stopped, "data.degree=1,2,3", "sweep.on_error=stop") == 1
+    assert sweep(stopped, "data.degree=1,2,3", "sweep.on_error=stop", "hydra/launcher=sequential") == 1
     assert statuses(stopped) == {"degree=1": "completed", "degree=2": "failed"}
     assert read_sweep(stopped)["status"] == "stopped"
 
@@ -170,7 +170,7 @@ def test_a_study_needs_no_dash_m_and_its_axes_can_be_changed(tmp_path, capsys):
 
 def test_hydras_own_launcher_trains_the_same(tmp_path, capsys):
     ours, hydras = tmp_path / "ours", tmp_path / "hydras"
-    assert sweep(ours, "data.degree=1,3") == 0
+    assert sweep(ours, "data.degree=1,3", "hydra/launcher=sequential") == 0
     assert sweep(hydras, "data.degree=1,3", "hydra/launcher=basic") == 0
     for job in ("degree=1", "degree=3"):
         first, second = read_record(ours / job), read_record(hydras / job)
