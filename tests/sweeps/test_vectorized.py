@@ -202,6 +202,23 @@ def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupt
     assert_same_bits(killed, undisturbed)
 
 
+def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(interrupted, tmp_path, monkeypatch):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    words = [*MLPS, "optimizer=sgd", "optimizer.lr=0.01,1e60,0.02"]
+    assert sweep(undisturbed, *words) == 0
+    interrupted("save", 4, Killed())
+    with pytest.raises(Killed):
+        sweep(killed, *words)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert app.main([f"sweep.resume={killed}"]) == 0
+    for found, expected in zip(folders(killed), folders(undisturbed), strict=True):
+        mine, theirs = read_record(found), read_record(expected)
+        assert (mine["status"], mine["error"]) == (theirs["status"], theirs["error"])
+        assert_same_leaves(mine.get("metrics"), theirs.get("metrics"))
+    assert [read_record(folder)["status"] for folder in folders(killed)] == ["completed", "diverged", "completed"]
+
+
 def assert_same_bits(sweep: Path, other: Path) -> None:
     for found, expected in zip(folders(sweep), folders(other), strict=True):
         assert (found / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
