@@ -189,8 +189,10 @@ MOMENTS = {
 @pytest.mark.parametrize(("method", "call", "epochs"), MOMENTS.values(), ids=MOMENTS)
 def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupted, tmp_path, monkeypatch):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,0.03"]
+    words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1"]
     assert sweep(undisturbed, *words) == 0
+    best = {read_record(folder)["metrics"]["best"]["epoch"] for folder in folders(undisturbed)}
+    assert {1, 6} <= best, "the best epoch came before the kill for some, and after it for others"
     interrupted(method, call, Killed())
     with pytest.raises(Killed):
         sweep(killed, *words)
