@@ -17,13 +17,13 @@ Samples = tuple[Tensor, Tensor]
 def mean_squared_errors(samples: Samples, w: Tensor) -> Tensor:
     """(M,)"""
     x, y = samples
-    return (torch.bmm(x, w) - y).square().mean((1, 2))
+    return (torch.bmm(x, w.mT) - y).square().mean((1, 2))
 
 
 def train(
     splits: dict[str, Samples], w: Tensor, shuffle_seeds: list[int], *, lr: float, batch_size: int, points: list[int]
 ) -> tuple[Tensor, list[list[list[float]]]]:
-    """Weights (M, d, 1) after the last logging point, from `w`, and the losses at each point and of the test split.
+    """Weights (M, 1, d) after the last logging point, from `w`, and the losses at each point and of the test split.
 
     `shuffle_seeds` has one number for each run; equal ones stand for the same orders.
     """
@@ -39,7 +39,8 @@ def train(
         xs = rows_x.index_select(0, orders.flatten()).view(*orders.shape, d)
         ys = rows_y.index_select(0, orders.flatten()).view(*orders.shape, 1)
         for bx, by in zip(xs, ys, strict=True):
-            w.baddbmm_(bx.mT, torch.baddbmm(by, bx, w, beta=-1), alpha=-2 * lr / batch_size)
+            residuals = torch.bmm(bx, w.mT) - by
+            w.sub_(torch.bmm(residuals.mT, bx), alpha=2 * lr / batch_size)
         if epoch + 1 in points:
             losses.append([mean_squared_errors(splits[split], w).tolist() for split in ("train", "val")])
     losses.append([mean_squared_errors(splits["test"], w).tolist()])

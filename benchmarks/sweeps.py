@@ -95,7 +95,7 @@ class ByHand:
         """Take the samples and first weights of the members, and afterwards their last."""
         (stack,), members = module.stack, module.members
         assert len(members) == self.members, "memory was too small for all of them at once"
-        self.start = stack.mT.clone()  # (M, 1, d) in the product
+        self.start = stack.clone()
         width = stack.shape[-1]
         for split in ("train", "val", "test"):
             xs, ys = zip(*(member.splits[split] for member in members), strict=True)
@@ -108,7 +108,7 @@ class ByHand:
         }
 
         def after() -> None:
-            self.trained = stack.mT.clone()
+            self.trained = stack.clone()
 
         return after
 
