@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ class FashionMNISTData(TensorDataModule):
         self.source = "official" if folder else "generated"
         if folder is None:
             log.warning("GENERATED GARMENTS, not Fashion-MNIST: %s", reason)
-        x, y = images_and_labels(folder, "train")
-        splits = {"test": images_and_labels(folder, "test")}
+        x, y = _of_split(folder, "train")
+        splits = {"test": _of_split(folder, "test")}
         val_size = 0 if self.folds else self.val_size
         if val_size or self.n_train:
             order = balanced_order(y, generator(self.seed, 0))
@@ -72,10 +73,14 @@ class FashionMNISTData(TensorDataModule):
         return splits
 
 
+def _of_split(folder: Path | None, split: str) -> tuple[Tensor, Tensor]:
+    return images_and_labels(read_official, folder, split) if folder else images_and_labels(generated_garments, split)
+
+
 @functools.lru_cache(maxsize=2)
-def images_and_labels(folder: Path | None, split: str) -> tuple[Tensor, Tensor]:
+def images_and_labels(read: Callable[..., Arrays], *where: object) -> tuple[Tensor, Tensor]:
     """The images (n, 28, 28) and labels (n,) of a split as the runs of a process share them; not to be changed."""
-    images, labels = read_official(folder, split) if folder else generated_garments(split)
+    images, labels = read(*where)
     return torch.tensor(images), torch.tensor(labels).long()
 
 
