@@ -12,7 +12,7 @@ from lightning_d2l.data.batches import Batch, as_input, generator
 
 EPOCH_BYTES = 2**27  # an epoch up to this size is laid out at once, larger ones a minibatch at a time
 FLOAT_BYTES = 2**28  # pixels up to this size become floats once, more of them a minibatch at a time
-EVALUATION_NUMBERS = 2**23  # features of all members in an evaluation batch, at most
+EVALUATION_NUMBERS = 2**22  # of all members in an evaluation batch, at most
 
 
 class StackedSplit:
@@ -44,10 +44,14 @@ class StackedSplit:
         x, y = (_cut(t.index_select(0, index.flatten()), *index.shape) for t in (self.x, self.y))
         return as_input(x, self.dtype), y
 
-    def batches(self) -> Iterator[Batch]:
-        """The samples in order, in pieces: y (M, b, ...), and x (M, b, ...), or (b, ...) if the members share it."""
-        width = self.x[0].numel() * (1 if self.shared else self.num_members)
-        size = max(1, min(self.n, EVALUATION_NUMBERS // width, 8192))
+    def batches(self, widest: int = 1) -> Iterator[Batch]:
+        """The samples in order, in pieces: y (M, b, ...), and x (M, b, ...), or (b, ...) if the members share it.
+
+        A piece is so large that `widest` numbers for each of its samples and members, or its features, fit into the
+        processor's cache or not far beyond it.
+        """
+        features = self.x[0].numel() * (1 if self.shared else self.num_members)
+        size = max(1, min(self.n, EVALUATION_NUMBERS // max(features, widest * self.num_members)))
         for start in range(0, self.n, size):
             piece = slice(start, min(start + size, self.n))
             if self.shared:

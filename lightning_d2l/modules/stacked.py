@@ -60,6 +60,7 @@ class StackedModule(pl.LightningModule):
         )
         for number, values in enumerate(zip(*(member.module.buffers() for member in members), strict=True)):
             self.register_buffer(f"buffer_{number}", torch.stack(values))
+        self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
         self.points: dict[int, Point] = {}  # by the number of epochs
@@ -240,7 +241,7 @@ class StackedModule(pl.LightningModule):
 
     def _outputs(self, split: str, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         data = self.splits[split]
-        parts = [(self._mapped("forward", parameters, x, shared=data.shared), y) for x, y in data.batches()]
+        parts = [(self._mapped("forward", parameters, x, shared=data.shared), y) for x, y in data.batches(self._widest)]
         outputs, ys = zip(*parts, strict=True)
         return torch.cat(outputs, 1), torch.cat(ys, 1)
 
