@@ -64,9 +64,10 @@ def test_jobs_that_differ_in_values_train_together(base, word, of_base):
 @pytest.mark.parametrize(
     ("base", "word"),
     [
-        *itertools.product(BASE, ["data.batch_size=7", "data.n_train=31", "data.n_val=7", "data.n_test=7"]),
+        *itertools.product(BASE, ["data.batch_size=7", "data.n_train=31"]),
         *itertools.product(BASE, ["trainer.max_epochs=4", "trainer.log_every_n_epochs=2", "trainer.evaluate=[test]"]),
         *itertools.product(BASE, ["trainer.precision=64-true", "loss=half_mse", "penalty.l1=0.1", "gradients=true"]),
+        ("regression", "data.n_val=7"),
         ("regression", "optimizer.momentum=0.5"),
         ("regression", "optimizer=exact"),
         ("regression", "optimizer=sgd_scratch"),
