@@ -62,8 +62,6 @@ def candidate(work: Job, request: Request, prepared: Prepared) -> Candidate:
     Raises RequestError if there is no usable checkpoint to go on from.
     """
     config, data, module = request.config, prepared.data, prepared.module
-    if config["trainer"]["precision"] == "64-true":
-        module.double()
     noise = torch.Generator().manual_seed(stream(config["seed"], NOISE))
     shuffle_seed = stream(config["seed"], SHUFFLING)
     member = Member(module, module.configure_optimizers(), data.splits, data.batch_size, shuffle_seed, noise)

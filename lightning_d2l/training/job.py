@@ -7,6 +7,8 @@ import copy
 import errno
 import functools
 import logging
+import re
+import shlex
 import signal
 import time
 import traceback
@@ -22,6 +24,7 @@ import torch
 from torch import nn
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import quote
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input, stream
 from lightning_d2l.modules.base import Diverged, SupervisedModule
@@ -143,6 +146,8 @@ def prepare(config: Mapping[str, Any], data: TensorDataModule | None = None) -> 
     chunks = [] if settings["automatic_optimization"] else points
     data.plan(stream(config["seed"], SHUFFLING), chunks, settings["evaluate"])
     module = build_module(config, data, points)
+    if settings["precision"] == "64-true":
+        module.double()  # before a checkpoint's weights are loaded into it
     return Prepared(data, module, exact_optimum(module, data, config["optimizer"]), max_epochs, solved)
 
 
@@ -352,4 +357,6 @@ def first_fields(request: Request) -> dict[str, Any]:
 def resume_command(request: Request) -> str:
     """What a person types to go on with a run that was stopped."""
     overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
-    return " ".join(["python train.py", *overrides, f"resume={console.from_here(request.folder)}"])
+    folder = str(console.from_here(request.folder))
+    value = folder if folder == re.sub(r"[^\w./-]", "", folder) else quote(folder)
+    return shlex.join(["python", "train.py", *overrides, f"resume={value}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.job import Request, build_data, build_module, run
 from lightning_d2l.training.predictions import outputs
 from lightning_d2l.training.record import BEST, LAST, read_record
+
+TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained with others at once
 
 
 @dataclasses.dataclass
@@ -78,18 +81,32 @@ def evaluate(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def rerun(folder: Path, into: Path) -> int:
-    """Do a run again, from its record alone, in the folder `into`; 0 if its numbers come out the same, else 1."""
+    """Do a run again, from its record alone, in the folder `into`; 0 if its numbers come out the same, else 1.
+
+    Those of a run that trained with others at once are the same but for the rounding of another order of sums.
+    """
     before = read_record(folder)
     check(config := with_defaults(before["config"]))
     code = run(Request(config, into, before["overrides"], before["command"]))
     after = read_record(into)
-    if code == 0 and before.get("metrics") == after.get("metrics"):
-        print("same numbers as", console.from_here(folder))
+    tolerance = TOLERANCES[config["trainer"]["precision"]] if before.get("members", 1) > 1 else 0.0
+    if code == 0 and _same(before.get("metrics"), after.get("metrics"), tolerance):
+        within = f", to {tolerance:g} of each" if tolerance else ""
+        print(f"same numbers as {console.from_here(folder)}{within}")
         return 0
     if code == 0:
         print(f"other numbers than {console.from_here(folder)}: {before.get('metrics')} there")
         print(f"versions there: {before['versions']}")
     return code or 1
+
+
+def _same(there: Any, here: Any, tolerance: float) -> bool:
+    """Whether two records' metrics are the same numbers under the same names."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        return there.keys() == here.keys() and all(_same(there[key], here[key], tolerance) for key in there)
+    if isinstance(there, float) and isinstance(here, float):
+        return math.isclose(there, here, rel_tol=tolerance)
+    return bool(there == here)
 
 
 @dataclasses.dataclass
