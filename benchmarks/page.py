@@ -41,7 +41,7 @@ def figure(rows: Rows) -> Figure:
         axes.plot(sizes[: len(seconds)], seconds, color=colour, marker=marker, label=name)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     low, high = axes.get_ylim()
-    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= tick <= high]
+    ticks = [tick for tick in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 200, 500) if low <= tick <= high]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.grid(color="#DDDDDD")
