@@ -135,9 +135,9 @@ def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def quote(text: str) -> str:
+def quote(text: str, mark: str = "'") -> str:
     """Text as a quoted value of Hydra's override grammar."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return mark + text.replace("\\", "\\\\").replace(mark, f"\\{mark}") + mark
 
 
 def _first_value(override: Override) -> str:

@@ -358,5 +358,5 @@ def resume_command(request: Request) -> str:
     """What a person types to go on with a run that was stopped."""
     overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
     folder = str(console.from_here(request.folder))
-    value = folder if folder == re.sub(r"[^\w./-]", "", folder) else quote(folder)
+    value = folder if re.fullmatch(r"[\w./-]+", folder) else quote(folder, '"')  # the shell's own quotes are single
     return shlex.join(["python", "train.py", *overrides, f"resume={value}"])

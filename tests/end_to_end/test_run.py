@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -172,7 +173,7 @@ def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp
     shown = next(line for line in output.splitlines() if "go on with:" in line).partition("go on with: ")[2]
     assert shown.startswith("python train.py model=mlp")
     # trainer.max_epochs is then given twice, and Hydra takes the last
-    words = shown.split()[2:]
+    words = shlex.split(shown)[2:]
     done = train(*words, f"trainer.max_epochs={epoch + 3}")
     assert done.returncode == 0, done.stderr
     assert MetricsFile(folder).rows()[-1]["epoch"] == epoch + 3

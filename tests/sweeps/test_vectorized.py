@@ -245,7 +245,7 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
         record = read_record(folder)
         assert record["status"] == "failed"
         assert "stopped by SIGTERM; go on with: python train.py" in record["error"]
-        assert f"resume=stopped/{folder.name}" in record["error"]
+        assert f"'resume=\"stopped/{folder.name}\"'" in record["error"]  # can be pasted, though = is Hydra's
         assert len(MetricsFile(folder).rows()) == 3
     shutil.copytree(stopped / "seed=1", tmp_path / "alone")
     monkeypatch.undo()
