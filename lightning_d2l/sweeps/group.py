@@ -30,6 +30,7 @@ from lightning_d2l.training.record import (
     MetricsFile,
     Record,
     read_record,
+    remove_unfinished,
     replacing,
     replacing_together,
     versions,
@@ -67,6 +68,7 @@ def candidate(work: Job, request: Request, prepared: Prepared) -> Candidate:
     member = Member(module, module.configure_optimizers(), data.splits, data.batch_size, shuffle_seed, noise)
     found = Candidate(work, request, prepared, member)
     if request.resuming:
+        remove_unfinished(request.folder)
         checkpoint = load_checkpoint(request.folder / LAST)
         found.start, found.loops = finished_epochs(checkpoint), checkpoint["loops"]
         module.load_state_dict(checkpoint["state_dict"])

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.training.record import BEST, LAST, MetricsFile, replacing
+from lightning_d2l.training.record import BEST, LAST, MetricsFile, remove_unfinished, replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -108,9 +108,7 @@ class Recorder(Checkpoint):
             np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
             version, words, gauss = state["python"]
             random.setstate((version, tuple(words.tolist()), gauss))
-        for folder in (self.folder, self.folder / LAST.parent):
-            for left_over in folder.glob(".*-*"):  # what a killed run was writing
-                left_over.unlink()
+        remove_unfinished(self.folder)
         self.file.cut_after(trainer.current_epoch)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.io.flush()

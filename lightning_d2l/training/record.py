@@ -27,6 +27,7 @@ METRICS = "metrics.csv"
 STOPPED = "stopped by"  # so begins the error in the record of a run that a signal ended
 LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
 
+TEMPORARY = ".new-"  # TensorBoard reads what has its own files' names
 SYNCFS = sys.platform == "linux"  # there is a call that waits for all that was written to a file system
 # The temporary files that wait for the end of `replacing_together`, with the places that they will take.
 _together: ContextVar[dict[str, Path] | None] = ContextVar("_together", default=None)
@@ -40,7 +41,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     together = _together.get()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")  # TensorBoard reads what has its names
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -57,6 +58,13 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
     if together is None:
         _sync_folder(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed run was writing into its folder."""
+    for place in (folder, folder / LAST.parent):
+        for left_over in place.glob(f"{TEMPORARY}*"):
+            left_over.unlink()
 
 
 @contextmanager

@@ -199,8 +199,11 @@ def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupt
     assert {len(MetricsFile(folder).rows()) for folder in folders(killed)} <= epochs | {min(epochs), max(epochs) - 1}
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
+    half_written = folders(killed)[0] / ".new-metrics"
+    half_written.touch()
     assert app.main([f"sweep.resume={killed}"]) == 0
     assert_same_bits(killed, undisturbed)
+    assert not half_written.exists()
 
 
 def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(interrupted, tmp_path, monkeypatch):
