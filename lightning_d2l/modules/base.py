@@ -79,6 +79,11 @@ class SupervisedModule(pl.LightningModule):
                 value = value + factor * torch.stack([w.abs().pow(power).sum() for w in self.weights()]).sum()
         return value, output
 
+    @property
+    def monitor(self) -> str:
+        """The metric whose lowest value marks the best epoch."""
+        return "loss/val" if "val" in self.evaluate else "loss/train"
+
     def weights(self) -> list[Tensor]:
         """The parameters of two dimensions: not biases or slopes of activations."""
         return [p for p in self.net.parameters() if p.dim() >= 2]

@@ -72,6 +72,15 @@ class Snapshot:
             self.noise[number] = other.noise[number]
 
 
+@dataclass
+class Point:
+    """What is the same for all members at a logging point."""
+
+    step: int
+    loops: dict[str, Any]  # Lightning's
+    optimizer: State  # what the optimizers remember beside tensors, and None for each of those
+
+
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors (..., d) as one (M, ..., D), with zeros behind those whose d is smaller than the largest, D."""
     width = max(t.shape[-1] if t.dim() else 0 for t in tensors)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from lightning_d2l.modules.loop import PlainSGD, Steps
 from lightning_d2l.scratch import sgd
 
 ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)
 """Optimizers whose step for a number depends on the gradients of that number alone, and is in proportion to lr."""
 FUSED = (SGD, Adam, AdamW)
-"""Those that torch can step in one pass, on every device that it trains on."""
+"""Those that torch can step in one pass, on every device that it trains on; without momentum SGD is one anyway."""
 VARIED = ("lr", "weight_decay")  # settings that may differ between members
 
 
@@ -33,33 +34,34 @@ class MemberwiseOptimizer:
         self.parameters, first = list(parameters), optimizers[0]
         kind, self.decoupled = type(first), isinstance(first, AdamW)
         settings = {k: v for k, v in first.defaults.items() if k not in VARIED}
-        self.plain = isinstance(first, (SGD, sgd.SGD)) and not settings.get("momentum") and not settings.get("maximize")
         groups = [_groups(optimizer, mine) for optimizer, mine in zip(optimizers, own, strict=True)]  # by member
         self.lr, self.weight_decay = (
             [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
             for key in VARIED
         )
         settings.pop("decoupled_weight_decay", None)  # which says that Adam is AdamW
-        if kind in FUSED and not settings.get("foreach"):
+        if kind in FUSED and settings.get("momentum", True) and not settings.get("foreach"):
             settings["fused"] = True  # one pass over the memory, which is what a stack's step waits for
         make: Any = kind
         self.alike = not any(isinstance(value, Tensor) for value in [*self.lr, *self.weight_decay])
         if self.alike:
             self.steps = self.parameters
             pairs = zip(self.parameters, self.lr, self.weight_decay, strict=True)
-            settings |= {"params": [{"params": [p], "lr": lr, "weight_decay": decay} for p, lr, decay in pairs]}
+            groups_of_one = [{"params": [p], "lr": lr, "weight_decay": decay} for p, lr, decay in pairs]
+            settings |= {"params": groups_of_one, "lr": self.lr[0]}
         else:
             self.steps = [torch.zeros_like(p) for p in self.parameters]
             settings |= {"params": self.steps, "lr": 1.0, "weight_decay": 0.0}
-        self.inner: Optimizer | None = None if self.plain else make(**settings)
+        self.inner: Optimizer = make(**settings)
+        self._steps: Steps = PlainSGD(self.inner) if PlainSGD.does(self.inner) else self.inner
 
     @torch.no_grad()
     def step(self) -> None:
-        if self.inner is not None and self.alike:
-            self.inner.step()
+        if self.alike:
+            self._steps.step()
             return
-        gradients = []
-        for p, lr, decay in zip(self.parameters, self.lr, self.weight_decay, strict=True):
+        parts = zip(self.parameters, self.steps, self.lr, self.weight_decay, strict=True)
+        for p, step, lr, decay in parts:
             gradient = p.grad
             assert gradient is not None
             if isinstance(decay, Tensor) or decay:
@@ -67,27 +69,20 @@ class MemberwiseOptimizer:
                     p.mul_(1 - lr * decay)
                 else:
                     gradient = _plus(gradient, p, decay)
-            gradients.append(gradient)
-        if self.inner is None:
-            for p, gradient, lr in zip(self.parameters, gradients, self.lr, strict=True):
-                _add(p, gradient, -lr)
-            return
-        for step, gradient in zip(self.steps, gradients, strict=True):
             step.grad = gradient
-        self.inner.step()
+        self._steps.step()
         for p, step, lr in zip(self.parameters, self.steps, self.lr, strict=True):
             _add(p, step, lr)
             step.zero_()
 
     def state(self) -> list[dict[str, Any]]:
         """What the optimizer remembers of each parameter: tensors (M, ...), and numbers that all members share."""
-        return [dict(self.inner.state[step]) if self.inner else {} for step in self.steps]
+        return [dict(self.inner.state[step]) for step in self.steps]
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
         """Go on from what `state` returned."""
-        if self.inner:
-            for step, values in zip(self.steps, state, strict=True):
-                self.inner.state[step].update(values)
+        for step, values in zip(self.steps, state, strict=True):
+            self.inner.state[step].update(values)
 
 
 def _groups(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:

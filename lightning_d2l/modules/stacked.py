@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,22 +17,13 @@ from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.data.stacked import StackedBatches, StackedSplit
 from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.loop import Step, train_minibatches
-from lightning_d2l.modules.members import Member, Snapshot, State, is_stacked, stacked, stacked_state
+from lightning_d2l.modules.members import Member, Point, Snapshot, is_stacked, stacked, stacked_state
 from lightning_d2l.modules.memberwise import MemberwiseOptimizer
 from lightning_d2l.modules.stacked_noise import StackedNoise
 from lightning_d2l.modules.traced import Program, traced
 
 ALL = slice(None)
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
-
-
-@dataclass
-class Point:
-    """What is the same for all members at a logging point."""
-
-    step: int
-    loops: dict[str, Any]  # Lightning's
-    optimizer: State
 
 
 class StackedModule(pl.LightningModule):
@@ -267,7 +257,7 @@ class StackedModule(pl.LightningModule):
     def _take(self, epoch: int, metrics: dict[str, list[float]]) -> Tensor:
         """Give each member its row; returns which of them (M,) are better than ever."""
         improved, step = [], self.trainer.global_step
-        monitor = "loss/val" if "val" in self.evaluate else "loss/train"
+        monitor = self._base[0].monitor
         for number, member in enumerate(self.members):
             row = {name: values[number] for name, values in metrics.items()}
             for name, value in row.items():

@@ -34,12 +34,11 @@ from lightning_d2l.training.record import (
     replacing,
     replacing_together,
     versions,
-)  # fmt: skip
+)
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.tensorboard import write_events
 
 SHARE_OF_TIME = 10  # what was trained is written when training took so many times as long as the last writing
-
 SECONDS_A_MEMBER = 2e-3  # of writing, as is thought before the first time
 
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Settings:
     """Of the launcher: the sizes of groups, and the share of the free memory that one may take."""
 
-    min_members: int = 2
-    max_members: int = 500
-    memory: float = 0.5
+    min_members: int
+    max_members: int
+    memory: float
 
     def wrong(self) -> str:
         """What is out of range, or nothing."""

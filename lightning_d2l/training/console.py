@@ -18,7 +18,7 @@ from pytorch_lightning.loggers.logger import Logger
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from lightning_d2l.config import text
+from lightning_d2l.config.text import number
 from lightning_d2l.data.base import TensorDataModule
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,6 @@ TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # its first line, so that the others need only the time
 WIDTH = 80
 SPLITS = ("train", "val", "test")
-number = text.number
 
 
 class Lines(logging.Formatter):

@@ -25,6 +25,7 @@ from torch import nn
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
+from lightning_d2l.config.text import number
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input, stream
 from lightning_d2l.modules.base import Diverged, SupervisedModule
@@ -117,11 +118,6 @@ class Prepared:
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.module.parameters())
 
-    @property
-    def monitor(self) -> str:
-        """The metric by which the best epoch is chosen."""
-        return "loss/val" if "val" in self.data.evaluate else "loss/train"
-
     def fields(self) -> dict[str, Any]:
         """What the record says of it."""
         model = type(self.module.net).__name__
@@ -168,7 +164,7 @@ def train(request: Request, record: Record) -> dict[str, Any]:
     if start > max_epochs:
         raise RequestError(f"trainer.max_epochs={max_epochs}: must be at least {start}, where {folder} stands")
     io = AtomicCheckpointIO(settings["checkpoint_every_n_seconds"])
-    recorder = Recorder(folder, io, prepared.monitor)
+    recorder = Recorder(folder, io, module.monitor)
     line = console.Console(data, max_epochs, bar=not request.part_of_sweep)
     board = _open_board(request, data, module, start)
     trainer = pl.Trainer(
@@ -336,7 +332,7 @@ def summary(outcome: Mapping[str, Any]) -> str:
         )
     if "exact" in metrics:
         rows["exact"] = metrics["exact"]
-        first, last = (console.number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
+        first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
         notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
     return "\n".join([console.table(rows), *notes])
 
