@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.sweeps.grid import Job
-from lightning_d2l.training.job import build_data, build_module
+from lightning_d2l.training.build import build_data, build_module
 
 # Settings of the data that change no size of a network: jobs that differ in these alone are built once.
 VALUES = {

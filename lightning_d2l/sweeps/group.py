@@ -20,8 +20,9 @@ from lightning_d2l.modules.stacked import StackedModule
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training import console, job
+from lightning_d2l.training.build import NOISE, SHUFFLING, Prepared
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
-from lightning_d2l.training.job import NOISE, SHUFFLING, Prepared, Request
+from lightning_d2l.training.job import Request
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import (
     BEST,

@@ -92,7 +92,7 @@ class _Vectorized:
     def _candidate(self, job: Job) -> Candidate:
         from lightning_d2l.sweeps.group import candidate
         from lightning_d2l.training import console
-        from lightning_d2l.training.job import build_data, prepare
+        from lightning_d2l.training.build import build_data, prepare
 
         if not job.config["verbose"]:
             console.quiet()

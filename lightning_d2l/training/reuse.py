@@ -21,8 +21,9 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.training import console
+from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
-from lightning_d2l.training.job import Request, build_data, build_module, run
+from lightning_d2l.training.job import Request, run
 from lightning_d2l.training.predictions import outputs
 from lightning_d2l.training.record import BEST, LAST, read_record
 

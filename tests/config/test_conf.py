@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_d2l.config.compose import CONF
-from lightning_d2l.training.job import build_data, build_module, logging_points
+from lightning_d2l.training.build import build_data, build_module, logging_points
 from tests.runs import config
 
 OPTIONS = sorted(

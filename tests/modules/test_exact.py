@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.training.job import build_data
+from lightning_d2l.training.build import build_data
 from lightning_d2l.training.record import LAST
 from tests.runs import config, run_here
 

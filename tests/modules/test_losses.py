@@ -10,7 +10,7 @@ from torch.distributions import Normal
 from torch.nn import functional
 
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
-from lightning_d2l.training.job import build_data
+from lightning_d2l.training.build import build_data
 from lightning_d2l.training.record import LAST
 from tests.runs import config, run_here
 

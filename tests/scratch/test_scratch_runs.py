@@ -9,8 +9,8 @@ from lightning_d2l.data.batches import as_input
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 from lightning_d2l.scratch.mlp import MLPScratch
 from lightning_d2l.scratch.softmax_regression import accuracy, cross_entropy
+from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
-from lightning_d2l.training.job import build_data, build_module
 from lightning_d2l.training.record import LAST, read_record
 from tests.runs import config, run_here
 

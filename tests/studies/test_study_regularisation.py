@@ -11,7 +11,7 @@ from lightning_d2l import app
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.findings import find
 from lightning_d2l.studies.theories import THEORIES
-from lightning_d2l.training.job import build_data
+from lightning_d2l.training.build import build_data
 
 
 def study(folder, *words):

@@ -11,7 +11,8 @@ from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import Group, candidate
 from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
-from lightning_d2l.training.job import Request, prepare
+from lightning_d2l.training.build import prepare
+from lightning_d2l.training.job import Request
 from lightning_d2l.training.record import read_record
 from tests.runs import POLYNOMIAL, config
 

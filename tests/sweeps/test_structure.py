@@ -16,7 +16,8 @@ from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import candidate
 from lightning_d2l.sweeps.structure import CannotStack, structure
-from lightning_d2l.training.job import Request, prepare
+from lightning_d2l.training.build import prepare
+from lightning_d2l.training.job import Request
 from tests.runs import config
 from tests.sweeps.test_compose import STUDIES, hydra, jobs_of
 
