@@ -55,7 +55,7 @@ class PlainSGD:
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.groups = optimizer.param_groups
+        self.optimizer = optimizer
 
     @staticmethod
     def does(optimizer: Optimizer) -> bool:
@@ -65,7 +65,7 @@ class PlainSGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        for group in self.groups:
+        for group in self.optimizer.param_groups:
             lr, decay = group["lr"], group["weight_decay"]
             for parameter in group["params"]:
                 if (gradient := parameter.grad) is not None:

@@ -81,8 +81,8 @@ class MemberwiseOptimizer:
 
     def load(self, state: Sequence[dict[str, Any]]) -> None:
         """Go on from what `state` returned."""
-        for step, values in zip(self.steps, state, strict=True):
-            self.inner.state[step].update(values)
+        known = {number: values for number, values in enumerate(state) if values}
+        self.inner.load_state_dict({**self.inner.state_dict(), "state": known})  # on the parameters' device
 
 
 def _groups(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:

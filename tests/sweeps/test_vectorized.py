@@ -23,6 +23,7 @@ from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.record import MetricsFile, read_record
 from lightning_d2l.training.signals import Stopped
 from tests.runs import POLYNOMIAL
+from tests.second_device import second_device
 
 SMALL = ["-m", *POLYNOMIAL, "data.n_train=30", "data.n_val=10", "data.n_test=10", "trainer.max_epochs=3"]
 MLPS = [
@@ -258,6 +259,29 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
     assert app.main([*words[1:-2], "seed=1", words[-1], "resume=alone"]) == 0
     found, expected = (read_record(folder)["metrics"] for folder in (tmp_path / "alone", undisturbed / "seed=1"))
     assert_same_leaves(found, expected, tolerance=1e-5)
+
+
+OPTIMIZERS = {
+    "adam": ["optimizer=adam", "optimizer.lr=0.01,1"],
+    "momentum": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "optimizer.weight_decay=0,0.1"],
+}
+
+
+@pytest.mark.parametrize("words", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_group_trains_and_goes_on_off_the_cpu(words, interrupted, tmp_path, monkeypatch, capsys):
+    on_the_cpu, off = tmp_path / "on", tmp_path / "off"
+    words = [*MLPS, *words, "seed=range(2)"]
+    assert sweep(on_the_cpu, *words) == 0
+    interrupted("save", 3, Killed())
+    with second_device(monkeypatch), pytest.raises(Killed):
+        sweep(off, *words)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    with second_device(monkeypatch) as operations:
+        assert app.main([f"sweep.resume={off}"]) == 0
+    assert operations["aten::bmm"] > 20
+    assert "one by one" not in capsys.readouterr().out
+    assert_same_bits(off, on_the_cpu)
 
 
 # What trains one by one
