@@ -3,9 +3,13 @@
 What is left on the wrong device fails here as on a GPU, and what is right gives the CPU's bits.
 """
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,11 +116,18 @@ class SecondDevice(Accelerator):
     get_parallel_devices = staticmethod(lambda devices: [torch.device(DEVICE)])
 
 
-@contextmanager
-def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
-    """Within, runs train on the second device; gives its operations, by name."""
+def off_the_cpu(program: str) -> None:
+    """Run a program in a process of its own, for torch counts devices once, at the first backpropagation."""
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this torch knows no devices written in Python")
+    paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, **paths}, check=False)
+    assert done.returncode == 0
+
+
+@contextmanager
+def second_device() -> Iterator[Counter[str]]:
+    """Within, runs train on the second device; gives its operations, by name. Only in a program of `off_the_cpu`."""
     if "second" not in str(torch.device("privateuseone")):
         backend_registration._setup_privateuseone_for_python_backend("second")
     working = job.trainer_settings
@@ -127,7 +138,7 @@ def second_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
         return found | {"strategy": SingleDeviceStrategy(accelerator=SecondDevice(), device=torch.device(DEVICE))}
 
     OPERATIONS.clear()
-    with monkeypatch.context() as patch, Made(), FromNumbers():
+    with pytest.MonkeyPatch().context() as patch, Made(), FromNumbers():
         patch.setattr(job, "trainer_settings", settings)
         patch.setattr(proxy_tensor, "HANDLED_TYPES", (*proxy_tensor.HANDLED_TYPES, Elsewhere))
         yield OPERATIONS

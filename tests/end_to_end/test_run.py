@@ -20,6 +20,7 @@ from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint
 from lightning_d2l.training.record import MetricsFile, read_record
 from tests.conftest import ROOT
 from tests.runs import POLYNOMIAL, run_here
+from tests.second_device import off_the_cpu
 
 # An MLP with everything that has a state: momentum of Adam, dropout, shuffling. On 100 samples an epoch is short.
 STATEFUL = [
@@ -119,21 +120,18 @@ def test_no_message_of_a_dependency_on_a_first_run(tmp_path):
 
 
 def test_a_run_trains_and_goes_on_off_the_cpu(tmp_path):
-    """In a process of its own, for torch counts devices at the first backpropagation."""
     words, (on, off) = [*STATEFUL, "trainer.max_epochs=6"], (tmp_path / "on", tmp_path / "off")
-    script = f"""
-import pathlib, pytest
-from tests.runs import run_here
-from tests.second_device import second_device
-folder, words = pathlib.Path({str(off)!r}), {words!r}
-for more in ["trainer.max_epochs=3"], ["resume=off"]:
-    with second_device(pytest.MonkeyPatch()) as operations:
-        assert run_here(folder, *words, *more, part_of_sweep=not folder.exists()) == 0
-    assert operations["aten::addmm"] > 20
-"""
     assert run_here(on, *words) == 0
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
-    assert done.returncode == 0
+    off_the_cpu(f"""if True:
+        from pathlib import Path
+        from tests.runs import run_here
+        from tests.second_device import second_device
+        folder, words = Path({str(off)!r}), {words!r}
+        for more in ["trainer.max_epochs=3"], ["resume=off"]:
+            with second_device() as operations:
+                assert run_here(folder, *words, *more, part_of_sweep=not folder.exists()) == 0
+            assert operations["aten::addmm"] > 20
+    """)
     same_run(on, off)
     assert (off / "figures/curves.png").exists()
 

@@ -23,7 +23,7 @@ from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.record import MetricsFile, read_record
 from lightning_d2l.training.signals import Stopped
 from tests.runs import POLYNOMIAL
-from tests.second_device import second_device
+from tests.second_device import off_the_cpu
 
 SMALL = ["-m", *POLYNOMIAL, "data.n_train=30", "data.n_val=10", "data.n_test=10", "trainer.max_epochs=3"]
 MLPS = [
@@ -261,27 +261,34 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
     assert_same_leaves(found, expected, tolerance=1e-5)
 
 
-OPTIMIZERS = {
-    "adam": ["optimizer=adam", "optimizer.lr=0.01,1"],
-    "momentum": ["optimizer=sgd", "optimizer.lr=0.01", "optimizer.momentum=0.9", "optimizer.weight_decay=0,0.1"],
-}
+def test_a_group_trains_and_goes_on_off_the_cpu(tmp_path, capsys):
+    adam = [*MLPS, "seed=range(2)", "optimizer.lr=0.01,1"]
+    momentum = [*MLPS, "optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.01", "optimizer.weight_decay=0,0.1"]
+    sweeps = {"adam": adam, "momentum": momentum}
+    for name, words in sweeps.items():
+        assert sweep(tmp_path / "on" / name, *words) == 0
+    off_the_cpu(f"""if True:
+        from lightning_d2l import app
+        from lightning_d2l.sweeps import group
+        from lightning_d2l.training.signals import Stopped
+        from tests.second_device import second_device
 
-
-@pytest.mark.parametrize("words", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_group_trains_and_goes_on_off_the_cpu(words, interrupted, tmp_path, monkeypatch, capsys):
-    on_the_cpu, off = tmp_path / "on", tmp_path / "off"
-    words = [*MLPS, *words, "seed=range(2)"]
-    assert sweep(on_the_cpu, *words) == 0
-    interrupted("save", 3, Killed())
-    with second_device(monkeypatch), pytest.raises(Killed):
-        sweep(off, *words)
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    with second_device(monkeypatch) as operations:
-        assert app.main([f"sweep.resume={off}"]) == 0
-    assert operations["aten::bmm"] > 20
-    assert "one by one" not in capsys.readouterr().out
-    assert_same_bits(off, on_the_cpu)
+        group.SHARE_OF_TIME, save = 0, group.Group.save
+        for name, words in {sweeps!r}.items():
+            calls = []
+            def stops_at_the_third(self):
+                calls.append(self)
+                if len(calls) == 3:
+                    raise Stopped(15)
+                save(self)
+            group.Group.save = stops_at_the_third
+            with second_device() as operations:
+                assert app.main([*words, f"hydra.sweep.dir=off/{{name}}"]) == 128 + 15
+                assert app.main([f"sweep.resume=off/{{name}}"]) == 0
+            assert operations["aten::bmm"] > 20
+    """)
+    for name in sweeps:
+        assert_same_bits(tmp_path / "off" / name, tmp_path / "on" / name)
 
 
 # What trains one by one
