@@ -16,7 +16,7 @@ from lightning_d2l.data.batches import Batch
 from lightning_d2l.modules.base import SupervisedModule
 
 State = list[dict[str, Any]]
-"""What an optimizer remembers of each parameter: tensors of the parameter's shape, and numbers such as its steps."""
+"""What an optimizer remembers of each parameter: tensors of the parameter's shape, and the number of its steps."""
 
 
 @dataclass(eq=False)
@@ -47,7 +47,7 @@ class Member:
         parts = zip(self.parameters, snapshot.parameters, snapshot.optimizer, shared, strict=True)
         for p, stacked, state, numbers in parts:
             p.copy_(own(stacked[number], p))
-            values = {k: own(state[k][number], p).to(p.device).clone() for k in numbers if is_stacked(state.get(k))}
+            values = {k: own(state[k][number], p).to(p.device).clone() for k in numbers if is_stacked(k, state.get(k))}
             if numbers:
                 self.optimizer.state[p] = copy.deepcopy(numbers) | values
 
@@ -65,7 +65,7 @@ class Snapshot:
         pairs = list(zip(self.parameters, other.parameters, strict=True))
         for mine, theirs in zip(self.optimizer, other.optimizer, strict=True):
             for name, value in theirs.items():
-                pairs += [(mine.setdefault(name, torch.zeros_like(value)), value)] if is_stacked(value) else []
+                pairs += [(mine.setdefault(name, torch.zeros_like(value)), value)] if is_stacked(name, value) else []
         for here, there in pairs:
             here[chosen] = there[chosen]
         for number in chosen.nonzero().flatten().tolist():
@@ -93,7 +93,7 @@ def stacked_state(members: Sequence[Member]) -> State:
     for parameters in zip(*(member.parameters for member in members), strict=True):
         states = [member.optimizer.state.get(p, {}) for member, p in zip(members, parameters, strict=True)]
         found.append(
-            {k: stacked([s[k] for s in states]) if is_stacked(v) else copy.deepcopy(v) for k, v in states[0].items()}
+            {k: stacked([s[k] for s in states]) if is_stacked(k, v) else copy.deepcopy(v) for k, v in states[0].items()}
         )
     return found
 
@@ -103,6 +103,6 @@ def own(value: Tensor, like: Tensor) -> Tensor:
     return value[..., : like.shape[-1]] if like.dim() else value
 
 
-def is_stacked(value: object) -> bool:
-    """Whether a value of an optimizer's state has the shape of a parameter."""
-    return isinstance(value, Tensor) and value.dim() > 0
+def is_stacked(name: str, value: object) -> bool:
+    """Whether a value of an optimizer's state is of the parameter's shape, and each member's own."""
+    return isinstance(value, Tensor) and name != "step"

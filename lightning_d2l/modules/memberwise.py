@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +11,56 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from lightning_d2l.modules.loop import PlainSGD, Steps
+from lightning_d2l.modules.members import State, is_stacked
 from lightning_d2l.scratch import sgd
 
 ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)
 """Optimizers whose step for a number depends on the gradients of that number alone, and is in proportion to lr."""
-FUSED = (SGD, Adam, AdamW)
-"""Those that torch can step in one pass, on every device that it trains on; without momentum SGD is one anyway."""
 VARIED = ("lr", "weight_decay")  # settings that may differ between members
 
 
-class MemberwiseOptimizer:
+class InTurn:
+    """Takes the steps of M optimizers of one class, a member after another, to the bits of each by itself.
+
+    `parameters` are stacked, (M, ...), and hold their gradients; `own` are those of each optimizer, in the same order.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], optimizers: Sequence[Optimizer], own: Sequence[Sequence[Tensor]]
+    ) -> None:
+        self.parameters = list(parameters)
+        self.rows = [p.unbind() for p in parameters]  # by parameter and member
+        groups: list[dict[str, Any]] = []
+        for member, (optimizer, mine) in enumerate(zip(optimizers, own, strict=True)):
+            row = {id(p): rows[member] for p, rows in zip(mine, self.rows, strict=True)}
+            groups += [{**group, "params": [row[id(p)] for p in group["params"]]} for group in optimizer.param_groups]
+        self.inner = _made(optimizers[0], params=groups)
+        self._steps: Steps = PlainSGD(self.inner) if PlainSGD.does(self.inner) else self.inner
+
+    def step(self) -> None:
+        for p, rows in zip(self.parameters, self.rows, strict=True):
+            assert p.grad is not None
+            for row, gradient in zip(rows, p.grad.unbind(), strict=True):
+                row.grad = gradient
+        self._steps.step()
+
+    def state(self) -> State:
+        """A copy of what the optimizer remembers of each parameter: tensors (M, ...), and numbers that all share."""
+        states = [[self.inner.state[row] for row in rows] for rows in self.rows]
+        return [
+            {k: torch.stack([s[k] for s in each]) if is_stacked(k, v) else copy.deepcopy(v) for k, v in each[0].items()}
+            for each in states
+        ]
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` returned."""
+        for rows, values in zip(self.rows, state, strict=True):
+            for member, row in enumerate(rows):
+                mine = {k: v[member].clone() if is_stacked(k, v) else copy.deepcopy(v) for k, v in values.items()}
+                self.inner.state[row].update(mine)
+
+
+class AtOnce:
     """Takes the steps that M optimizers of one class would take, each for its own parameters.
 
     `parameters` are stacked, (M, ...), and hold their gradients; `own` are those of each optimizer, in the same order.
@@ -32,27 +73,21 @@ class MemberwiseOptimizer:
         self, parameters: Sequence[Tensor], optimizers: Sequence[Optimizer], own: Sequence[Sequence[Tensor]]
     ) -> None:
         self.parameters, first = list(parameters), optimizers[0]
-        kind, self.decoupled = type(first), isinstance(first, AdamW)
-        settings = {k: v for k, v in first.defaults.items() if k not in VARIED}
+        self.decoupled = isinstance(first, AdamW)
         groups = [_groups(optimizer, mine) for optimizer, mine in zip(optimizers, own, strict=True)]  # by member
         self.lr, self.weight_decay = (
             [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
             for key in VARIED
         )
-        settings.pop("decoupled_weight_decay", None)  # which says that Adam is AdamW
-        if kind in FUSED and settings.get("momentum", True) and not settings.get("foreach"):
-            settings["fused"] = True  # one pass over the memory, which is what a stack's step waits for
-        make: Any = kind
         self.alike = not any(isinstance(value, Tensor) for value in [*self.lr, *self.weight_decay])
         if self.alike:
             self.steps = self.parameters
             pairs = zip(self.parameters, self.lr, self.weight_decay, strict=True)
             groups_of_one = [{"params": [p], "lr": lr, "weight_decay": decay} for p, lr, decay in pairs]
-            settings |= {"params": groups_of_one, "lr": self.lr[0]}
+            self.inner = _made(first, params=groups_of_one)
         else:
             self.steps = [torch.zeros_like(p) for p in self.parameters]
-            settings |= {"params": self.steps, "lr": 1.0, "weight_decay": 0.0}
-        self.inner: Optimizer = make(**settings)
+            self.inner = _made(first, params=self.steps, lr=1.0, weight_decay=0.0)
         self._steps: Steps = PlainSGD(self.inner) if PlainSGD.does(self.inner) else self.inner
 
     @torch.no_grad()
@@ -75,14 +110,22 @@ class MemberwiseOptimizer:
             _add(p, step, lr)
             step.zero_()
 
-    def state(self) -> list[dict[str, Any]]:
-        """What the optimizer remembers of each parameter: tensors (M, ...), and numbers that all members share."""
-        return [dict(self.inner.state[step]) for step in self.steps]
+    def state(self) -> State:
+        """A copy of what the optimizer remembers of each parameter: tensors (M, ...), and numbers that all share."""
+        return [copy.deepcopy(dict(self.inner.state[step])) for step in self.steps]
 
-    def load(self, state: Sequence[dict[str, Any]]) -> None:
+    def load(self, state: State) -> None:
         """Go on from what `state` returned."""
         known = {number: values for number, values in enumerate(state) if values}
         self.inner.load_state_dict({**self.inner.state_dict(), "state": known})  # on the parameters' device
+
+
+def _made(like: Optimizer, **settings: Any) -> Optimizer:
+    """Another optimizer of a class, with the same settings but for some."""
+    defaults = {k: v for k, v in like.defaults.items() if k != "decoupled_weight_decay"}  # which says: AdamW
+    make: Any = type(like)
+    made: Optimizer = make(**defaults | settings)
+    return made
 
 
 def _groups(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:

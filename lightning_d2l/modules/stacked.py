@@ -17,12 +17,13 @@ from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.data.stacked import StackedBatches, StackedSplit
 from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.loop import Step, train_minibatches
-from lightning_d2l.modules.members import Member, Point, Snapshot, is_stacked, stacked, stacked_state
-from lightning_d2l.modules.memberwise import MemberwiseOptimizer
+from lightning_d2l.modules.members import Member, Point, Snapshot, State, is_stacked, stacked, stacked_state
+from lightning_d2l.modules.memberwise import AtOnce, InTurn
 from lightning_d2l.modules.stacked_noise import StackedNoise
 from lightning_d2l.modules.traced import Program, traced
 
 ALL = slice(None)
+IN_TURN = 2**16  # multiplications of one member's step from which its matrices are multiplied by themselves
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
 
 
@@ -33,6 +34,10 @@ class StackedModule(pl.LightningModule):
     parameters and buffers, and the last dimension of parameters that act on the input features: shorter ones are
     followed by zeros, as are the features. Their optimizers are of one class and differ at most in lr and
     weight_decay. A member whose loss or metrics are not finite is marked, and measured no more.
+
+    A step of small networks is one of batched matrices, whose last digits may be others than a member's own. On the
+    CPU the matrices of larger networks (`IN_TURN`), where nothing is gained by batching them and Adam makes much of
+    last digits, are multiplied in turn, and their optimizers step in turn, to the bits of each run by itself.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -63,7 +68,9 @@ class StackedModule(pl.LightningModule):
         """None that Lightning should know of; the members' own, as one."""
         if not isinstance(self.members[0].optimizer, Exact):
             own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
-            self.optimizer = MemberwiseOptimizer(list(self.stack), own, parameters)
+            products = self.members[0].batch_size * sum(p[0].numel() for p in self.stack)
+            self._in_turn = products >= IN_TURN and self.device.type == "cpu"
+            self.optimizer = (InTurn if self._in_turn else AtOnce)(list(self.stack), own, parameters)
             self.optimizer.load(stacked_state(self.members))
         return []
 
@@ -115,7 +122,7 @@ class StackedModule(pl.LightningModule):
             self._noise_shapes[x.shape] = self.noise.shapes(lambda: self._call("forward", *one, x[0]))
         values = [*self.stack, *self.buffers(), x, y, *self.noise.draw(self._noise_shapes[x.shape], x)]
         if x.shape not in self._programs:
-            self._programs[x.shape] = traced(self._gradients, *values)
+            self._programs[x.shape] = traced(self._gradients, *values, in_turn=self._in_turn)
         *gradients, loss, output = self._programs[x.shape].run(*values)
         for parameter, gradient in zip(self.stack, gradients, strict=True):
             parameter.grad = gradient.contiguous()  # a fused optimizer reads memory in order
@@ -274,10 +281,9 @@ class StackedModule(pl.LightningModule):
     # What is kept
 
     def _snapshot(self) -> Snapshot:
-        state = [] if not hasattr(self, "optimizer") else self.optimizer.state()
-        copies = [{k: v.clone() if isinstance(v, Tensor) else v for k, v in values.items()} for values in state]
+        state: State = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
         noise = [member.noise.get_state() for member in self.members]
-        return Snapshot([p.detach().clone() for p in self.stack], copies or [{} for _ in self.stack], noise)
+        return Snapshot([p.detach().clone() for p in self.stack], state, noise)
 
     def _remember(self, epoch: int) -> None:
         """Keep the state of the members that go on, and of Lightning's loops."""
@@ -288,7 +294,7 @@ class StackedModule(pl.LightningModule):
             self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
         names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
         loops = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
-        shared = [{k: None if is_stacked(v) else v for k, v in values.items()} for values in now.optimizer]
+        shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
         self.points[epoch] = Point(self.trainer.global_step, loops, shared)
 
 

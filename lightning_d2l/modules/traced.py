@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 
@@ -24,21 +24,60 @@ class Program:
     num_bytes: int  # of all that they compute, if nothing is freed on the way
 
 
-def traced(function: Callable[..., list[Tensor]], *examples: Tensor) -> Program:
+def traced(function: Callable[..., list[Tensor]], *examples: Tensor, in_turn: bool = False) -> Program:
     """The operations that `function` does for tensors of the examples' shapes, gradients within it included.
 
     On small tensors most of the time of a step goes to autograd's and vmap's bookkeeping, which happens here once.
+    Batches of matrices are multiplied at once, or `in_turn`, which rounds each product as for one model alone.
     """
     module: GraphModule = make_fx(function)(*examples)
     for node in list(module.graph.nodes):
         if node.target in _RESHAPES and _shape(node) == _shape(node.args[0]):
             node.replace_all_uses_with(node.args[0])
             module.graph.erase_node(node)
+    _add_biases_as_addmm(module.graph)
+    for node in module.graph.nodes if in_turn else ():
+        node.target = _IN_TURN.get(node.target, node.target)
     module.graph.eliminate_dead_code()
     module.graph.set_codegen(CodeGen())  # plain arguments, no trees of them
     module.recompile()
     made = [node.meta["val"] for node in module.graph.nodes if node.op == "call_function" and "val" in node.meta]
     return Program(module.forward, sum(value.nbytes for value in made if isinstance(value, Tensor)))
+
+
+def _add_biases_as_addmm(graph: Graph) -> None:
+    """Make one operation of what vmap makes of addmm, nn.Linear's: a product, a bias times 1, and their sum.
+
+    It is quicker, and rounds as addmm does for one model.
+    """
+    for node in list(graph.nodes):
+        if node.target != _aten.add.Tensor or not all(isinstance(summand, Node) for summand in node.args):
+            continue
+        bias, product = node.args
+        scaled = bias.args[0] if bias.target in _RESHAPES else bias
+        if (scaled.target, *scaled.args[1:]) == (_aten.mul.Scalar, 1) and product.target == _aten.bmm.default:
+            scaled.replace_all_uses_with(scaled.args[0])
+            with graph.inserting_before(node):
+                fused = graph.call_function(_aten.baddbmm.default, (bias, *product.args))
+            node.replace_all_uses_with(fused, propagate_meta=True)
+            graph.erase_node(node)
+
+
+def _bmm(a: Tensor, b: Tensor) -> Tensor:
+    out = a.new_empty(*a.shape[:2], b.shape[2])
+    for left, right, product in zip(a.unbind(), b.unbind(), out.unbind(), strict=True):
+        torch.mm(left, right, out=product)
+    return out
+
+
+def _baddbmm(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    out = a.new_empty(*a.shape[:2], b.shape[2])
+    for bias, left, right, total in zip(c.unbind(), a.unbind(), b.unbind(), out.unbind(), strict=True):
+        torch.addmm(bias, left, right, out=total)
+    return out
+
+
+_IN_TURN = {_aten.bmm.default: _bmm, _aten.baddbmm.default: _baddbmm}
 
 
 def _shape(node: Node) -> torch.Size:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.modules.exact import Exact
+from lightning_d2l.modules.members import Member
 from lightning_d2l.modules.memberwise import ELEMENTWISE, VARIED
 from lightning_d2l.modules.stacked_noise import STRENGTHS
 from lightning_d2l.sweeps.group import Candidate
@@ -36,6 +37,8 @@ def structure(candidate: Candidate) -> Hashable:
         raise CannotStack(f"{type(optimizer).__name__} mixes the gradients of parameters")
     if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:
         raise CannotStack(f"{frozen[0]} is not trained")
+    if unused := _decays_unused(member):
+        raise CannotStack(f"{unused[0]} is not used, and weight decay would act on it")
     x = member.splits["train"][0]
     if changed := _changed_buffers(module.net, x):
         raise CannotStack(f"{changed[0]} changes in training")
@@ -53,6 +56,23 @@ def structure(candidate: Candidate) -> Hashable:
         (type(optimizer), _hashable(defaults), len(optimizer.param_groups[0]) if exact else member.batch_size),
         tuple((split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in sorted(member.splits.items())),
     )
+
+
+def _decays_unused(member: Member) -> list[str]:
+    """The parameters that the loss does not depend on, if there is weight decay.
+
+    Torch passes over a parameter without a gradient; in a stack its gradient is 0, and it would decay.
+    """
+    if not any(group.get("weight_decay") for group in member.optimizer.param_groups):
+        return []
+    module, training = member.module, member.module.training
+    names, parameters = zip(*module.named_parameters(), strict=True)
+    x, y = (t[:2] for t in member.splits["train"])
+    dtype = parameters[0].dtype
+    loss, _ = module.eval().objective((as_input(x, dtype), y.to(dtype) if y.is_floating_point() else y))
+    module.train(training)
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
 
 
 def _changed_buffers(net: nn.Module, x: Tensor) -> list[str]:

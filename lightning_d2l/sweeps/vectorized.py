@@ -70,6 +70,7 @@ class _Vectorized:
         from lightning_d2l.sweeps.structure import CannotStack, structure
 
         waiting: dict[Hashable, list[Candidate]] = {}
+        full: set[Hashable] = set()  # structures of which a group has trained
         for job in jobs:
             try:
                 found = self._candidate(job)
@@ -81,13 +82,16 @@ class _Vectorized:
             else:
                 waiting.setdefault(key, []).append(found)
                 if len(waiting[key]) == self.settings.max_members:
+                    full.add(key)
                     yield waiting.pop(key)
         for key in list(waiting):
             group = waiting.pop(key)
             if len(group) >= self.settings.min_members:
                 yield group
             else:
-                self.reasons |= dict.fromkeys([each.job for each in group], "no other is like it")
+                alone = len(group) == 1 and key not in full
+                reason = "no other is like it" if alone else f"too few left for {self.settings.min_members} at once"
+                self.reasons |= dict.fromkeys([each.job for each in group], reason)
 
     def _candidate(self, job: Job) -> Candidate:
         from lightning_d2l.sweeps.group import candidate

@@ -127,6 +127,14 @@ class Normalised(OneLayer):
         return self.norm(self.layer(x))
 
 
+class Unused(OneLayer):
+    def __init__(self, **sizes: int) -> None:
+        super().__init__(**sizes, other=nn.Linear(2, 2, bias=False))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
 @pytest.fixture
 def own_model(monkeypatch):
     """Settings of a model of one's own, which a person has registered."""
@@ -158,6 +166,13 @@ def test_a_weight_of_more_than_the_features_is_not_widened(own_model):
 def test_what_a_stack_does_not_do_trains_by_itself(model, reason, own_model):
     with pytest.raises(CannotStack, match=reason):
         structure_of(own_model(model))
+
+
+def test_weight_decay_on_what_is_not_used_trains_by_itself(own_model):
+    """Torch's optimizers pass over a parameter that has no gradient, which in a stack would be 0."""
+    assert structure_of(own_model(Unused)) == structure_of(own_model(Unused, "seed=3"))
+    with pytest.raises(CannotStack, match=r"other\.weight is not used, and weight decay would act on it"):
+        structure_of(own_model(Unused, "optimizer.weight_decay=0.1"))
 
 
 def test_automatic_optimisation_trains_by_itself():

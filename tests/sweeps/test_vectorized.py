@@ -189,7 +189,7 @@ MOMENTS = {
 @pytest.mark.parametrize(("method", "call", "epochs"), MOMENTS.values(), ids=MOMENTS)
 def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupted, tmp_path, monkeypatch):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1"]
+    words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1", "loss=gaussian_nll"]  # with a parameter of no dimensions
     assert sweep(undisturbed, *words) == 0
     best = {read_record(folder)["metrics"]["best"]["epoch"] for folder in folders(undisturbed)}
     assert {1, 6} <= best, "the best epoch came before the kill for some, and after it for others"
@@ -359,6 +359,11 @@ def test_what_has_no_other_like_it_does_not_keep_others_apart(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("2 at once") == 2
     assert "one by one" not in out
+
+
+def test_what_is_left_over_says_so(tmp_path, capsys):
+    assert sweep(tmp_path / "s", *SMALL, "seed=range(3)", "hydra.launcher.max_members=2") == 0
+    assert "1 run one by one: too few left for 2 at once" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("word", ["memory=abc", "max_members=many", "min_members=null", "max_members=2.5"])
