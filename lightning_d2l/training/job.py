@@ -186,7 +186,7 @@ def _open_board(request: Request, data: TensorDataModule, module: SupervisedModu
     board.open(request.folder, hparams, module.metric_names, history)
     if not request.part_of_sweep:
         x = data.splits["train"][0][:1]
-        board.watch(module.net, as_input(x, torch.float32))
+        board.watch(module.net, as_input(x, next(module.parameters()).dtype))
     return board
 
 

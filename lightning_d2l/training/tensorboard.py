@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
 from lightning_d2l.training.record import replacing
+
+log = logging.getLogger(__name__)
 
 
 class TensorBoard(Logger):
@@ -63,8 +68,11 @@ class TensorBoard(Logger):
         self.net = net
         if self.graph:
             net.eval()  # traced without dropout, and so without a draw from the run's random stream
-            with torch.no_grad():
-                self.writer.add_graph(net, example)
+            try:
+                with torch.no_grad(), redirect_stdout(io.StringIO()):  # which would print the error whole
+                    self.writer.add_graph(net, example)
+            except Exception as error:  # the training does not depend on it
+                log.warning("no graph for TensorBoard: %s", (str(error).strip() or repr(error)).splitlines()[0])
             net.train()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:

@@ -113,6 +113,12 @@ def test_tensorboard_holds_every_kind_of_view(tmp_path):
     assert b"loss/(train|val|test)" in layout
 
 
+def test_a_run_in_double_precision_has_its_graph_too(tmp_path):
+    words = ["model=polynomial_regression", "trainer.precision=64-true", "trainer.max_epochs=2"]
+    assert run_here(tmp_path, *words, part_of_sweep=False) == 0
+    assert EventAccumulator(str(tmp_path)).Reload().Tags()["graph"]
+
+
 def test_no_message_of_a_dependency_on_a_first_run(tmp_path):
     done = train("model=mlp", "data=polynomial", "trainer.max_epochs=2")
     words = ("GPU available", "litlogger", "Tip", "Warning", "warning", "stopped:", "LeafSpec", "weights_only", "[rank")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch import nn
 
 from lightning_d2l.training.record import MetricsFile, read_record
 from lightning_d2l.training.tensorboard import TensorBoard, write_events
@@ -84,3 +86,20 @@ def test_each_scalar_of_a_run_is_on_one_chart_and_each_row_of_its_metrics_is_the
             assert (row["epoch"], np.float32(row[name])) in found[name]
     final = read_record(tmp_path)["metrics"]["final"]
     assert found["loss/test"] == [(3, np.float32(final["loss/test"]))]
+
+
+class Untraceable(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.jit.is_tracing():
+            raise RuntimeError("not to be traced\nat all")
+        return x
+
+
+def test_a_network_without_a_graph_can_be_trained(tmp_path, capfd, caplog):
+    board = TensorBoard(graph=True, histograms_every_n_epochs=0, figures=False)
+    board.open(tmp_path, HPARAMS, ("loss",), [])
+    board.watch(net := Untraceable(), torch.zeros(1, 2))
+    board.close()
+    assert net.training
+    assert caplog.messages == ["no graph for TensorBoard: not to be traced"]
+    assert "No graph saved" not in "".join(capfd.readouterr())
