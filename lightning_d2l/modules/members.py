@@ -31,7 +31,7 @@ class Member:
     noise: torch.Generator
     rows: list[dict[str, float]] = field(default_factory=list)  # what was measured at each logging point
     best: dict[str, float] = field(default_factory=dict)  # the best of these
-    test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best
+    test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best if others
     diverged: str = ""  # what became infinite or not a number, and when
 
     @property

@@ -219,9 +219,10 @@ class StackedModule(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_end(self) -> None:
-        """Measure the test split, with the last weights and with the best."""
+        """Measure the test split, with the last weights, and with the best if they are not the last for all."""
         assert self.best is not None
-        for parameters in (list(self.stack), self.best.parameters):
+        last_are_best = all(m.rows and m.best["epoch"] == m.rows[-1]["epoch"] for m in self.members if not m.diverged)
+        for parameters in (list(self.stack), *([] if last_are_best else [self.best.parameters])):
             metrics = self._metrics({"test": self._outputs("test", parameters)}, parameters)
             for number, member in enumerate(self.members):
                 row = {name: values[number] for name, values in metrics.items()}

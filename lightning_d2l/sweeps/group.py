@@ -187,10 +187,9 @@ class Group:
             ended |= {"status": "diverged", "error": f"diverged: {member.diverged}"}
             words.append(ended["error"])
         else:
-            test, at_best = member.test
-            final = member.rows[-1]
-            same = member.best["epoch"] == final["epoch"]
-            ended |= each.prepared.outcome(final | test, member.best | (test if same else at_best))
+            test, final = member.test[0], member.rows[-1]
+            at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
+            ended |= each.prepared.outcome(final | test, member.best | at_best)
             words.append(f"\n{job.summary(ended)}\n")
             if config["trainer"]["save_predictions"]:
                 save_predictions(folder / "predictions.csv", each.prepared.data, member.module)
