@@ -224,10 +224,30 @@ def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(interrupted, 
     assert [read_record(folder)["status"] for folder in folders(killed)] == ["completed", "diverged", "completed"]
 
 
+def test_a_killed_group_of_larger_networks_ends_with_the_weights_of_each_by_itself(interrupted, tmp_path, monkeypatch):
+    """In single precision and with Adam, which makes much of last digits."""
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    words = [*MLPS, "trainer.precision=32-true", "model.num_hiddens=[99,99]", "seed=range(2)", "optimizer.lr=0.01,1"]
+    assert sweep(alone, *words, "hydra/launcher=sequential") == 0
+    interrupted("save", 3, Killed())
+    with pytest.raises(Killed):
+        sweep(killed, *words)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert app.main([f"sweep.resume={killed}"]) == 0
+    assert_same_weights(killed, alone)
+
+
 def assert_same_bits(sweep: Path, other: Path) -> None:
     for found, expected in zip(folders(sweep), folders(other), strict=True):
         assert (found / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
         assert read_record(found)["metrics"] == read_record(expected)["metrics"]
+    assert_same_weights(sweep, other)
+
+
+def assert_same_weights(sweep: Path, other: Path) -> None:
+    """And the same states of their optimizers, to the bit."""
+    for found, expected in zip(folders(sweep), folders(other), strict=True):
         for name in ("last", "best"):
             mine, theirs = (load_checkpoint(folder / f"checkpoints/{name}.ckpt") for folder in (found, expected))
             for kind in ("state_dict", "optimizer_states"):
