@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import CONF, command_of_run, compose_checked, is_multirun, parse, plain, quote
+from lightning_d2l.config.text import print_error
 
 INTERRUPTED = 130
 
@@ -32,10 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     except RequestError as error:
         if "verbose=true" in arguments or "HYDRA_FULL_ERROR" in os.environ:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     except OSError as error:  # such as a full disk, met before a run begins to handle it
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -176,7 +177,7 @@ def _job(config: DictConfig) -> int:
             )
         )
     except RequestError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     if in_sweep:
         print({0: "completed", 1: "diverged or failed"}.get(code, "stopped"), Path(settings.runtime.output_dir).name)

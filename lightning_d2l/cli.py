@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.text import print_error
 
 if TYPE_CHECKING:
     from lightning_d2l.training.reuse import FinishedRun, Prediction
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except RequestError as error:
         if "--verbose" in arguments:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         return 130

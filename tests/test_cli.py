@@ -29,6 +29,18 @@ def test_wrong_requests(words, capsys, monkeypatch):
     assert len(captured.err.splitlines()) <= 2
 
 
+def test_an_error_is_broken_between_words_in_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert cli.main(["prdict"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert cli.main(["prdict"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 40
+    assert " ".join(each.strip() for each in lines) == line
+
+
 @pytest.mark.parametrize(
     ("content", "answer"),
     [("x\n1\n2,3\n", "row 3 has 2 columns: must be 1"), ("x\n1\ntwo\n", "row 3 is not numbers: two")],

@@ -1,6 +1,10 @@
-"""Numbers and times as every room writes them."""
+"""Numbers, times and errors as every room writes them."""
 
 from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
 
 
 def number(value: float) -> str:
@@ -14,3 +18,13 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def print_error(error: Exception) -> None:
+    """Print what was wrong as a line on the error stream, which in a terminal is broken between words."""
+    lines = f"error: {error}".splitlines()
+    if sys.stderr.isatty():
+        wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ")
+        wrapper.break_long_words = wrapper.break_on_hyphens = False
+        lines = [wrapper.fill(line) for line in lines]
+    print("\n".join(lines), file=sys.stderr)

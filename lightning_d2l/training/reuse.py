@@ -92,8 +92,8 @@ def rerun(folder: Path, into: Path) -> int:
     after = read_record(into)
     tolerance = TOLERANCES[config["trainer"]["precision"]] if before.get("members", 1) > 1 else 0.0
     if code == 0 and _same(before.get("metrics"), after.get("metrics"), tolerance):
-        within = f", to {tolerance:g} of each" if tolerance else ""
-        print(f"same numbers as {console.from_here(folder)}{within}")
+        within = f" to {tolerance:g}" if tolerance else ""
+        print(f"same numbers{within} as {console.from_here(folder)}")
         return 0
     if code == 0:
         print(f"other numbers than {console.from_here(folder)}: {before.get('metrics')} there")
