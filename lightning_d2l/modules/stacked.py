@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -33,16 +33,18 @@ class StackedModule(pl.LightningModule):
     Their modules have the same layers, settings and shapes, but for the strength of dropout and noise, the values of
     parameters and buffers, and the last dimension of parameters that act on the input features: shorter ones are
     followed by zeros, as are the features. Their optimizers are of one class and differ at most in lr and
-    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more.
+    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more. `tell` is called at
+    the end of each epoch, with its number from 1.
 
     A step of small networks is one of batched matrices, whose last digits may be others than a member's own. On the
     CPU the matrices of larger networks (`IN_TURN`), where nothing is gained by batching them and Adam makes much of
     last digits, are multiplied in turn, and their optimizers step in turn, to the bits of each run by itself.
     """
 
-    def __init__(self, members: Sequence[Member]) -> None:
+    def __init__(self, members: Sequence[Member], tell: Callable[[int], None] = lambda epoch: None) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.tell = tell
         self.members, first = list(members), members[0].module
         self.logging_points, self.evaluate = first.logging_points, first.evaluate
         base = copy.deepcopy(first)
@@ -104,7 +106,7 @@ class StackedModule(pl.LightningModule):
     @torch.no_grad()
     def training_step(self, chunk: Chunk, batch_idx: int) -> None:
         loop = self.trainer.fit_loop
-        for batches in chunk:
+        for epoch, batches in enumerate(chunk, chunk.first + 1):
             if isinstance(self.members[0].optimizer, Exact):
                 self._epoch = self._solve()
             else:
@@ -112,6 +114,7 @@ class StackedModule(pl.LightningModule):
             # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
             loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
             self._mark_infinite_losses()
+            self.tell(epoch)
         loop.epoch_progress.increment_by(chunk.epochs - 1)  # it took the chunk for one epoch
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:

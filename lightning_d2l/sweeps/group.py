@@ -88,9 +88,12 @@ class Group:
     def __init__(self, candidates: Sequence[Candidate], progress: SweepProgress) -> None:
         self.candidates, self.progress = list(candidates), progress
         self.first = candidates[0]
-        self.stack = StackedModule([candidate.member for candidate in candidates])
+        self.stack = StackedModule([candidate.member for candidate in candidates], self._tell)
         self.records: list[Record] = []
         self.began = time.monotonic()
+
+    def _tell(self, epoch: int) -> None:
+        self.progress.going_on(len(self.candidates), epoch, self.first.prepared.max_epochs)
 
     def train(self) -> None:
         """Train, test and record; the members' folders must exist.
@@ -203,22 +206,16 @@ class Group:
 
 
 class _Saver(Checkpoint):
-    """At logging points, says how far the members are and writes what they need to go on.
-
-    Writing takes no more than a tenth of the time.
-    """
+    """At logging points, writes what the members need to go on, in no more than a tenth of the time."""
 
     def __init__(self, group: Group, interval: float) -> None:
         self.group, self.interval = group, interval
         self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.candidates)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        began, epoch = time.monotonic(), trainer.current_epoch + 1
-        if epoch not in self.group.stack.points:
-            return
-        self.group.progress.going_on(len(self.group.candidates), epoch, self.group.first.prepared.max_epochs)
+        began = time.monotonic()
         due = began - self.last >= max(self.interval, SHARE_OF_TIME * self.cost)
-        if due:
+        if due and trainer.current_epoch + 1 in self.group.stack.points:
             self.group.save()
             self.last = time.monotonic()
             self.cost = self.last - began

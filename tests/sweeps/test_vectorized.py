@@ -16,7 +16,7 @@ from torch import nn
 from lightning_d2l import app, cli
 from lightning_d2l.config import registry
 from lightning_d2l.config.compose import quote
-from lightning_d2l.sweeps import group
+from lightning_d2l.sweeps import group, progress
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.checkpoint import load_checkpoint
@@ -160,6 +160,12 @@ class Killed(BaseException):
     """Stands for a kill: nothing that follows is executed."""
 
 
+def test_a_log_tells_of_epochs_between_logging_points(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    assert sweep(tmp_path / "s", *SMALL, "seed=1,2", "trainer.log_every_n_epochs=3") == 0
+    assert "0/2  2 at once, epoch 2/3\n" in capsys.readouterr().out.replace("  \n", "\n")
+
+
 @pytest.fixture
 def interrupted(monkeypatch) -> Callable[..., None]:
     """Ends the process's training of a group by an error, at its n-th call of a method of `Group`."""
@@ -289,7 +295,7 @@ def test_a_group_trains_and_goes_on_off_the_cpu(tmp_path, capsys):
         assert sweep(tmp_path / "on" / name, *words) == 0
     off_the_cpu(f"""if True:
         from lightning_d2l import app
-        from lightning_d2l.sweeps import group
+        from lightning_d2l.sweeps import group, progress
         from lightning_d2l.training.signals import Stopped
         from tests.second_device import second_device
 
