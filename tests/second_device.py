@@ -80,14 +80,11 @@ class Made(TorchDispatchMode):
     """Takes the operations that lead to the second device from nowhere or from the CPU."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        leaves = tree_leaves((args, kwargs or {}))
+        kwargs = kwargs or {}
+        leaves = tree_leaves((args, kwargs))
         from_there = any(isinstance(leaf, Elsewhere) for leaf in leaves)
         to_there = any(isinstance(leaf, torch.device) and leaf == torch.device(DEVICE) for leaf in leaves)
-        return (call if to_there and not from_there else _plainly)(operation, args, kwargs or {})
-
-
-def _plainly(operation, args, kwargs):
-    return operation(*args, **kwargs)
+        return call(operation, args, kwargs) if to_there and not from_there else operation(*args, **kwargs)
 
 
 class FromNumbers(TorchFunctionMode):

@@ -27,6 +27,12 @@ def as_input(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
+def as_batch(samples: Batch, dtype: torch.dtype) -> Batch:
+    """Features as input, and targets that are no classes, in the floating-point type `dtype`."""
+    x, y = samples
+    return as_input(x, dtype), y.to(dtype) if y.is_floating_point() else y
+
+
 class Batches:
     """The minibatches of features x (n, ...) and targets y (n, ...), the ragged last one kept.
 

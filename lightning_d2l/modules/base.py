@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.loop import PlainSGD, Step, backpropagation, train_minibatches
+from lightning_d2l.modules.loop import Step, backpropagation, quickest, train_minibatches
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]
@@ -116,7 +116,7 @@ class SupervisedModule(pl.LightningModule):
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
         loop, gradient = self.trainer.fit_loop, backpropagation(self.objective, list(self.parameters()))
-        steps = PlainSGD(optimizer) if PlainSGD.does(optimizer) else optimizer
+        steps = quickest(optimizer)
         for batches in chunk:
             if isinstance(optimizer, Exact):
                 assert isinstance(batches, Batches)

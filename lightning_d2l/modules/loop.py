@@ -70,3 +70,8 @@ class PlainSGD:
             for parameter in group["params"]:
                 if (gradient := parameter.grad) is not None:
                     parameter.add_(gradient.add(parameter, alpha=decay) if decay else gradient, alpha=-lr)
+
+
+def quickest(optimizer: Optimizer) -> Steps:
+    """What takes an optimizer's steps in the least time, to the same bits."""
+    return PlainSGD(optimizer) if PlainSGD.does(optimizer) else optimizer

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from lightning_d2l.modules.loop import PlainSGD, Steps
+from lightning_d2l.modules.loop import quickest
 from lightning_d2l.modules.members import State, is_stacked
 from lightning_d2l.scratch import sgd
 
@@ -35,7 +35,7 @@ class InTurn:
             row = {id(p): rows[member] for p, rows in zip(mine, self.rows, strict=True)}
             groups += [{**group, "params": [row[id(p)] for p in group["params"]]} for group in optimizer.param_groups]
         self.inner = _made(optimizers[0], params=groups)
-        self._steps: Steps = PlainSGD(self.inner) if PlainSGD.does(self.inner) else self.inner
+        self._steps = quickest(self.inner)
 
     def step(self) -> None:
         for p, rows in zip(self.parameters, self.rows, strict=True):
@@ -88,7 +88,7 @@ class AtOnce:
         else:
             self.steps = [torch.zeros_like(p) for p in self.parameters]
             self.inner = _made(first, params=self.steps, lr=1.0, weight_decay=0.0)
-        self._steps: Steps = PlainSGD(self.inner) if PlainSGD.does(self.inner) else self.inner
+        self._steps = quickest(self.inner)
 
     @torch.no_grad()
     def step(self) -> None:

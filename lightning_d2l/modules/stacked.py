@@ -10,11 +10,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import grad_and_value, vmap
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
 from lightning_d2l.data.stacked import StackedBatches, StackedSplit
+from lightning_d2l.modules.call import call_with
 from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.loop import Step, train_minibatches
 from lightning_d2l.modules.members import Member, Point, Snapshot, State, is_stacked, stacked, stacked_state
@@ -80,9 +81,8 @@ class StackedModule(pl.LightningModule):
         first = self.members[0]
         names = ["train", *self.evaluate, "test"]
         width = max(member.splits["train"][0].shape[-1] for member in self.members)
-        dtype = self.stack[0].dtype
         self.splits = {
-            name: StackedSplit([member.splits[name] for member in self.members], dtype, self.device, width)
+            name: StackedSplit([m.splits[name] for m in self.members], self.stack[0].dtype, self.device, width)
             for name in dict.fromkeys(names)
         }
         seeds = [member.shuffle_seed for member in self.members]
@@ -167,9 +167,7 @@ class StackedModule(pl.LightningModule):
 
     def _call(self, method: str, parameters: Sequence[Tensor], buffers: Sequence[Tensor], *args: Any) -> Any:
         """A method of one module with these parameters and buffers."""
-        module = _Method(self._base[0], method)
-        names = [name for named in (module.named_parameters(), module.named_buffers()) for name, _ in named]
-        return functional_call(module, dict(zip(names, [*parameters, *buffers], strict=True)), args)
+        return call_with(self._base[0], method, [*parameters, *buffers], *args)
 
     def _mapped(
         self, method: str, parameters: Sequence[Tensor], *args: Any, shared: bool = False, some: slice = ALL
@@ -300,14 +298,3 @@ class StackedModule(pl.LightningModule):
         loops = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
         shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
         self.points[epoch] = Point(self.trainer.global_step, loops, shared)
-
-
-class _Method(nn.Module):
-    """A method of a module as a module, which is what functional_call calls."""
-
-    def __init__(self, module: nn.Module, name: str) -> None:
-        super().__init__()
-        self.module, self.name = module, name
-
-    def forward(self, *args: Any) -> Any:
-        return getattr(self.module, self.name)(*args)

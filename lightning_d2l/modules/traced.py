@@ -63,21 +63,20 @@ def _add_biases_as_addmm(graph: Graph) -> None:
             graph.erase_node(node)
 
 
-def _bmm(a: Tensor, b: Tensor) -> Tensor:
-    out = a.new_empty(*a.shape[:2], b.shape[2])
-    for left, right, product in zip(a.unbind(), b.unbind(), out.unbind(), strict=True):
-        torch.mm(left, right, out=product)
-    return out
+def _in_turn(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A product of matrices, done for each of a batch of them after another."""
+
+    def batched(*operands: Tensor) -> Tensor:
+        *_, left, right = operands
+        products = left.new_empty(*left.shape[:2], right.shape[2])
+        for *one, product in zip(*(operand.unbind() for operand in (*operands, products)), strict=True):
+            function(*one, out=product)
+        return products
+
+    return batched
 
 
-def _baddbmm(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    out = a.new_empty(*a.shape[:2], b.shape[2])
-    for bias, left, right, total in zip(c.unbind(), a.unbind(), b.unbind(), out.unbind(), strict=True):
-        torch.addmm(bias, left, right, out=total)
-    return out
-
-
-_IN_TURN = {_aten.bmm.default: _bmm, _aten.baddbmm.default: _baddbmm}
+_IN_TURN = {_aten.bmm.default: _in_turn(torch.mm), _aten.baddbmm.default: _in_turn(torch.addmm)}
 
 
 def _shape(node: Node) -> torch.Size:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.batches import as_batch
 from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.members import Member
 from lightning_d2l.modules.stacked import StackedModule
@@ -22,8 +22,8 @@ def bytes_of_member(member: Member) -> int:
     step = 0
     if not isinstance(member.optimizer, Exact):
         like = next(member.module.parameters())
-        x, y = (t[: member.batch_size] for t in member.splits["train"])
-        batch = as_input(x, like.dtype)[None], y.to(like.dtype)[None] if y.is_floating_point() else y[None]
+        x, y = (t[None, : member.batch_size] for t in member.splits["train"])
+        batch = as_batch((x, y), like.dtype)
         stack, before = StackedModule([member]), member.noise.get_state()
         stack.configure_optimizers()
         step = stack.bytes_of_step(batch)

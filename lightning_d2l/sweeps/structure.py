@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.batches import as_batch, as_input
 from lightning_d2l.modules.exact import Exact
 from lightning_d2l.modules.members import Member
 from lightning_d2l.modules.memberwise import ELEMENTWISE, VARIED
@@ -67,9 +67,8 @@ def _decays_unused(member: Member) -> list[str]:
         return []
     module, training = member.module, member.module.training
     names, parameters = zip(*module.named_parameters(), strict=True)
-    x, y = (t[:2] for t in member.splits["train"])
-    dtype = parameters[0].dtype
-    loss, _ = module.eval().objective((as_input(x, dtype), y.to(dtype) if y.is_floating_point() else y))
+    x, y = member.splits["train"]
+    loss, _ = module.eval().objective(as_batch((x[:2], y[:2]), parameters[0].dtype))
     module.train(training)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import number
-from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.batches import as_batch
 from lightning_d2l.training.reuse import FinishedRun
 
 NAME_WIDTH = 18  # longer names stand on a line of their own, so that the table keeps to 80 columns
@@ -56,7 +56,7 @@ def tensors(finished: FinishedRun) -> list[NamedTensor]:
     x, y = (part[: data.batch_size] for part in data.splits["train"])
     module.eval()
     module.zero_grad()
-    loss, _ = module.objective((as_input(x, dtype), y.to(dtype) if y.is_floating_point() else y))
+    loss, _ = module.objective(as_batch((x, y), dtype))
     loss.backward()  # type: ignore[no-untyped-call]
     return list(_named(finished))
 

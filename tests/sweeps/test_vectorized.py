@@ -185,6 +185,21 @@ def interrupted(monkeypatch) -> Callable[..., None]:
     return at
 
 
+@pytest.fixture
+def kill_and_resume(interrupted, tmp_path, monkeypatch) -> Callable[..., None]:
+    """Trains a sweep up to the n-th time that a group is saved, and goes on with it undisturbed."""
+
+    def both(folder: Path, words: list[str], call: int) -> None:
+        interrupted("save", call, Killed())
+        with pytest.raises(Killed):
+            sweep(folder, *words)
+        monkeypatch.undo()
+        monkeypatch.chdir(tmp_path)
+        assert app.main([f"sweep.resume={folder}"]) == 0
+
+    return both
+
+
 MOMENTS = {
     "before anything was saved": ("save", 1, {0}),
     "in the third epoch": ("save", 3, {2}),
@@ -213,16 +228,11 @@ def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupt
     assert not half_written.exists()
 
 
-def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(interrupted, tmp_path, monkeypatch):
+def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(kill_and_resume, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     words = [*MLPS, "optimizer=sgd", "optimizer.lr=0.01,1e60,0.02"]
     assert sweep(undisturbed, *words) == 0
-    interrupted("save", 4, Killed())
-    with pytest.raises(Killed):
-        sweep(killed, *words)
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert app.main([f"sweep.resume={killed}"]) == 0
+    kill_and_resume(killed, words, call=4)
     for found, expected in zip(folders(killed), folders(undisturbed), strict=True):
         mine, theirs = read_record(found), read_record(expected)
         assert (mine["status"], mine["error"]) == (theirs["status"], theirs["error"])
@@ -230,17 +240,12 @@ def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(interrupted, 
     assert [read_record(folder)["status"] for folder in folders(killed)] == ["completed", "diverged", "completed"]
 
 
-def test_a_killed_group_of_larger_networks_ends_with_the_weights_of_each_by_itself(interrupted, tmp_path, monkeypatch):
+def test_a_killed_group_of_larger_networks_ends_with_the_weights_of_each_by_itself(kill_and_resume, tmp_path):
     """In single precision and with Adam, which makes much of last digits."""
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     words = [*MLPS, "trainer.precision=32-true", "model.num_hiddens=[99,99]", "seed=range(2)", "optimizer.lr=0.01,1"]
     assert sweep(alone, *words, "hydra/launcher=sequential") == 0
-    interrupted("save", 3, Killed())
-    with pytest.raises(Killed):
-        sweep(killed, *words)
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    assert app.main([f"sweep.resume={killed}"]) == 0
+    kill_and_resume(killed, words, call=3)
     assert_same_weights(killed, alone)
 
 
