@@ -119,8 +119,8 @@ def _check_single(config: DictConfig) -> None:
 
 def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
     """The override that places a run in a folder that no other run has."""
+    from lightning_d2l.training.files import new_folder
     from lightning_d2l.training.machine import garments_stand_in
-    from lightning_d2l.training.record import new_folder
 
     if config.resume is not None:
         _check_resumable(config)
@@ -139,7 +139,8 @@ def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
 
 def _check_resumable(config: DictConfig) -> None:
     """Raise RequestError unless `resume` is the folder of a run with this very configuration."""
-    from lightning_d2l.training.record import LAST, read_record
+    from lightning_d2l.training.files import LAST
+    from lightning_d2l.training.record import read_record
 
     folder = Path(config.resume)
     if not (folder / LAST).exists():

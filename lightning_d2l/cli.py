@@ -120,7 +120,7 @@ def _with_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from lightning_d2l.training.record import BEST
+    from lightning_d2l.training.files import BEST
     from lightning_d2l.training.reuse import load_run, predict
 
     _quiet(args)
@@ -194,7 +194,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _load(args: argparse.Namespace) -> FinishedRun:
-    from lightning_d2l.training.record import BEST, LAST
+    from lightning_d2l.training.files import BEST, LAST
     from lightning_d2l.training.reuse import load_run
 
     _quiet(args)

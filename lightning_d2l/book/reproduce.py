@@ -27,8 +27,9 @@ from lightning_d2l.data.download import MD5, data_root
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
+from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.job import Request, run
-from lightning_d2l.training.record import LAST, MetricsFile, read_record, versions
+from lightning_d2l.training.record import read_record, versions
 
 MISSING = "not run: official data missing"
 

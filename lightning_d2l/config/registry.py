@@ -182,7 +182,7 @@ OPTIMIZERS: dict[str, Rules] = {
     "torch.optim.AdamW": {**_DECAY, "betas": _BETAS, "fused": FLAG},
     "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
     "lightning_d2l.scratch.sgd.SGD": _DECAY,
-    "lightning_d2l.modules.exact.Exact": {"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE},
+    "lightning_d2l.engine.exact.Exact": {"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE},
 }
 # What is for classes alone, and what is for numbers alone; everything else fits both.
 CLASS_MODELS = {

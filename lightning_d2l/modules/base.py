@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
-from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.loop import Step, backpropagation, quickest, train_minibatches
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import Step, backpropagation, quickest, train_minibatches
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]

@@ -15,7 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.points import Point, series_of
-from lightning_d2l.training.record import replacing
+from lightning_d2l.training.files import replacing
 
 FOLDER = "summary"
 FILE = "events.out.tfevents"

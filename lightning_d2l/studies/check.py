@@ -15,7 +15,7 @@ INFORMATION = ("surprisal", "entropy", "cross_entropy", "kl")
 
 def check_study(node: Mapping[str, Any]) -> None:
     """Raise RequestError on an unknown field of the node `study`, a wrong value, or a theory that there is not."""
-    from lightning_d2l.studies.theories import THEORIES
+    from lightning_d2l.theory.theories import THEORIES
 
     check.check_study(node)
     theory = node.get("theory")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.training.record import MetricsFile
+from lightning_d2l.training.files import MetricsFile
 
 STATUSES = ("completed", "diverged", "failed", "running")
 OUTPUTS = Path("outputs")

@@ -14,8 +14,8 @@ from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import DIVERGED
 from lightning_d2l.studies.points import Point, Series, best_first, points_of, series_of
 from lightning_d2l.studies.study import Study, higher_is_better, numeric
-from lightning_d2l.studies.theories import THEORIES
-from lightning_d2l.studies.theory import Curve
+from lightning_d2l.theory.curves import Curve
+from lightning_d2l.theory.theories import THEORIES
 
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#000000", "#777777")
 """Okabe and Ito (2008), without the yellow, which is too pale for a line."""

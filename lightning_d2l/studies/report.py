@@ -23,7 +23,7 @@ from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.labels import columns, settings, words
 from lightning_d2l.studies.points import Point, best_first
 from lightning_d2l.studies.statistics import Estimate
-from lightning_d2l.training.record import replacing
+from lightning_d2l.training.files import replacing
 
 MOST_ROWS = 100
 """Longer tables show the best settings; summary.csv has them all."""

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.sweeps.grid import Job
-from lightning_d2l.training.record import LAST, STOPPED, new_folder, read_record
+from lightning_d2l.training.files import LAST, new_folder
+from lightning_d2l.training.record import STOPPED, read_record
 
 SWEEP_FILE = "sweep.json"
 FINISHED = ("completed", "diverged")

@@ -15,27 +15,17 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
 from lightning_d2l.data.batches import stream
-from lightning_d2l.modules.members import Member, Snapshot
-from lightning_d2l.modules.stacked import StackedModule
+from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training import console, job
 from lightning_d2l.training.build import NOISE, SHUFFLING, Prepared
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing, replacing_together
 from lightning_d2l.training.job import Request
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import (
-    BEST,
-    LAST,
-    STOPPED,
-    MetricsFile,
-    Record,
-    read_record,
-    remove_unfinished,
-    replacing,
-    replacing_together,
-    versions,
-)
+from lightning_d2l.training.record import STOPPED, Record, read_record, versions
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.tensorboard import write_events
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from lightning_d2l.data.batches import as_batch
-from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.members import Member
-from lightning_d2l.modules.stacked import StackedModule
+from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.members import Member
 
 COPIES = 5  # of the parameters: the member's own, the stack's, the gradient, at the last and at the best point
 

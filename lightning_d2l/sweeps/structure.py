@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_d2l.data.batches import as_batch, as_input
-from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.members import Member
-from lightning_d2l.modules.memberwise import ELEMENTWISE, VARIED
-from lightning_d2l.modules.stacked_noise import STRENGTHS
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.members import Member
+from lightning_d2l.engine.noise import STRENGTHS
+from lightning_d2l.engine.optimizers import ELEMENTWISE, VARIED
 from lightning_d2l.sweeps.group import Candidate
 
 INPUTS = -1  # stands for the number of input features in a shape

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.training.record import BEST, LAST, MetricsFile, remove_unfinished, replacing
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

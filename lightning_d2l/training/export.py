@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.batches import as_input
-from lightning_d2l.training.record import replacing
+from lightning_d2l.training.files import replacing
 from lightning_d2l.training.reuse import FinishedRun
 
 FILES = {"safetensors": "weights.safetensors", "state_dict": "weights.pt", "onnx": "model.onnx"}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.files import replacing
 from lightning_d2l.training.predictions import outputs
-from lightning_d2l.training.record import replacing
 
 if TYPE_CHECKING:
     from lightning_d2l.training.reuse import Prediction

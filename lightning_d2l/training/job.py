@@ -28,8 +28,9 @@ from lightning_d2l.modules.base import Diverged, SupervisedModule
 from lightning_d2l.training import console
 from lightning_d2l.training.build import NOISE, Prepared, built, prepare
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, Recorder, finished_epochs, load_checkpoint
+from lightning_d2l.training.files import BEST, LAST, MetricsFile
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import BEST, LAST, STOPPED, MetricsFile, Record, git_revision, read_record, versions
+from lightning_d2l.training.record import STOPPED, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.tensorboard import TensorBoard
 

@@ -9,8 +9,8 @@ import torch
 
 from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.engine.exact import linear_parameters, optimum
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.modules.exact import linear_parameters, optimum
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.synthetic import RegressionData
-from lightning_d2l.training.record import replacing
+from lightning_d2l.training.files import replacing
 
 
 @torch.no_grad()

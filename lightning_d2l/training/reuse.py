@@ -23,9 +23,10 @@ from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.training import console
 from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
+from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.job import Request, run
 from lightning_d2l.training.predictions import outputs
-from lightning_d2l.training.record import BEST, LAST, read_record
+from lightning_d2l.training.record import read_record
 
 TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained with others at once
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import custom_scalars
 
-from lightning_d2l.training.record import replacing
+from lightning_d2l.training.files import replacing
 
 log = logging.getLogger(__name__)
 

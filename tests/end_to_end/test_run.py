@@ -17,7 +17,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_d2l import cli
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint
-from lightning_d2l.training.record import MetricsFile, read_record
+from lightning_d2l.training.files import MetricsFile
+from lightning_d2l.training.record import read_record
 from tests.conftest import ROOT
 from tests.runs import POLYNOMIAL, run_here
 from tests.second_device import off_the_cpu

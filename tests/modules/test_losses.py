@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 from lightning_d2l.training.build import build_data
-from lightning_d2l.training.record import LAST
+from lightning_d2l.training.files import LAST
 from tests.runs import config, run_here
 
 

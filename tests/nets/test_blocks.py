@@ -11,7 +11,8 @@ from lightning_d2l.nets.blocks import FixedHiddenMLP, MLPBlock, MySequential, My
 from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.training.checkpoint import load_checkpoint
-from lightning_d2l.training.record import LAST, read_record
+from lightning_d2l.training.files import LAST
+from lightning_d2l.training.record import read_record
 from lightning_d2l.training.reuse import load_run, predict
 from tests.runs import run_here
 

@@ -11,7 +11,8 @@ from lightning_d2l.scratch.mlp import MLPScratch
 from lightning_d2l.scratch.softmax_regression import accuracy, cross_entropy
 from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
-from lightning_d2l.training.record import LAST, read_record
+from lightning_d2l.training.files import LAST
+from lightning_d2l.training.record import read_record
 from tests.runs import config, run_here
 
 PLAIN = ["logger=none", "trainer.accelerator=cpu"]

@@ -10,15 +10,15 @@ from lightning_d2l import app
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.decomposition import decompose
 from lightning_d2l.studies.findings import Findings, find
-from lightning_d2l.studies.theories import THEORIES
-from lightning_d2l.studies.theory import Curve
-from lightning_d2l.studies.theory_least_squares import (
+from lightning_d2l.theory.curves import Curve
+from lightning_d2l.theory.least_squares import (
     best_polynomial_error,
     choices,
     marchenko_pastur,
     minimum_norm_risk,
     shrunk_losses,
 )
+from lightning_d2l.theory.theories import THEORIES
 
 COEFFICIENTS = [5.0, 1.2, -3.4, 5.6]  # of the default polynomial, x^i / i!
 

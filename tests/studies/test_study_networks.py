@@ -14,9 +14,9 @@ from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.findings import find
-from lightning_d2l.studies.mean_field import IMAGES, initial_gradients, pair_means, weight_variance
-from lightning_d2l.studies.theories import THEORIES
-from lightning_d2l.studies.theory_networks import hypercomplex_parameters, straight_pieces
+from lightning_d2l.theory.mean_field import IMAGES, initial_gradients, pair_means, weight_variance
+from lightning_d2l.theory.networks import hypercomplex_parameters, straight_pieces
+from lightning_d2l.theory.theories import THEORIES
 
 CUBIC = (5.0, 1.2, -3.4, 5.6)
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 from lightning_d2l import app
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.findings import find
-from lightning_d2l.studies.theories import THEORIES
+from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training.build import build_data
 
 

@@ -20,7 +20,8 @@ from lightning_d2l.sweeps import group, progress
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.checkpoint import load_checkpoint
-from lightning_d2l.training.record import MetricsFile, read_record
+from lightning_d2l.training.files import MetricsFile
+from lightning_d2l.training.record import read_record
 from lightning_d2l.training.signals import Stopped
 from tests.runs import POLYNOMIAL
 from tests.second_device import off_the_cpu

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from lightning_d2l.training.console import log_to, write_log
-from lightning_d2l.training.record import MetricsFile
+from lightning_d2l.training.files import MetricsFile
 from tests.runs import run_here
 
 log = logging.getLogger("lightning_d2l.test")

@@ -9,7 +9,7 @@ from lightning_d2l import cli
 from lightning_d2l.nets.blocks import FixedHiddenMLP, MLPBlock, TiedMLP
 from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.nets.phm import PHMMLP
-from lightning_d2l.training.record import BEST
+from lightning_d2l.training.files import BEST
 from lightning_d2l.training.reuse import load_run, predict
 from tests.runs import run_here
 

@@ -56,7 +56,7 @@ def test_ties_are_found_and_gradients_are_those_of_the_loss(tied, capsys):
         "5.weight": "3.weight",
         "5.bias": "3.bias",
     }
-    from lightning_d2l.training.record import BEST
+    from lightning_d2l.training.files import BEST
     from lightning_d2l.training.reuse import load_run
 
     data = load_run(tied, BEST).data

@@ -10,7 +10,8 @@ import torch
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training import console, record
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, load_checkpoint
-from lightning_d2l.training.record import MetricsFile, Record, read_record, replacing, replacing_together
+from lightning_d2l.training.files import MetricsFile, replacing, replacing_together
+from lightning_d2l.training.record import Record, read_record
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

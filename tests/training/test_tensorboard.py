@@ -11,7 +11,8 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
-from lightning_d2l.training.record import MetricsFile, read_record
+from lightning_d2l.training.files import MetricsFile
+from lightning_d2l.training.record import read_record
 from lightning_d2l.training.tensorboard import TensorBoard, write_events
 from tests.runs import run_here
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
-from lightning_d2l.studies.theory_learning_rate import Descent
-from lightning_d2l.studies.theory_regularisation import DataSets, data_sets, dropout_ridge, elastic_net, ridge_path
+from lightning_d2l.theory.learning_rate import Descent
+from lightning_d2l.theory.regularisation import DataSets, data_sets, dropout_ridge, elastic_net, ridge_path
 
 
 def small(*, bias: bool = True, factor: float = 0.5, n: int = 20) -> DataSets:

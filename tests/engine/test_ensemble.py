@@ -19,15 +19,15 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import Batches
 from lightning_d2l.data.synthetic import HighDimensionalData, PolynomialData
+from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.members import Member
+from lightning_d2l.engine.noise import StackedNoise
+from lightning_d2l.engine.optimizers import AtOnce, InTurn
+from lightning_d2l.engine.tracing import traced
 from lightning_d2l.modules.base import Diverged, SupervisedModule
 from lightning_d2l.modules.classification import ClassificationModule
-from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.members import Member
-from lightning_d2l.modules.memberwise import AtOnce, InTurn
 from lightning_d2l.modules.regression import RegressionModule
-from lightning_d2l.modules.stacked import StackedModule
-from lightning_d2l.modules.stacked_noise import StackedNoise
-from lightning_d2l.modules.traced import traced
 from lightning_d2l.nets.blocks import TiedMLP
 from lightning_d2l.nets.linear import LinearRegression, SoftmaxRegression
 from lightning_d2l.nets.mlp import MLP

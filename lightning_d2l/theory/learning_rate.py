@@ -21,8 +21,8 @@ import numpy as np
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import loss_factor
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
-from lightning_d2l.studies.theory_regularisation import Array, data_sets
+from lightning_d2l.theory.curves import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
+from lightning_d2l.theory.regularisation import Array, data_sets
 
 DATA_SETS = 10
 MOST_FEATURES = 32

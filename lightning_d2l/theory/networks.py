@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import loss_factor, noise_variance
-from lightning_d2l.studies.mean_field import ACTIVATIONS, INITS, NUM_CLASSES, initial_gradients
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, by_curve, losses, noise_floor, x_values
+from lightning_d2l.theory.curves import Curve, Theory, by_curve, losses, noise_floor, x_values
+from lightning_d2l.theory.mean_field import ACTIVATIONS, INITS, NUM_CLASSES, initial_gradients
 
 Floats = NDArray[np.float64]
 GRID = np.linspace(-5, 5, 1001)

@@ -9,7 +9,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.build import build_data
-from lightning_d2l.training.record import LAST
+from lightning_d2l.training.files import LAST
 from tests.runs import config, run_here
 
 BASE = ["logger=none", "trainer.accelerator=cpu", "trainer.precision=64-true"]

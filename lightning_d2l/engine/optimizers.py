@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from lightning_d2l.modules.loop import quickest
-from lightning_d2l.modules.members import State, is_stacked
+from lightning_d2l.engine.loop import quickest
+from lightning_d2l.engine.members import State, is_stacked
 from lightning_d2l.scratch import sgd
 
 ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import loss_factor
-from lightning_d2l.studies.mean_field import NUM_CLASSES
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
+from lightning_d2l.theory.curves import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
+from lightning_d2l.theory.mean_field import NUM_CLASSES
 
 Array = NDArray[np.float64]
 DATA_SETS = 200

@@ -15,7 +15,7 @@ from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.decomposition import TOTAL, decompose
 from lightning_d2l.studies.diagnosis import loss_factor, noise_variance, split_size
 from lightning_d2l.studies.study import Study
-from lightning_d2l.studies.theory import (
+from lightning_d2l.theory.curves import (
     Curve,
     Theory,
     by_curve,

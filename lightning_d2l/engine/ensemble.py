@@ -14,14 +14,14 @@ from torch.func import grad_and_value, vmap
 from torch.optim import Optimizer
 
 from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
-from lightning_d2l.data.stacked import StackedBatches, StackedSplit
-from lightning_d2l.modules.call import call_with
-from lightning_d2l.modules.exact import Exact
-from lightning_d2l.modules.loop import Step, train_minibatches
-from lightning_d2l.modules.members import Member, Point, Snapshot, State, is_stacked, stacked, stacked_state
-from lightning_d2l.modules.memberwise import AtOnce, InTurn
-from lightning_d2l.modules.stacked_noise import StackedNoise
-from lightning_d2l.modules.traced import Program, traced
+from lightning_d2l.engine.batches import StackedBatches, StackedSplit
+from lightning_d2l.engine.call import call_with
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import Step, train_minibatches
+from lightning_d2l.engine.members import Member, Point, Snapshot, State, is_stacked, stacked, stacked_state
+from lightning_d2l.engine.noise import StackedNoise
+from lightning_d2l.engine.optimizers import AtOnce, InTurn
+from lightning_d2l.engine.tracing import Program, traced
 
 ALL = slice(None)
 IN_TURN = 2**16  # multiplications of one member's step from which its matrices are multiplied by themselves

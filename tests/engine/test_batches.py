@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from lightning_d2l.data import stacked
 from lightning_d2l.data.batches import Batch, Batches, as_input
-from lightning_d2l.data.stacked import StackedBatches, StackedSplit
+from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 
 CPU = torch.device("cpu")
 sizes = st.integers(1, 40)

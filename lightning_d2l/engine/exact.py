@@ -18,8 +18,8 @@ from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 
 if TYPE_CHECKING:
+    from lightning_d2l.engine.loop import Step
     from lightning_d2l.modules.base import SupervisedModule
-    from lightning_d2l.modules.loop import Step
 
 
 class Exact(Optimizer):

@@ -1,0 +1,1 @@
+"""The closed forms that a study may lay over its figure, a file a topic."""
