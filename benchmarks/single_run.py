@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.training import job
+from lightning_d2l.training.spec import RunSpec
 
 HERE = Path(__file__).parent
 
@@ -47,7 +48,7 @@ def product(epochs: int, *overrides: str) -> float:
             shown, sys.stdout = sys.stdout, nowhere
             try:
                 config = plain(compose_checked([*overrides, f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu"]))
-                assert job.run(job.Request(config, Path(folder) / "run")) == 0
+                assert job.run(RunSpec(config, Path(folder) / "run")) == 0
             finally:
                 sys.stdout = shown
     finally:

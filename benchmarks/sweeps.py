@@ -24,8 +24,8 @@ import torch
 from batched import Samples, train
 from measure import TRAIN, Results, in_turn, number, spread, whole_command
 
-from lightning_d2l.engine.members import stacked
 from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.members import stacked
 
 SEQUENTIAL, BASIC, JOBLIB, VECTORIZED = (
     f"hydra/launcher={name}" for name in ("sequential", "basic", "joblib", "vectorized")

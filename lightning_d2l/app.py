@@ -160,7 +160,8 @@ def _job(config: DictConfig) -> int:
 
     Raises SystemExit if a signal stopped a run of a sweep, since it is meant for the rest too.
     """
-    from lightning_d2l.training.job import Request, run
+    from lightning_d2l.training.job import run
+    from lightning_d2l.training.spec import RunSpec
 
     settings = HydraConfig.get()
     in_sweep = settings.mode == RunMode.MULTIRUN
@@ -168,12 +169,12 @@ def _job(config: DictConfig) -> int:
     try:
         check(own := plain(config))
         code = run(
-            Request(
+            RunSpec(
                 config=own,
                 folder=Path(settings.runtime.output_dir),
                 overrides=overrides,
                 command=command_of_run(config, overrides),
-                part_of_sweep=in_sweep,
+                number=int(settings.job.num) if in_sweep else None,
                 silent=in_sweep,
             )
         )

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from lightning_d2l.config.compose import compose_checked, plain
-from lightning_d2l.training.job import Request, run
+from lightning_d2l.training.job import run
+from lightning_d2l.training.spec import RunSpec
 
 POLYNOMIAL = ["model=polynomial_regression", "logger=none", "trainer.accelerator=cpu"]
 
@@ -13,4 +14,4 @@ def config(*overrides: str) -> dict:
 
 
 def run_here(folder: Path, *overrides: str, part_of_sweep: bool = True) -> int:
-    return run(Request(config(*overrides), folder, list(overrides), part_of_sweep=part_of_sweep))
+    return run(RunSpec(config(*overrides), folder, list(overrides), number=0 if part_of_sweep else None))

@@ -28,8 +28,9 @@ from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
-from lightning_d2l.training.job import Request, run
+from lightning_d2l.training.job import run
 from lightning_d2l.training.record import read_record, versions
+from lightning_d2l.training.spec import RunSpec
 
 MISSING = "not run: official data missing"
 
@@ -137,7 +138,7 @@ def _outcome(experiment: Experiment, seed: int, into: Path) -> dict[str, float]:
     folder = into / experiment.id / ",".join([*experiment.overrides, f"seed={seed}"])
     if not _done(folder, config):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            code = run(Request(config, folder, _overrides(experiment, seed), part_of_sweep=True))
+            code = run(RunSpec(config, folder, _overrides(experiment, seed), number=0))
         if code > 128:
             raise SystemExit(code)
         if code:

@@ -23,10 +23,10 @@ from lightning_d2l.training import console, job
 from lightning_d2l.training.build import NOISE, SHUFFLING, Prepared
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing, replacing_together
-from lightning_d2l.training.job import Request
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import STOPPED, Record, read_record, versions
 from lightning_d2l.training.signals import Stopped
+from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import write_events
 
 SHARE_OF_TIME = 10  # what was trained is written when training took so many times as long as the last writing
@@ -38,7 +38,7 @@ class Candidate:
     """A job that may train with others: its request, what that builds, and where it starts."""
 
     job: Job
-    request: Request
+    request: RunSpec
     prepared: Prepared
     member: Member
     start: int = 0  # epochs that are behind it
@@ -47,7 +47,7 @@ class Candidate:
     before: dict[str, Any] = field(default_factory=dict)  # its record so far
 
 
-def candidate(work: Job, request: Request, prepared: Prepared) -> Candidate:
+def candidate(work: Job, request: RunSpec, prepared: Prepared) -> Candidate:
     """A member made of a job, or one that goes on from its own checkpoint.
 
     Raises RequestError if there is no usable checkpoint to go on from.

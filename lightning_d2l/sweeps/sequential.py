@@ -15,7 +15,7 @@ from lightning_d2l.sweeps.grid import Job
 
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.sweep import Sweep
-    from lightning_d2l.training.job import Request
+    from lightning_d2l.training.spec import RunSpec
 
 
 def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
@@ -39,19 +39,19 @@ def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
                 return
 
 
-def request(sweep: Sweep, job: Job, *, resume: bool) -> Request:
+def request(sweep: Sweep, job: Job, *, resume: bool) -> RunSpec:
     """A job as a run to do, in a folder that has its .hydra files."""
-    from lightning_d2l.training.job import Request
+    from lightning_d2l.training.spec import RunSpec
 
     folder = sweep.folder / job.name
     nodes = sweep.composer.nodes(job.overrides)
     nodes["hydra"] |= {"sweep": {**nodes["hydra"]["sweep"], "dir": str(sweep.folder), "subdir": job.name}}
     write_hydra_files(folder, nodes, job.number)
-    return Request(
+    return RunSpec(
         config={**job.config, "resume": str(folder) if resume else None},
         folder=folder,
         overrides=job.overrides,
         command=command_of_run(nodes, job.overrides),
-        part_of_sweep=True,
+        number=job.number,
         silent=True,
     )

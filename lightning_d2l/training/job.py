@@ -11,7 +11,6 @@ import signal
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -32,29 +31,14 @@ from lightning_d2l.training.files import BEST, LAST, MetricsFile
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import STOPPED, Record, git_revision, read_record, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
+from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
-@dataclass
-class Request:
-    """A run to do: its resolved configuration, and where its traces go."""
-
-    config: dict[str, Any]
-    folder: Path
-    overrides: list[str] = field(default_factory=list)
-    command: str = ""
-    part_of_sweep: bool = False
-    silent: bool = False  # what is said goes to train.log alone
-
-    @property
-    def resuming(self) -> bool:
-        return self.config["resume"] is not None
-
-
-def run(request: Request) -> int:
+def run(request: RunSpec) -> int:
     """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
 
     Raises RequestError, and leaves the folder as it was, if there is no run in it to resume.
@@ -94,7 +78,7 @@ def run(request: Request) -> int:
         return code
 
 
-def train(request: Request, record: Record) -> dict[str, Any]:
+def train(request: RunSpec, record: Record) -> dict[str, Any]:
     """Build, fit and test; returns what the record then holds beside the fields of the request.
 
     Raises Diverged, RequestError, Stopped, and whatever a model of the user's own raises.
@@ -178,7 +162,7 @@ def test(
     return final | last, best | at_best
 
 
-def _open_board(request: Request, data: TensorDataModule, module: SupervisedModule, start: int) -> TensorBoard | None:
+def _open_board(request: RunSpec, data: TensorDataModule, module: SupervisedModule, start: int) -> TensorBoard | None:
     if request.config["logger"] is None:
         return None
     board: TensorBoard = built(request.config["logger"])
@@ -191,7 +175,7 @@ def _open_board(request: Request, data: TensorDataModule, module: SupervisedModu
     return board
 
 
-def hyperparameters(request: Request, data: TensorDataModule, module: SupervisedModule) -> dict[str, Any]:
+def hyperparameters(request: RunSpec, data: TensorDataModule, module: SupervisedModule) -> dict[str, Any]:
     """What TensorBoard's HParams say of a run."""
     found = {"model": type(module.net).__name__, "data": data.name, "source": data.source}
     return found | _varied(request.config, request.overrides)
@@ -212,7 +196,7 @@ def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
 
 
 def _draw(
-    request: Request,
+    request: RunSpec,
     data: TensorDataModule,
     module: SupervisedModule,
     board: TensorBoard | None,
@@ -251,7 +235,7 @@ def summary(outcome: Mapping[str, Any]) -> str:
     return "\n".join([console.table(rows), *notes])
 
 
-def first_fields(request: Request) -> dict[str, Any]:
+def first_fields(request: RunSpec) -> dict[str, Any]:
     """What the record of a run says from its start."""
     return {
         "status": "running",
@@ -264,7 +248,7 @@ def first_fields(request: Request) -> dict[str, Any]:
     }
 
 
-def resume_command(request: Request) -> str:
+def resume_command(request: RunSpec) -> str:
     """What a person types to go on with a run that was stopped."""
     overrides = [o for o in request.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
     folder = str(console.from_here(request.folder))

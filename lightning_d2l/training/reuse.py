@@ -24,9 +24,10 @@ from lightning_d2l.training import console
 from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import BEST, LAST
-from lightning_d2l.training.job import Request, run
+from lightning_d2l.training.job import run
 from lightning_d2l.training.predictions import outputs
 from lightning_d2l.training.record import read_record
+from lightning_d2l.training.spec import RunSpec
 
 TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained with others at once
 
@@ -89,7 +90,7 @@ def rerun(folder: Path, into: Path) -> int:
     """
     before = read_record(folder)
     check(config := with_defaults(before["config"]))
-    code = run(Request(config, into, before["overrides"], before["command"]))
+    code = run(RunSpec(config, into, before["overrides"], before["command"]))
     after = read_record(into)
     tolerance = TOLERANCES[config["trainer"]["precision"]] if before.get("members", 1) > 1 else 0.0
     if code == 0 and _same(before.get("metrics"), after.get("metrics"), tolerance):

@@ -12,8 +12,8 @@ from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import Group, candidate
 from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
 from lightning_d2l.training.build import prepare
-from lightning_d2l.training.job import Request
 from lightning_d2l.training.record import read_record
+from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
 
 WORDS = [*POLYNOMIAL, "data.n_train=30", "data.n_val=10", "data.n_test=10", "trainer.max_epochs=2"]
@@ -30,7 +30,7 @@ def statuses(folder: Path) -> list[str]:
 def need(*words: str) -> int:
     settings = config(*WORDS, *words)
     job = Job(0, "run", [], settings)
-    return bytes_of_member(candidate(job, Request(settings, Path("run")), prepare(settings)).member)
+    return bytes_of_member(candidate(job, RunSpec(settings, Path("run")), prepare(settings)).member)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_estimate_grows_with_what_a_member_has():
 
 def test_the_estimate_leaves_a_member_as_it_was():
     settings = config(*WORDS, "model=mlp", "data=polynomial", "model.dropout=0.5", "optimizer=adam")
-    member = candidate(Job(0, "run", [], settings), Request(settings, Path("run")), prepare(settings)).member
+    member = candidate(Job(0, "run", [], settings), RunSpec(settings, Path("run")), prepare(settings)).member
     weights, noise = [p.detach().clone() for p in member.parameters], member.noise.get_state()
     bytes_of_member(member)
     assert all(torch.equal(p, before) for p, before in zip(member.parameters, weights, strict=True))

@@ -17,7 +17,7 @@ from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import candidate
 from lightning_d2l.sweeps.structure import CannotStack, structure
 from lightning_d2l.training.build import prepare
-from lightning_d2l.training.job import Request
+from lightning_d2l.training.spec import RunSpec
 from tests.runs import config
 from tests.sweeps.test_compose import STUDIES, hydra, jobs_of
 
@@ -31,7 +31,7 @@ BASE = {
 
 
 def structure_of(settings: dict[str, Any]) -> Hashable:
-    request = Request(settings, Path("run"))
+    request = RunSpec(settings, Path("run"))
     return structure(candidate(Job(0, "run", [], settings), request, prepare(settings)))
 
 
