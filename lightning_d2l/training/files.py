@@ -6,6 +6,7 @@ import csv
 import ctypes
 import errno
 import itertools
+import json
 import os
 import sys
 import tempfile
@@ -143,6 +144,12 @@ class MetricsFile:
             if file.write(line) < len(line):  # the disk is full
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def write_json(path: Path, fields: Mapping[str, Any]) -> None:
+    """Replace a JSON file by these fields; what JSON has no type for is written as text."""
+    with replacing(path) as file:
+        file.write(json.dumps(fields, indent=2, default=str).encode() + b"\n")
 
 
 def new_folder(wanted: Path, *, exact: bool) -> Path:

@@ -1,53 +1,232 @@
-"""The record that a run leaves: run.json, readable whole at any moment."""
+"""The record of a run: what its run.json holds, complete whenever it is read."""
 
 from __future__ import annotations
 
 import functools
 import json
+import math
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.training.files import replacing
+from lightning_d2l.training.files import MetricsFile, write_json
 
-STOPPED = "stopped by"  # so begins the error in the record of a run that a signal ended
+RUN_FILE = "run.json"
+STATUSES = ("completed", "diverged", "failed", "running")
+STOPPED = "stopped by"  # the error of a run that a signal ended starts so
+RECORDED = ("num_parameters", "seconds")
+"""Fields of a record that `RunRecord.setting` returns too, so that a study may put them on its x axis."""
 
 
+@dataclass(eq=False)
+class RunRecord:
+    """A run on the disk: its folder and the fields of its run.json.
+
+    `name` identifies the run in tables, `sweep` is the label of the sweep that it was found in; `read` leaves both to
+    the caller, except that the name is the folder's.
+    """
+
+    folder: Path
+    fields: dict[str, Any]
+    name: str = ""
+    sweep: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record of a run folder; raises RequestError if there is none or it is damaged."""
+        path = Path(folder) / RUN_FILE
+        try:
+            return cls(Path(folder), checked(json.loads(path.read_bytes())), path.parent.name)
+        except FileNotFoundError:
+            raise RequestError(f"{folder}: not a run folder (it has no {RUN_FILE})") from None
+        except OSError as error:
+            reason = f"can't be read ({error.strerror})"
+        except ValueError as error:
+            reason = "not valid JSON" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
+        raise RequestError(f"{path}: damaged: {reason}")
+
+    @classmethod
+    def read_or_missing(cls, folder: Path) -> RunRecord:
+        """Read the record of a run folder; one without fields, of state "missing", if it can't be read."""
+        try:
+            return cls.read(folder)
+        except RequestError:
+            return cls(Path(folder), {}, Path(folder).name)
+
+    def update(self, **fields: Any) -> None:
+        """Change fields; they are on the disk when the call returns."""
+        self.fields = self.fields | fields
+        write_json(self.folder / RUN_FILE, self.fields)
+
+    @property
+    def status(self) -> str:
+        """The status in run.json: one of STATUSES."""
+        return str(self.fields["status"])
+
+    @property
+    def completed(self) -> bool:
+        return self.status == "completed"
+
+    @property
+    def state(self) -> str:
+        """How a run ended that isn't running now: completed, diverged, failed, interrupted or missing.
+
+        It was interrupted if a signal stopped it, or if its process ended before it wrote another status.
+        """
+        if not self.fields:
+            return "missing"
+        stopped = self.status == "failed" and str(self.fields.get("error")).startswith(STOPPED)
+        return "interrupted" if stopped or self.status == "running" else self.status
+
+    @property
+    def error(self) -> str:
+        """The last line of the error, or an empty string."""
+        lines = str(self.fields.get("error") or "").strip().splitlines()
+        return lines[-1].removeprefix("failed: ") if lines else ""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        config: Mapping[str, Any] = self.fields["config"]
+        return config
+
+    @functools.cached_property
+    def overrides(self) -> dict[str, str]:
+        """The overrides of the run's command line, by key."""
+        given = (str(o).lstrip("+").partition("=") for o in self.fields.get("overrides") or [])
+        return {key: value for key, equals, value in given if equals}
+
+    def setting(self, key: str) -> Any:
+        """The value of a full key such as "data.degree", or the option chosen for a group such as "optimizer".
+
+        "sweep", "num_parameters" and "seconds" are keys too. Raises KeyError for a key that the run doesn't have.
+        """
+        if key == "sweep":
+            return self.sweep
+        if key in RECORDED:
+            return self.fields[key]
+        value, found = _lookup(self.config, key)
+        if not found or value is None or isinstance(value, Mapping):
+            if key in self.overrides:
+                choice = self.overrides[key]
+                return None if choice == "null" else choice
+            if isinstance(value, Mapping):
+                return str(value.get("_target_", "settings")).rpartition(".")[2]
+            if not found:
+                raise KeyError(key)
+        return value
+
+    def get(self, key: str) -> Any:
+        """`setting`, or None for a key that the run doesn't have."""
+        try:
+            return self.setting(key)
+        except KeyError:
+            return None
+
+    def metric(self, name: str) -> float | None:
+        """A metric by its name, or None where the run has no finite value of it.
+
+        "loss/test" is that of the last weights, "best.loss/test" of the best epoch, "exact.loss/test" of the analytic
+        solution, "first.loss/val" of the first logging point. The names in QUANTITIES are metrics too.
+        """
+        if name in QUANTITIES:
+            value = QUANTITIES[name](self)
+        else:
+            node, dot, rest = name.partition(".")
+            node, rest = (node, rest) if dot and "/" not in node else ("final", name)
+            metrics = {"first": next(iter(self.history), {})} if node == "first" else self._metrics
+            value = (metrics.get(node) or {}).get(rest)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        return float(value)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Names of the metrics of the last weights: `<metric>/<split>`, and others such as norm/weights."""
+        return [name for name in self._metrics.get("final") or {} if "/" in name]
+
+    @property
+    def _metrics(self) -> Mapping[str, Any]:
+        return self.fields.get("metrics") or {}
+
+    @functools.cached_property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv, one for each logging point, with its epoch as "epoch"; read once."""
+        try:
+            return MetricsFile(self.folder).rows()
+        except (OSError, ValueError, TypeError):
+            return []
+
+
+def checked(fields: Any) -> dict[str, Any]:
+    """The fields of a run.json as they were parsed; raises ValueError with the reason why they can't be used."""
+    if not isinstance(fields, dict):
+        raise ValueError("not a record")
+    if fields.get("status") not in STATUSES:
+        raise ValueError(f"status is none of {', '.join(STATUSES)}")
+    metrics = fields.get("metrics") or {}
+    if fields["status"] == "completed" and not (isinstance(metrics, dict) and isinstance(metrics.get("final"), dict)):
+        raise ValueError("completed, but without metrics")
+    if not isinstance(fields.get("config"), dict) or not isinstance(fields.get("overrides") or [], list):
+        raise ValueError("config or overrides are damaged")
+    return fields
+
+
+def _lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
+    node: Any = config
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return None, False
+        node = node[part]
+    return node, True
+
+
+def _gap(name: str) -> Callable[[RunRecord], float | None]:
+    def gap(run: RunRecord) -> float | None:
+        train, held_out = run.metric(f"{name.partition('/')[0]}/train"), run.metric(name)
+        return None if train is None or held_out is None else held_out - train
+
+    return gap
+
+
+def _epochs_to_fit(run: RunRecord) -> float | None:
+    """The first logged epoch at whose end every training sample is classified as labelled."""
+    return next((row["epoch"] for row in run.history if row.get("acc/train") == 1.0), None)
+
+
+GAPS = {"gap/val": "loss/val", "gap/test": "loss/test", "acc_gap/val": "acc/val", "acc_gap/test": "acc/test"}
+"""Name of a quantity, which is a metric on held-out data minus the same on training data, to the metric."""
+QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
+    "epochs_to_fit": _epochs_to_fit,
+    "num_parameters": lambda run: run.fields.get("num_parameters"),
+    "seconds": lambda run: run.fields.get("seconds"),
+    **{name: _gap(metric) for name, metric in GAPS.items()},
+}
+"""What `RunRecord.metric` computes from other fields: name to function(run)."""
+
+
+# Names of before, until every file uses RunRecord.
 class Record:
-    """run.json of a run folder, or another such file; every change is on the disk when the call returns."""
-
-    def __init__(self, folder: Path, fields: Mapping[str, Any], name: str = "run.json") -> None:
-        self.path = folder / name
-        self.fields = dict(fields)
+    def __init__(self, folder: Path, fields: Mapping[str, Any], name: str = RUN_FILE) -> None:
+        self.path, self.fields = folder / name, dict(fields)
 
     def update(self, **fields: Any) -> None:
         self.fields |= fields
-        with replacing(self.path) as file:
-            file.write(json.dumps(self.fields, indent=2, default=str).encode() + b"\n")
+        write_json(self.path, self.fields)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The run.json of a run folder; raises RequestError if there is none or it is damaged."""
-    path = Path(folder) / "run.json"
-    try:
-        record = json.loads(path.read_text())
-        if isinstance(record, dict) and {"config", "status"} <= record.keys():
-            return record
-    except FileNotFoundError:
-        raise RequestError(f"{folder}: not a run folder (it has no run.json)") from None
-    except (OSError, ValueError):
-        pass
-    raise RequestError(f"{path}: damaged; a run's record can't be read from it")
+    return RunRecord.read(folder).fields
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """What was installed."""
+    """Versions of the installed packages that a run depends on."""
     packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "tensorboard", "numpy")
     return {
         "lightning_d2l": lightning_d2l.__version__,
@@ -58,7 +237,7 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def git_revision() -> str | None:
-    """The commit of the checkout that this package runs from, "+" behind it if files were changed, or None."""
+    """The commit of the checkout that this package runs from, with "+" if tracked files differ, or None."""
     root = Path(lightning_d2l.__file__).parents[1]
 
     def git(*words: str) -> str:

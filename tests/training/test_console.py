@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from lightning_d2l.training.console import log_to, write_log
+from lightning_d2l.training.console import log_to, table, write_log
 from lightning_d2l.training.files import MetricsFile
 from tests.runs import run_here
 
@@ -52,3 +52,12 @@ def test_lines_are_broken_between_items_or_words(message, lines, tmp_path, capsy
     assert logged.split() == [logged.split()[0], logged.split()[1], logged.split()[2], *message.split()]
     write_log(tmp_path, [message])
     assert (tmp_path / "train.log").read_text().split()[3:] == logged.split()[3:]
+
+
+def test_the_table_fits_a_terminal():
+    metrics = {"epoch": 3, "step": 9, "loss/train": 1234.5678, "loss/val": 0.00012345, "acc/test": 0.87654}
+    lines = table({"final": metrics, "best": metrics}).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["train", "val", "test"]
+    assert lines[1].split() == ["final", "loss", "1235", "1.234e-04"]
+    assert lines[2].split() == ["final", "acc", "0.8765"]
