@@ -9,8 +9,8 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 if TYPE_CHECKING:
-    from lightning_d2l.sweeps.grid import Job
     from lightning_d2l.sweeps.sweep import Sweep
+    from lightning_d2l.training.spec import RunSpec
 
 
 class GridSweeper(BasicSweeper):
@@ -55,7 +55,7 @@ class SequentialLauncher(BasicLauncher):
     Another sweeper than the grid sees Hydra's basic launcher in it.
     """
 
-    def train(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that the grid sweeper has composed and checked."""
         from lightning_d2l.sweeps.sequential import train
 
@@ -72,7 +72,7 @@ class VectorizedLauncher(BasicLauncher):
         super().__init__()
         self.min_members, self.max_members, self.memory = min_members, max_members, memory
 
-    def train(self, sweep: Sweep, jobs: Sequence[Job]) -> None:
+    def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that the grid sweeper has composed and checked."""
         from lightning_d2l.sweeps.vectorized import Settings, train
 

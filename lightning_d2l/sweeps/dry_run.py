@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.training.build import build_data, build_module
+from lightning_d2l.training.spec import RunSpec
 
 # Settings of the data that change no size of a network: jobs that differ in these alone are built once.
 VALUES = {
@@ -16,7 +16,7 @@ VALUES = {
 }  # fmt: skip
 
 
-def listing(jobs: Sequence[Job], varied: Sequence[str]) -> str:
+def listing(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
     """A line a job, with its number, its number of parameters and its name.
 
     Raises RequestError that names a job whose network can't be built.
@@ -39,7 +39,7 @@ def listing(jobs: Sequence[Job], varied: Sequence[str]) -> str:
     return "\n".join([*lines, "nothing was trained or written: sweep.dry_run=true"])
 
 
-def _varies(jobs: Sequence[Job], varied: Sequence[str]) -> str:
+def _varies(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
     numbers = []
     for key in varied:
         values = {o for job in jobs for o in job.overrides if o.lstrip("+").partition("=")[0] == key}

@@ -12,9 +12,9 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.training.files import LAST, new_folder
 from lightning_d2l.training.record import STOPPED, read_record
+from lightning_d2l.training.spec import RunSpec
 
 SWEEP_FILE = "sweep.json"
 FINISHED = ("completed", "diverged")
@@ -114,7 +114,7 @@ def resumable(folder: Path) -> bool:
     return state(folder).status == "interrupted" and (folder / LAST).exists()
 
 
-def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[RunSpec]) -> None:
     """Raise RequestError unless the jobs of a sweep's record are these, by their overrides and configurations."""
     there, here = (_values_by_key(overrides) for overrides in ([j["overrides"] for j in before["jobs"]],
                                                                 [j.overrides for j in jobs]))  # fmt: skip

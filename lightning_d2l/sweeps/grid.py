@@ -7,7 +7,6 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,16 +16,6 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import SWEEP
 
 LONGEST_NAME = 200  # bytes; file systems take 255
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One run of a sweep: its number from 0, its folder's name, its overrides and its checked configuration."""
-
-    number: int
-    name: str
-    overrides: list[str]
-    config: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from torch import Tensor
 from lightning_d2l.data.batches import stream
 from lightning_d2l.engine.ensemble import StackedModule
 from lightning_d2l.engine.members import Member, Snapshot
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training import console, job
 from lightning_d2l.training.build import NOISE, SHUFFLING, Prepared
@@ -37,7 +36,7 @@ SECONDS_A_MEMBER = 2e-3  # of writing, as is thought before the first time
 class Candidate:
     """A job that may train with others: its request, what that builds, and where it starts."""
 
-    job: Job
+    job: RunSpec
     request: RunSpec
     prepared: Prepared
     member: Member
@@ -47,7 +46,7 @@ class Candidate:
     before: dict[str, Any] = field(default_factory=dict)  # its record so far
 
 
-def candidate(work: Job, request: RunSpec, prepared: Prepared) -> Candidate:
+def candidate(work: RunSpec, request: RunSpec, prepared: Prepared) -> Candidate:
     """A member made of a job, or one that goes on from its own checkpoint.
 
     Raises RequestError if there is no usable checkpoint to go on from.

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lightning_d2l.config.text import duration, number
 from lightning_d2l.sweeps.folder import FINISHED, State
-from lightning_d2l.sweeps.grid import Job
+from lightning_d2l.training.spec import RunSpec
 
 WIDTH = 80
 SILENCE = 20.0  # seconds after which a log is told how far the runs are that train at once
@@ -24,7 +24,7 @@ class SweepProgress:
     Best is the lowest validation loss of a run's best epoch, or training loss where nothing is held out.
     """
 
-    def __init__(self, total: int, before: Mapping[Job, State]) -> None:
+    def __init__(self, total: int, before: Mapping[RunSpec, State]) -> None:
         self.total, self.counts = total, Counter(state.status for state in before.values())
         self.best: tuple[float, str] | None = None
         self.trained, self.began = 0, time.monotonic()
@@ -47,7 +47,7 @@ class SweepProgress:
         if self._bar:
             self._bar.stop()
 
-    def ended(self, job: Job, state: State) -> None:
+    def ended(self, job: RunSpec, state: State) -> None:
         """Tell of a run that has ended."""
         self._count_in({job: state})
         if self._bar:
@@ -66,7 +66,7 @@ class SweepProgress:
         elif time.monotonic() - self._said > SILENCE:
             self._say(words)
 
-    def ended_together(self, states: Mapping[Job, State]) -> None:
+    def ended_together(self, states: Mapping[RunSpec, State]) -> None:
         """Tell of runs that trained at once, and have ended."""
         self._count_in(states)
         if self._bar:
@@ -77,13 +77,13 @@ class SweepProgress:
                 print(cut(f"{job.name}  {_outcome(state)}"))
         self._say(f"{len(states)} at once")
 
-    def _count_in(self, states: Mapping[Job, State]) -> None:
+    def _count_in(self, states: Mapping[RunSpec, State]) -> None:
         for job, state in states.items():
             self.counts[state.status] += 1
             self._take(job, state)
         self.trained += len(states)
 
-    def _show(self, bar: Progress, states: Mapping[Job, State]) -> None:
+    def _show(self, bar: Progress, states: Mapping[RunSpec, State]) -> None:
         bar.update(TaskID(0), completed=self._done, description=self._summary(), count=self._count())
         for job, state in states.items():
             if state.status != "completed":
@@ -97,7 +97,7 @@ class SweepProgress:
         print(f"{self._count()}  {cut(words, self._room())}  {self._summary()}", flush=True)
         self._said = time.monotonic()
 
-    def _take(self, job: Job, state: State) -> None:
+    def _take(self, job: RunSpec, state: State) -> None:
         self._done += state.status in (*FINISHED, "failed")
         if state.status == "completed":
             name, value = monitored(state)
@@ -130,7 +130,7 @@ def _outcome(state: State) -> str:
     return f"{name} {number(value)}"
 
 
-def status_table(states: Mapping[Job, State]) -> str:
+def status_table(states: Mapping[RunSpec, State]) -> str:
     """How many runs of a sweep completed, diverged, failed and are left, and the reasons of those that failed."""
     counts = Counter(state.status for state in states.values())
     left = counts["interrupted"] + counts["missing"]

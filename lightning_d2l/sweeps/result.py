@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.text import duration
 from lightning_d2l.sweeps.folder import FINISHED, State
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.progress import status_table
+from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.sweep import Sweep
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_LINES = 30
 
 
-def tell(sweep: Sweep, states: Mapping[Job, State], stopped: int) -> None:
+def tell(sweep: Sweep, states: Mapping[RunSpec, State], stopped: int) -> None:
     """Print the end of a sweep, whose records are in `states`, and leave its report beside the runs.
 
     `stopped` is the signal that ended it, or 0. There is no report of a sweep that was stopped.

@@ -6,6 +6,7 @@ with a random stream of the batch's own, so a search that was killed goes on as 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import State, lock, read_sweep, sweep_folder
-from lightning_d2l.sweeps.grid import Grid, Job
+from lightning_d2l.sweeps.grid import Grid
 from lightning_d2l.sweeps.sweep import Sweep, check_study, checked_jobs, listed
 from lightning_d2l.training.machine import garments_stand_in
+from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
     import optuna
@@ -171,7 +173,7 @@ class Search(Sweep):
             )
         return study
 
-    def propose(self) -> list[Job]:
+    def propose(self) -> list[RunSpec]:
         """The next batch, composed and checked."""
         study, first = self.study(), len(self.jobs)
         size = min(self.settings.batch_size, self.settings.num_trials - first)
@@ -180,10 +182,10 @@ class Search(Sweep):
             trial = study.ask(self.space.axes)
             overrides = self.space.overrides(trial.params)
             [job] = checked_jobs(self.composer, Grid([], [overrides], [f"trial={number}"]))
-            batch.append(Job(number, job.name, overrides, job.config))
-        return batch
+            batch.append(dataclasses.replace(job, number=number))
+        return self.placed(batch)
 
-    def train(self, jobs: Sequence[Job]) -> None:
+    def train(self, jobs: Sequence[RunSpec]) -> None:
         """Train `jobs`, which an earlier process left, then what is proposed, batch by batch."""
         super().train(jobs)
         while len(self.jobs) < self.settings.num_trials and not self._must_stop():
@@ -249,7 +251,7 @@ def run_search(
         return Search(config, composer, jobs, folder, launcher, varied, settings=settings, space=asked).run()
 
 
-def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], what: str) -> list[Job]:
+def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], what: str) -> list[RunSpec]:
     """The jobs of a search's record; raises RequestError if they are of another space."""
     from optuna.trial import TrialState, create_trial
 
@@ -264,5 +266,5 @@ def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], wh
         if not same or asked.overrides(values) != old["overrides"]:
             raise RequestError(f"{what}: another search: trial {old['number']} is not of the space that is asked for")
         [job] = checked_jobs(composer, Grid([], [old["overrides"]], [old["folder"]]))
-        jobs.append(Job(old["number"], job.name, job.overrides, job.config))
+        jobs.append(dataclasses.replace(job, number=old["number"]))
     return jobs

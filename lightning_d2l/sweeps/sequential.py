@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,16 +10,14 @@ from typing import TYPE_CHECKING
 from hydra.core.utils import env_override
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import command_of_run
 from lightning_d2l.sweeps.compose import write_hydra_files
-from lightning_d2l.sweeps.grid import Job
+from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.sweep import Sweep
-    from lightning_d2l.training.spec import RunSpec
 
 
-def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
+def train(sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
     """Train jobs one after another; a run that fails costs no other, unless sweep.on_error=stop.
 
     Raises Stopped when a signal has ended a run.
@@ -31,7 +30,7 @@ def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
             try:
                 code = run(request(sweep, job, resume=sweep.make_ready(job)))
             except RequestError:  # the checkpoint of an interrupted run is no use
-                shutil.rmtree(sweep.folder / job.name)
+                shutil.rmtree(job.folder)
                 code = run(request(sweep, job, resume=False))
             if code > 128:
                 raise Stopped(code - 128)
@@ -39,19 +38,9 @@ def train(sweep: Sweep, jobs: Sequence[Job]) -> None:
                 return
 
 
-def request(sweep: Sweep, job: Job, *, resume: bool) -> RunSpec:
-    """A job as a run to do, in a folder that has its .hydra files."""
-    from lightning_d2l.training.spec import RunSpec
-
-    folder = sweep.folder / job.name
+def request(sweep: Sweep, job: RunSpec, *, resume: bool) -> RunSpec:
+    """A job with its .hydra files in its folder, to be trained from its start or from its own checkpoint."""
     nodes = sweep.composer.nodes(job.overrides)
     nodes["hydra"] |= {"sweep": {**nodes["hydra"]["sweep"], "dir": str(sweep.folder), "subdir": job.name}}
-    write_hydra_files(folder, nodes, job.number)
-    return RunSpec(
-        config={**job.config, "resume": str(folder) if resume else None},
-        folder=folder,
-        overrides=job.overrides,
-        command=command_of_run(nodes, job.overrides),
-        number=job.number,
-        silent=True,
-    )
+    write_hydra_files(job.folder, nodes, job.number or 0)
+    return dataclasses.replace(job, config={**job.config, "resume": str(job.folder) if resume else None})

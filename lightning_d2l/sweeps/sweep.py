@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import shutil
 import signal
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import explained, parse, quote
+from lightning_d2l.config.compose import command_of_run, explained, parse, quote
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import (
     FINISHED,
@@ -34,11 +35,12 @@ from lightning_d2l.sweeps.folder import (
     state,
     sweep_folder,
 )  # fmt: skip
-from lightning_d2l.sweeps.grid import Grid, Job, grid
+from lightning_d2l.sweeps.grid import Grid, grid
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training.machine import check_accelerator, garments_stand_in
 from lightning_d2l.training.record import Record, git_revision, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
+from lightning_d2l.training.spec import RunSpec
 
 
 class Sweep:
@@ -51,16 +53,17 @@ class Sweep:
         self,
         config: DictConfig,
         composer: Composer,
-        jobs: Sequence[Job],
+        jobs: Sequence[RunSpec],
         folder: Path,
         launcher: Launcher,
         varied: Sequence[str],
     ) -> None:
-        self.config, self.composer, self.jobs, self.folder, self.launcher = config, composer, jobs, folder, launcher
+        self.config, self.composer, self.folder, self.launcher = config, composer, folder, launcher
+        self.jobs = self.placed(jobs)
         self.stop_on_error: bool = config.sweep.on_error == "stop"
         self.progress = SweepProgress(0, {})
         self.record = Record(folder, self._fields(varied), SWEEP_FILE)
-        self._finished: dict[Job, State] = {}
+        self._finished: dict[RunSpec, State] = {}
 
     def _fields(self, varied: Sequence[str]) -> dict[str, object]:
         """sweep.json as it stands while the sweep runs."""
@@ -83,47 +86,50 @@ class Sweep:
             "git": git_revision(),
         }
 
+    def placed(self, jobs: Sequence[RunSpec]) -> list[RunSpec]:
+        """Jobs with their folders in the sweep's folder."""
+        return [dataclasses.replace(job, folder=self.folder / job.name) for job in jobs]
+
     @property
     def total(self) -> int:
         """How many jobs there will be."""
         return len(self.jobs)
 
-    def states(self) -> dict[Job, State]:
+    def states(self) -> dict[RunSpec, State]:
         """How far each job has come, from the disk; the record of a run that has finished is read once."""
         return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
 
-    def ended(self, job: Job) -> State:
+    def ended(self, job: RunSpec) -> State:
         """Tell of a run that has ended; returns how."""
         found = self._read(job)
         self.progress.ended(job, found)
         return found
 
-    def ended_together(self, jobs: Sequence[Job]) -> None:
+    def ended_together(self, jobs: Sequence[RunSpec]) -> None:
         """Tell of runs that have ended at once."""
         self.progress.ended_together({job: self._read(job) for job in jobs})
 
-    def _read(self, job: Job) -> State:
-        found = state(self.folder / job.name)
+    def _read(self, job: RunSpec) -> State:
+        found = state(job.folder)
         if found.status in FINISHED:
             self._finished[job] = found
         return found
 
-    def make_ready(self, job: Job) -> bool:
+    def make_ready(self, job: RunSpec) -> bool:
         """True if a job goes on from its own checkpoint; if not, what an earlier attempt left is removed."""
-        folder = self.folder / job.name
-        if resumable(folder):
+        if resumable(job.folder):
             return True
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(job.folder, ignore_errors=True)
         return False
 
-    def train(self, jobs: Sequence[Job]) -> None:
+    def train(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs with the launcher, one of ours or one of Hydra's."""
         if hasattr(self.launcher, "train"):
             self.launcher.train(self, jobs)
         elif jobs:
             self._launch(jobs)
 
-    def _launch(self, jobs: Sequence[Job]) -> None:
+    def _launch(self, jobs: Sequence[RunSpec]) -> None:
         """Hydra's launchers compose the jobs again and call the application's task function."""
         hydra = self.config.hydra
         place = f"hydra.sweep.dir={quote(str(self.folder))}"
@@ -131,7 +137,7 @@ class Sweep:
         hydra.overrides.hydra = [*hydra.overrides.hydra, place]
         batch = []
         for job in jobs:
-            again = [f"resume={quote(str(self.folder / job.name))}"] if self.make_ready(job) else []
+            again = [f"resume={quote(str(job.folder))}"] if self.make_ready(job) else []
             batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
         try:
             self.launcher.launch(batch, initial_job_idx=0)
@@ -193,8 +199,8 @@ def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argu
         return Sweep(config, composer, jobs, folder, launcher, asked.varied).run()
 
 
-def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
-    """The jobs of a grid; raises RequestError that names the first wrong one."""
+def checked_jobs(composer: Composer, asked: Grid) -> list[RunSpec]:
+    """The jobs of a grid, their folders named but not placed; raises RequestError that names the first wrong one."""
     jobs = []
     for number, (name, overrides) in enumerate(zip(asked.names, asked.overrides, strict=True)):
         try:
@@ -205,11 +211,12 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[Job]:
             raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
         except RequestError as error:
             raise RequestError(f"job {number} ({name}): {error}") from error
-        jobs.append(Job(number, name, overrides, settings))
+        command = command_of_run(composer.master, overrides)
+        jobs.append(RunSpec(settings, Path(name), overrides, command, number, silent=True))
     return jobs
 
 
-def check_study(config: DictConfig, jobs: Sequence[Job]) -> None:
+def check_study(config: DictConfig, jobs: Sequence[RunSpec]) -> None:
     """Raise RequestError if the study of a sweep asks for what its jobs don't have."""
     if (study := config.get("study")) is None:
         return
@@ -217,9 +224,9 @@ def check_study(config: DictConfig, jobs: Sequence[Job]) -> None:
     from lightning_d2l.studies.collect import Run
 
     node: dict[str, Any] = OmegaConf.to_container(study, resolve=True)  # type: ignore[assignment]
-    check_study_of(node, [Run(j.name, "", Path(j.name), {"config": j.config, "overrides": j.overrides}) for j in jobs])
+    check_study_of(node, [Run(j.name, "", j.folder, {"config": j.config, "overrides": j.overrides}) for j in jobs])
 
 
-def listed(jobs: Sequence[Job]) -> list[dict[str, object]]:
+def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
     """Jobs as sweep.json has them."""
     return [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in jobs]

@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 from hydra.core.utils import env_override
 
 from lightning_d2l.sweeps import sequential
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.progress import cut
+from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
@@ -42,12 +42,12 @@ class Settings:
         return ""
 
 
-def train(sweep: Sweep, jobs: Sequence[Job], settings: Settings) -> None:
+def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: Settings) -> None:
     """Train jobs in groups, and those that can't be grouped one after another, with the reason in a line.
 
     Raises Stopped when a signal has ended the training.
     """
-    reasons: dict[Job, str] = {}  # why a job trains by itself
+    reasons: dict[RunSpec, str] = {}  # why a job trains by itself
     if wrong := settings.wrong():
         reasons = dict.fromkeys(jobs, wrong)
     else:
@@ -61,11 +61,11 @@ def train(sweep: Sweep, jobs: Sequence[Job], settings: Settings) -> None:
 
 
 class _Vectorized:
-    def __init__(self, sweep: Sweep, settings: Settings, reasons: dict[Job, str]) -> None:
+    def __init__(self, sweep: Sweep, settings: Settings, reasons: dict[RunSpec, str]) -> None:
         self.sweep, self.settings, self.reasons = sweep, settings, reasons
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
 
-    def groups(self, jobs: Sequence[Job]) -> Iterator[list[Candidate]]:
+    def groups(self, jobs: Sequence[RunSpec]) -> Iterator[list[Candidate]]:
         """Jobs that can train together, as soon as there are as many as a group may have."""
         from lightning_d2l.sweeps.structure import CannotStack, structure
 
@@ -93,7 +93,7 @@ class _Vectorized:
                 reason = "no other is like it" if alone else f"too few left for {self.settings.min_members} at once"
                 self.reasons |= dict.fromkeys([each.job for each in group], reason)
 
-    def _candidate(self, job: Job) -> Candidate:
+    def _candidate(self, job: RunSpec) -> Candidate:
         from lightning_d2l.sweeps.group import candidate
         from lightning_d2l.training import console
         from lightning_d2l.training.build import build_data, prepare

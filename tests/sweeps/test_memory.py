@@ -8,7 +8,6 @@ import torch
 from lightning_d2l import app
 from lightning_d2l.sweeps import memory
 from lightning_d2l.sweeps.folder import read_sweep
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import Group, candidate
 from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
 from lightning_d2l.training.build import prepare
@@ -29,7 +28,7 @@ def statuses(folder: Path) -> list[str]:
 
 def need(*words: str) -> int:
     settings = config(*WORDS, *words)
-    job = Job(0, "run", [], settings)
+    job = RunSpec(settings, Path("run"), number=0)
     return bytes_of_member(candidate(job, RunSpec(settings, Path("run")), prepare(settings)).member)
 
 
@@ -90,7 +89,9 @@ def test_the_estimate_grows_with_what_a_member_has():
 
 def test_the_estimate_leaves_a_member_as_it_was():
     settings = config(*WORDS, "model=mlp", "data=polynomial", "model.dropout=0.5", "optimizer=adam")
-    member = candidate(Job(0, "run", [], settings), RunSpec(settings, Path("run")), prepare(settings)).member
+    member = candidate(
+        RunSpec(settings, Path("run"), number=0), RunSpec(settings, Path("run")), prepare(settings)
+    ).member
     weights, noise = [p.detach().clone() for p in member.parameters], member.noise.get_state()
     bytes_of_member(member)
     assert all(torch.equal(p, before) for p, before in zip(member.parameters, weights, strict=True))

@@ -13,7 +13,6 @@ from torch import nn
 from lightning_d2l.config import registry
 from lightning_d2l.data.fashion_mnist import FashionMNISTData
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.grid import Job
 from lightning_d2l.sweeps.group import candidate
 from lightning_d2l.sweeps.structure import CannotStack, structure
 from lightning_d2l.training.build import prepare
@@ -32,7 +31,7 @@ BASE = {
 
 def structure_of(settings: dict[str, Any]) -> Hashable:
     request = RunSpec(settings, Path("run"))
-    return structure(candidate(Job(0, "run", [], settings), request, prepare(settings)))
+    return structure(candidate(RunSpec(settings, Path("run"), number=0), request, prepare(settings)))
 
 
 def composed(base: str, *words: str) -> dict[str, Any]:
