@@ -8,10 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
-
+from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, write_records
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.points import Point, series_of
@@ -36,11 +33,8 @@ def write(findings: Findings, png: bytes, caption: str, into: Path) -> Path:
     for series in series_of(study, findings.points) if study.x else []:
         name = ",".join(f"{key}={show(value)}" for key, value in series.setting.items()).replace("/", "-")
         _write(folder / name, _scalars(findings, series.points, steps, description))
-    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
-    image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
     metadata = {"display_name": "figure", "summary_description": caption}
-    value = Summary.Value(tag="figure", image=image, metadata=metadata)
-    _write(folder, [Event(summary=Summary(value=[value]))])
+    _write(folder, [Event(summary=image_summary("figure", png, metadata))])
     return folder
 
 
@@ -71,9 +65,6 @@ def _scalars(
 def _write(folder: Path, events: Iterable[Event]) -> None:
     """One whole event file; a newer time in its name tells a running TensorBoard to read it."""
     memory, now = io.BytesIO(), time.time()
-    writer = RecordWriter(memory)
-    for event in [Event(wall_time=now, file_version="brain.Event:2"), *events]:
-        event.wall_time = now
-        writer.write(event.SerializeToString())
+    write_records(memory, events, now)
     with replacing(folder / f"{FILE}.{int(now * 1e6)}.summary") as file:
         file.write(memory.getvalue())

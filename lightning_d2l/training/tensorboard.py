@@ -14,14 +14,19 @@ from typing import Any
 
 import torch
 from pytorch_lightning.loggers.logger import Logger
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams.summary_v2 import hparams_pb
-from tensorboard.summary.writer.record_writer import RecordWriter
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import custom_scalars
 
+from lightning_d2l.compat_tensorboard import (
+    Event,
+    SessionLog,
+    Summary,
+    add_summary,
+    hparams_summary,
+    image_summary,
+    layout_summary,
+    write_records,
+)
 from lightning_d2l.training.files import replacing
 
 log = logging.getLogger(__name__)
@@ -61,7 +66,7 @@ class TensorBoard(Logger):
         if history:
             self.log_metrics(_scalars(history[-1]), last)
         else:
-            self._add_summary(_hparams(folder, hparams))
+            add_summary(self.writer, _hparams(folder, hparams))
 
     def watch(self, net: nn.Module, example: Tensor) -> None:
         """Write the graph of a network for an input (1, ...), and its histograms from now on."""
@@ -80,7 +85,7 @@ class TensorBoard(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if not self.has_layout:
-            self._add_summary(_layout(self.metrics, metrics))
+            add_summary(self.writer, _layout(self.metrics, metrics))
             self.has_layout = True
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
@@ -114,13 +119,7 @@ class TensorBoard(Logger):
         if not self.figures:
             return
         for path in pictures:
-            png = path.read_bytes()
-            width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
-            image = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
-            self._add_summary(Summary(value=[Summary.Value(tag=f"figures/{path.stem}", image=image)]), step)
-
-    def _add_summary(self, summary: Summary, step: int | None = None) -> None:
-        self.writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
+            add_summary(self.writer, image_summary(f"figures/{path.stem}", path.read_bytes()), step)
 
     def save(self) -> None:
         """Lightning calls this after each `log_metrics`: a killed run keeps what it logged."""
@@ -147,7 +146,7 @@ def write_events(
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
     start = SessionLog(status=SessionLog.START)  # hides what an interrupted attempt left of these steps
-    events = [Event(file_version="brain.Event:2"), Event(step=1, session_log=start)]
+    events = [Event(step=1, session_log=start)]
     events += [Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
     for at, values in points:
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
@@ -155,10 +154,7 @@ def write_events(
     # TensorBoard reads the files of a folder in the order of their names: this one after those of before.
     name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.whole"
     with replacing(folder / name) as file:
-        writer = RecordWriter(file)
-        for event in events:
-            event.wall_time = now
-            writer.write(event.SerializeToString())
+        write_records(file, events, now)
 
 
 def _scalars(row: Mapping[str, float]) -> dict[str, float]:
@@ -167,7 +163,7 @@ def _scalars(row: Mapping[str, float]) -> dict[str, float]:
 
 def _hparams(folder: Path, hparams: Mapping[str, Any]) -> Summary:
     plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
-    return hparams_pb(plain, trial_id=folder.name)
+    return hparams_summary(plain, folder.name)
 
 
 def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
@@ -180,9 +176,4 @@ def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
         "train, validation and test on one chart": {metric: f"^{metric}/(train|val|test)$" for metric in metrics},
         "parameters": {", ".join(tags): f"^({'|'.join(tags)})$" for tags in groups.values()},
     }
-    layout = {
-        category: {title: ["Multiline", [tags]] for title, tags in charts.items()}
-        for category, charts in categories.items()
-        if charts
-    }
-    return custom_scalars(layout)  # type: ignore[no-untyped-call]
+    return layout_summary({category: charts for category, charts in categories.items() if charts})

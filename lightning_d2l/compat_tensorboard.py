@@ -1,0 +1,65 @@
+"""Private and undocumented names of tensorboard and torch.utils.tensorboard, used nowhere else.
+
+Seen in tensorboard 2.21.0 with torch 2.8.0 and 2.14.1. tests/test_compat_tensorboard.py has a test for each name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # an entry of an event file; the start of a session
+from tensorboard.compat.proto.summary_pb2 import Summary  # what an event holds: scalars, images, layouts
+from tensorboard.summary.writer.record_writer import RecordWriter  # the framing of events in a file
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+__all__ = [
+    "Event",
+    "SessionLog",
+    "Summary",
+    "add_summary",
+    "hparams_summary",
+    "image_summary",
+    "layout_summary",
+    "write_records",
+]
+
+
+def write_records(file: IO[bytes], events: Iterable[Event], wall_time: float) -> None:
+    """Write an event file whole: its version, then the events, all at `wall_time` (seconds since 1970)."""
+    writer = RecordWriter(file)
+    for event in [Event(file_version="brain.Event:2"), *events]:
+        event.wall_time = wall_time
+        writer.write(event.SerializeToString())
+
+
+def image_summary(tag: str, png: bytes, metadata: Mapping[str, str] | None = None) -> Summary:
+    """A PNG file as it is; SummaryWriter.add_image takes pixels alone and encodes them again."""
+    width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
+    picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+    return Summary(value=[Summary.Value(tag=tag, image=picture, metadata=metadata)])
+
+
+def hparams_summary(values: Mapping[str, bool | int | float | str], trial: str) -> Summary:
+    """The hyperparameters of a run, for the HParams page; SummaryWriter.add_hparams writes into a folder of its own."""
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+    return hparams_pb(dict(values), trial_id=trial)
+
+
+def layout_summary(categories: Mapping[str, Mapping[str, str]]) -> Summary:
+    """Charts of the Custom Scalars page by category and title, each with a regular expression for its tags."""
+    from torch.utils.tensorboard.summary import custom_scalars
+
+    charts: dict[str, Any] = {
+        category: {title: ["Multiline", [tags]] for title, tags in titles.items()}
+        for category, titles in categories.items()
+    }
+    return custom_scalars(charts)  # type: ignore[no-untyped-call]
+
+
+def add_summary(writer: SummaryWriter, summary: Summary, step: int | None = None) -> None:
+    """Write a summary of any kind; a SummaryWriter has public methods for scalars, histograms, pixels and graphs."""
+    writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]
