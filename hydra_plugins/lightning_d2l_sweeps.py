@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from lightning_d2l.compat_hydra import BasicLauncher, BasicSweeper
 
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.sweep import Sweep

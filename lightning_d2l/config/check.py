@@ -1,4 +1,4 @@
-"""Say what is wrong with a configuration before anything is built, in a line that a person can act on."""
+"""Refuse a wrong configuration before anything is built, with the key, the value and what is allowed in one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.registry import Built, Rule, Rules
+from lightning_d2l.config.registry import Built, Rule, Setting, Settings
 
 
 class RequestError(Exception):
@@ -15,58 +15,60 @@ class RequestError(Exception):
 
 
 def nearest(word: str, options: list[str]) -> str:
-    """A question after the option closest in spelling to `word`, or nothing: "; did you mean x?"."""
+    """The question "; did you mean x?" with the option closest in spelling to `word`, or no text if none is close."""
     close = difflib.get_close_matches(word, options, 1, 0.5) or [o for o in options if word and word in o]
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def unknown_key(key: str, siblings: list[str]) -> RequestError:
-    """The error for a full key, given the names that its last part may have."""
+    """The error for an unknown full key; `siblings` are the names that its last part may have."""
     parent, _, name = key.rpartition(".")
     where = f" in {parent}" if parent else ""
     return RequestError(f"{key}: unknown key{nearest(name, siblings)} (allowed{where}: {', '.join(siblings)})")
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Check a run's resolved configuration, nested dicts and lists without the `hydra` node.
+    """Check a run's resolved configuration: nested dicts and lists, without the `hydra` node.
 
     Raises RequestError on an unknown key, a value out of range, a `_target_` outside the registry, or settings
     that contradict each other.
     """
-    _check_mapping(config, registry.RUN, "")
+    check_settings(config, registry.RUN, "")
     _check_together(config)
 
 
 def check_sweep(nodes: Mapping[str, Any]) -> None:
     """Check the `sweep` node of a configuration, and the `study` node if there is one."""
-    _check_mapping(nodes["sweep"], registry.SWEEP, "sweep.")
+    check_settings(nodes["sweep"], registry.SWEEP, "sweep.")
     if nodes.get("study") is not None:
         check_study(nodes["study"])
 
 
 def check_study(node: Any) -> None:
-    """Check the node `study`, none of whose fields must be there; raises RequestError on a wrong one."""
-    if not isinstance(node, Mapping):
-        raise RequestError(f"study={_show(node)}: must be a group of settings: {', '.join(registry.STUDY)}")
-    _check_mapping({**dict.fromkeys(registry.STUDY), **node}, registry.STUDY, "study.")
+    """Check the node `study`, every setting of which may be left out; raises RequestError on a wrong one."""
+    _require_group("study", node, registry.STUDY)
+    check_settings({**dict.fromkeys(registry.STUDY.rules), **node}, registry.STUDY, "study.")
 
 
-def _check_mapping(node: Mapping[str, Any], rules: Rules, path: str) -> None:
-    if missing := [name for name in rules if name not in ("", "*") and name not in node]:
-        raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(rules[missing[0]])}")
+def check_settings(node: Mapping[str, Any], settings: Settings, path: str) -> None:
+    """Check a group of settings whose full keys begin with `path`; raises RequestError on the first wrong one."""
+    if missing := [name for name in settings.rules if name not in node]:
+        raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(settings.rules[missing[0]])}")
     for key, value in node.items():
-        full_key = f"{path}{key}"
-        rule = rules.get(str(key), rules.get("*"))
+        rule = settings.rules.get(str(key), _PLAIN if settings.open else None)
         if rule is None:
-            raise unknown_key(full_key, [name for name in rules if name])
-        _check_value(full_key, value, rule)
+            raise unknown_key(f"{path}{key}", list(settings.rules))
+        _check_value(f"{path}{key}", value, rule)
 
 
-def _allowed(rule: Rule | Rules | Built) -> str:
+_PLAIN = Rule("anything", lambda value: True)  # except a `_target_`, which no Rule accepts
+
+
+def _allowed(rule: Setting) -> str:
     return rule.allowed if isinstance(rule, Rule) else "a group of settings"
 
 
-def _check_value(key: str, value: Any, rule: Rule | Rules | Built) -> None:
+def _check_value(key: str, value: Any, rule: Setting) -> None:
     if isinstance(rule, Built):
         _check_built(key, value, rule)
     elif isinstance(rule, Rule):
@@ -75,25 +77,28 @@ def _check_value(key: str, value: Any, rule: Rule | Rules | Built) -> None:
         if not rule.accepts(value):
             hint = nearest(value, rule.allowed.split("one of ")[-1].split(", ")) if isinstance(value, str) else ""
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
-    elif isinstance(value, dict):
-        _check_mapping(value, rule, f"{key}.")
-    elif "" in rule:
-        _check_value(key, value, rule[""])
+    elif rule.shorthand and not isinstance(value, Mapping):
+        _check_value(key, value, rule.shorthand)
     else:
-        raise RequestError(f"{key}={_show(value)}: must be a group of settings: {', '.join(rule)}")
+        _require_group(key, value, rule)
+        check_settings(value, rule, f"{key}.")
+
+
+def _require_group(key: str, value: Any, settings: Settings) -> None:
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{key}={_show(value)}: must be a group of settings: {', '.join(settings.rules)}")
 
 
 def _check_built(key: str, value: Any, rule: Built) -> None:
     if value is None and rule.optional:
         return
-    if not isinstance(value, dict) or "_target_" not in value:
+    if not isinstance(value, Mapping) or "_target_" not in value:
         raise RequestError(f"{key}={_show(value)}: must be a group of settings with a _target_")
     target = value["_target_"]
     if target not in rule.table:
         options = ", ".join(rule.table)
         raise RequestError(f"{key}._target_={target}: not registered, so it is not run (allowed: {options})")
-    settings = {k: v for k, v in value.items() if k != "_target_"}
-    _check_mapping(settings, rule.table[target], f"{key}.")
+    check_settings({k: v for k, v in value.items() if k != "_target_"}, rule.table[target], f"{key}.")
 
 
 def _show(value: Any) -> str:
@@ -123,7 +128,7 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 def _check_together(config: Mapping[str, Any]) -> None:
     data, model, optimizer = config["data"], config["model"], config["optimizer"]
     classes = data["_target_"] in registry.CLASSIFICATION_DATA
-    if classes or data["_target_"] in registry.REGRESSION_DATA:  # of data of one's own nothing is known
+    if classes or data["_target_"] in registry.REGRESSION_DATA:  # the kind of custom data is unknown
         _check_task(config, classes)
     _check_folds(data)
     widths, dropout, num_layers = (model.get(key) for key in ("num_hiddens", "dropout", "num_layers"))
@@ -135,14 +140,14 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
     if optimizer.get("nesterov") and not optimizer["momentum"]:
         raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
-    if optimizer["_target_"].endswith(".Exact"):
+    if optimizer["_target_"] == registry.EXACT:
         _check_exact(config)
-    if model["_target_"].endswith(".PHMMLP"):
+    if model["_target_"] == registry.PHM_MLP:
         _check_phm(data, model)
 
 
 def _check_task(config: Mapping[str, Any], classes: bool) -> None:
-    """Model and loss fit the data: classes or numbers."""
+    """The model and the loss are for the targets of the data: classes or numbers."""
     data, model = config["data"], config["model"]
     held_out = 0 if data.get("folds") else data.get("val_size", 0)
     if classes and (data["n_train"] or 1) > (left := 60_000 - held_out):
@@ -176,54 +181,32 @@ def _check_folds(data: Mapping[str, Any]) -> None:
 
 
 def _check_exact(config: Mapping[str, Any]) -> None:
-    net, loss = config["model"]["_target_"].rpartition(".")[2], config["loss"]
-    if net not in ("LinearRegression", "LinearRegressionScratch", "RandomFeatures"):
-        raise RequestError(f"optimizer=exact: must be for a model that is linear in its parameters, not for {net}")
+    net, loss = config["model"]["_target_"], config["loss"]
+    if net not in registry.LINEAR_IN_PARAMETERS:
+        name = net.rpartition(".")[2]
+        raise RequestError(f"optimizer=exact: must be for a model that is linear in its parameters, not for {name}")
     classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
     if loss != "one_hot_mse" if classes else loss == "gaussian_nll":
         allowed = "one_hot_mse" if classes else "mse, half_mse, squared_scratch or null"
         raise RequestError(f"loss={_show(loss)}: must be {allowed} for optimizer=exact, which solves squared losses")
-    if config["trainer"]["automatic_optimization"]:
-        raise RequestError("optimizer=exact: must come with trainer.automatic_optimization=false: it takes no steps")
+    if config["trainer"]["engine"] == "lightning":
+        raise RequestError("trainer.engine=lightning: must be auto or fast for optimizer=exact, which takes no steps")
 
 
 def _check_phm(data: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """The n of hypercomplex layers divides their inputs and outputs, as far as these are known from the settings."""
+    """`n` divides the widths of all hypercomplex layers, and the number of inputs where the settings determine it."""
     n, widths = model["n"], model["num_hiddens"]
     if any(width % n for width in (widths if isinstance(widths, list) else [widths])):
         raise RequestError(f"model.n={n}: must divide every one of model.num_hiddens={widths}")
     num_inputs = 0
-    match data["_target_"].rpartition(".")[2]:
-        case "FashionMNISTData":
+    match data["_target_"]:
+        case registry.FASHION_MNIST:
             num_inputs = (data["resize"] or 28) ** 2
-        case "SyntheticRegressionData":
+        case registry.SYNTHETIC_REGRESSION:
             num_inputs = len(data["w"])
-        case "HighDimensionalData":
+        case registry.HIGH_DIMENSIONAL:
             num_inputs = data["d"]
-        case "PolynomialData":
+        case registry.POLYNOMIAL:
             num_inputs = data["degree"] + 1
     if num_inputs % n:
         raise RequestError(f"model.n={n}: must divide {num_inputs}, the number of inputs")
-
-
-def check_hydra(node: Mapping[str, Any]) -> None:
-    """Check the `hydra` node: it may build launchers, sweepers and plain log handlers, and run nothing else."""
-    for target in targets(node):
-        if target not in registry.HYDRA_TARGETS:
-            raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
-    launcher = node.get("launcher") or {}
-    if rules := registry.LAUNCHERS.get(launcher.get("_target_", "")):
-        _check_mapping({k: v for k, v in launcher.items() if k != "_target_"}, rules, "hydra.launcher.")
-    for key in ("job_logging", "hydra_logging"):
-        for name, value in _leaves(node.get(key) or {}):
-            harmless = str(value) in ("ext://sys.stdout", "ext://sys.stderr") or not str(value).startswith("ext://")
-            if name == "()" or not harmless or (name == "class" and value not in registry.LOGGING_CLASSES):
-                raise RequestError(f"hydra.{key}: {name}={value} is not registered, so it is not run")
-
-
-def _leaves(node: Any) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-        if isinstance(value, (Mapping, list)):
-            yield from _leaves(value)
-        else:
-            yield str(key), value

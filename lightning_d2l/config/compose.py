@@ -9,20 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, ValueType
-from hydra.errors import HydraException, MissingConfigException
+from hydra import compose
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_d2l.config import registry
-from lightning_d2l.config.check import RequestError, check, check_hydra, check_sweep, nearest, targets, unknown_key
+from lightning_d2l.compat_hydra import (
+    IntervalSweep,
+    Override,
+    OverridesParser,
+    ValueType,
+    missing_option,
+    open_hydra,
+    unmatched_key,
+)
+from lightning_d2l.config import hydra_node, registry
+from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
-SWEEP = ("sweep", "study")  # nodes of a configuration that are the whole sweep's, and no setting of a run
+NAME = "train"  # of the configuration that all others are part of
+SWEEP = ("sweep", "study")  # nodes of a configuration that belong to the whole sweep and are no settings of a run
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -37,16 +45,12 @@ def parse(overrides: list[str]) -> list[Override]:
             override = parser.parse_override(text)
         except HydraException:
             raise RequestError(f"{text}: not of the form key=value (quote lists and blanks: 'key=[1, 2]')") from None
-        key, value = override.key_or_group, override._value
-        value = {"_target_": value} if key.split(".")[-1] == "_target_" else value
-        known = {
-            *registry.MODELS,
-            *registry.DATA,
-            *registry.OPTIMIZERS,
-            *registry.LOGGERS,
-            *registry.HYDRA_TARGETS,
-        }
-        if unknown := [t for t in targets(value) if t.strip("'\"") not in known]:
+        key, value = override.key_or_group, override.value()
+        if key.rpartition(".")[2] == "_target_":
+            several = override.sweep_string_iterator() if override.is_discrete_sweep() else [value]
+            value = [{"_target_": str(name).strip("'\"")} for name in several]
+        tables = (registry.MODELS, registry.DATA, registry.OPTIMIZERS, registry.LOGGERS, hydra_node.TARGETS)
+        if unknown := [t for t in targets(value) if not any(t in table for table in tables)]:
             raise RequestError(f"{key}: _target_={unknown[0]} is not registered, so it is not run")
         if key.startswith("hydra.searchpath") and "pkg://" in text:
             raise RequestError(f"{text}: must be a folder; pkg:// would import a package")
@@ -60,23 +64,22 @@ def compose_checked(overrides: list[str], *, config_dir: str | None = None, mult
     """The composed, checked configuration with its `hydra` node.
 
     For a multirun (or hydra.mode=MULTIRUN, which a study sets) each swept key has its first value, and the settings
-    of the run are left for `sweeps` to check, job by job. `config_dir` is a folder of further options, as Hydra's
-    `--config-dir`.
+    of the runs are not checked; `sweeps` checks them job by job. `config_dir` is that of `--config-dir`.
 
     Raises RequestError that names the key, the value and what is allowed.
     """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise RequestError(f"--config-dir={config_dir}: no such folder")
     parsed = parse(overrides)
     single = [text for o in parsed if (text := _first_value(o))]
-    if config_dir is not None:
-        single.append(f"hydra.searchpath=[{quote('file://' + str(Path(config_dir).resolve()))}]")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with open_hydra(CONF, config_dir):
         try:
-            config = compose("train", single, return_hydra_config=True)
+            config = compose(NAME, single, return_hydra_config=True)
         except yaml.YAMLError as error:
             raise RequestError(" ".join(str(error).split())[:300]) from error
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parsed) from error
-    check_hydra(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]
+    hydra_node.check_hydra(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]
     check_sweep({key: OmegaConf.to_container(config[key], resolve=True) for key in SWEEP if key in config})
     if multirun or is_multirun(config):
         return config
@@ -118,8 +121,8 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
         files = sorted((CONF / group).glob("*.yaml"))
         found = [file.stem for file in files if re.search(rf"{re.escape(target)}\b", file.read_text())]
         choices += [f"{group}={found[0]}"] if found else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return _merged(plain(compose("train", choices)), config)
+    with open_hydra(CONF):
+        return _merged(plain(compose(NAME, choices)), config)
 
 
 def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,27 +157,23 @@ def _first_value(override: Override) -> str:
 
 
 def explained(error: Exception, parsed: list[Override]) -> RequestError:
-    """The one-line form of what Hydra says of a request it can't compose."""
-    message = str(error).strip()
-    if isinstance(error, MissingConfigException) and (found := re.search(r"Could not find '(.+?)/([^/']+)'", message)):
-        group, option = found.groups()
-        options = [line.strip() for line in message.splitlines() if line.startswith("\t") and "://" not in line]
+    """The reason why Hydra can't compose a request, in one line."""
+    if isinstance(error, HydraException) and (missing := missing_option(error)):
+        (group, _, option), options = missing[0].rpartition("/"), list(missing[1])
         allowed = f" (allowed: {', '.join(options)})" if options else ""
         return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
-    if found := re.search(r"Could not override '(.+?)'", message):
-        key = found[1].partition("@")[0]
+    if key := unmatched_key(error):
         groups = [path.name for path in CONF.iterdir() if path.is_dir()]
         siblings = _siblings(key, parsed) or groups
-        names = siblings if "." in key else sorted({*siblings, *groups})
-        return unknown_key(key, names)
-    return RequestError(" ".join(message.split())[:300])
+        return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+    return RequestError(" ".join(str(error).split())[:300])
 
 
 def _siblings(key: str, parsed: list[Override]) -> list[str]:
-    """The keys beside `key` in what the other choices of options compose to."""
+    """The keys beside `key` in the configuration that the chosen options compose to."""
     choices = [_first_value(o) for o in parsed if (CONF / o.key_or_group).is_dir()]
     try:
-        config = compose("train", choices)
+        config = compose(NAME, choices)
     except HydraException:
         return []
     parent = key.rpartition(".")[0]

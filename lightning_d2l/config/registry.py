@@ -1,7 +1,7 @@
 """What a configuration may name, and the values that each setting may take.
 
-A config is data, not a program: a `_target_` is built only if its exact name stands in one of the tables below.
-To add a model of your own, register it in one line before `main()` and give it a file in a conf/model folder:
+A config is data, not a program: a `_target_` is built only if its exact name is a key of one of the tables below.
+To add a custom model, register it in one line before `main()` and give it a file in a conf/model folder:
 
     registry.MODELS["my_package.MyNet"] = registry.ANYTHING
 """
@@ -16,22 +16,35 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rule:
-    """`accepts(value)` says whether a value is allowed; `allowed` completes the sentence "must be ..."."""
+    """Which values one setting may have. `allowed` completes the sentence "must be ..."."""
 
     allowed: str
     accepts: Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
-class Built:
-    """A node that is built from a `_target_`: one of the table's names, with the settings listed there."""
+class Settings:
+    """A group of settings: every name in `rules` must be there, with a value that its rule accepts.
 
-    table: dict[str, Rules]
+    `shorthand` is the rule for one value in place of the whole group, such as `model.init=zeros`. An `open` group
+    may have further settings of any plain values.
+    """
+
+    rules: Mapping[str, Setting]
+    shorthand: Rule | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """A group of settings from which an object is built; the `_target_` must be a key of `table`."""
+
+    table: Mapping[str, Settings]
     optional: bool = False
 
 
-Rules = Mapping[str, "Rule | Rules | Built"]
-ANYTHING: Rules = {"*": Rule("anything", lambda value: True)}
+Setting = Rule | Settings | Built
+ANYTHING = Settings({}, open=True)
 
 
 def _is_number(value: Any) -> bool:
@@ -44,7 +57,7 @@ def whole(low: int, high: float = math.inf) -> Rule:
     return Rule(allowed, lambda v: _is_number(v) and isinstance(v, int) and low <= v <= high)
 
 
-def number(interval: str) -> Rule:
+def real(interval: str) -> Rule:
     """A number in an interval such as "(0, inf)" or "[0, 1)"."""
     low, high = (float(end) for end in interval[1:-1].split(","))
 
@@ -83,63 +96,88 @@ FLAG = Rule("true or false", lambda v: isinstance(v, bool))
 TEXT = Rule("text", lambda v: isinstance(v, str) and v != "")
 COUNT = whole(1)
 SEED = whole(0, 2**63 - 1)
-REAL = number("(-inf, inf)")
-POSITIVE = number("(0, inf)")
-NOT_NEGATIVE = number("[0, inf)")
-FRACTION = number("[0, 1)")
+REAL = real("(-inf, inf)")
+POSITIVE = real("(0, inf)")
+NOT_NEGATIVE = real("[0, inf)")
+FRACTION = real("[0, 1)")
 
 INITIALISATIONS = choice(
     "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant", "thresholded_uniform"
 )
-INIT: Rules = {
-    "name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE, "": INITIALISATIONS,
-}  # fmt: skip
+INIT = Settings(
+    {"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE},
+    shorthand=INITIALISATIONS,
+)
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
 CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch", "one_hot_mse")
 NUMBER_LOSSES = ("mse", "half_mse", "squared_scratch", "gaussian_nll")
 SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5, "one_hot_mse": 1.0}
-"""The factor before the mean squared error, by the loss's name."""
+"""The factor of the mean squared error in each squared loss."""
 
-MODELS: dict[str, Rules] = {
-    "lightning_d2l.nets.linear.LinearRegression": {
-        "bias": FLAG,
-        "input_noise": NOT_NEGATIVE,
-        "dropout": FRACTION,
-        "init": INIT,
-    },
-    "lightning_d2l.nets.linear.SoftmaxRegression": {"init": INIT},
-    "lightning_d2l.nets.random_features.RandomFeatures": {"num_features": COUNT, "activation": ACTIVATIONS},
-    "lightning_d2l.nets.mlp.MLP": {
-        "num_hiddens": one_or_list(COUNT),
-        "num_layers": either(whole(0), NULL),
-        "activation": ACTIVATIONS,
-        "dropout": one_or_list(FRACTION),
-        "input_noise": NOT_NEGATIVE,
-        "init": INIT,
-    },
-    "lightning_d2l.nets.blocks.MLPBlock": {"num_hiddens": COUNT, "init": INIT},
-    "lightning_d2l.nets.blocks.MySequentialMLP": {"num_hiddens": COUNT, "init": INIT},
-    "lightning_d2l.nets.blocks.NestedMLP": {"num_hiddens": list_of(COUNT), "init": INIT},
-    "lightning_d2l.nets.blocks.FixedHiddenMLP": {
-        "num_hiddens": COUNT,
-        "per_sample": Rule("true: training needs a prediction for each sample", lambda v: v is True),
-        "init": INIT,
-    },
-    "lightning_d2l.nets.blocks.TiedMLP": {"num_hiddens": COUNT, "init": INIT},
-    "lightning_d2l.nets.phm.PHMMLP": {
-        "num_hiddens": one_or_list(COUNT),
-        "n": COUNT,
-        "activation": ACTIVATIONS,
-        "init": INIT,
-    },
-    "lightning_d2l.scratch.linear_regression.LinearRegressionScratch": {"std": NOT_NEGATIVE, "bias": FLAG},
-    "lightning_d2l.scratch.softmax_regression.SoftmaxRegressionScratch": {"std": NOT_NEGATIVE},
-    "lightning_d2l.scratch.mlp.MLPScratch": {"num_hiddens": COUNT, "std": NOT_NEGATIVE},
-    "lightning_d2l.scratch.mlp.DropoutMLPScratch": {"num_hiddens": list_of(COUNT), "dropout": list_of(FRACTION)},
+# Names of classes that other files compare a `_target_` with.
+LINEAR_REGRESSION = "lightning_d2l.nets.linear.LinearRegression"
+LINEAR_REGRESSION_SCRATCH = "lightning_d2l.scratch.linear_regression.LinearRegressionScratch"
+SOFTMAX_REGRESSION = "lightning_d2l.nets.linear.SoftmaxRegression"
+SOFTMAX_REGRESSION_SCRATCH = "lightning_d2l.scratch.softmax_regression.SoftmaxRegressionScratch"
+RANDOM_FEATURES = "lightning_d2l.nets.random_features.RandomFeatures"
+MLP = "lightning_d2l.nets.mlp.MLP"
+FIXED_HIDDEN_MLP = "lightning_d2l.nets.blocks.FixedHiddenMLP"
+PHM_MLP = "lightning_d2l.nets.phm.PHMMLP"
+FASHION_MNIST = "lightning_d2l.data.fashion_mnist.FashionMNISTData"
+SYNTHETIC_REGRESSION = "lightning_d2l.data.synthetic.SyntheticRegressionData"
+POLYNOMIAL = "lightning_d2l.data.synthetic.PolynomialData"
+HIGH_DIMENSIONAL = "lightning_d2l.data.synthetic.HighDimensionalData"
+SGD = "torch.optim.SGD"
+SGD_SCRATCH = "lightning_d2l.scratch.sgd.SGD"
+ADAM = "torch.optim.Adam"
+ADAM_W = "torch.optim.AdamW"
+RMSPROP = "torch.optim.RMSprop"
+EXACT = "lightning_d2l.engine.exact.Exact"
+
+LINEAR_IN_PARAMETERS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, RANDOM_FEATURES}
+# Models for one kind of target; every other model fits both.
+CLASS_MODELS = {SOFTMAX_REGRESSION, SOFTMAX_REGRESSION_SCRATCH}
+NUMBER_MODELS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, FIXED_HIDDEN_MLP}
+CLASSIFICATION_DATA = {FASHION_MNIST}
+REGRESSION_DATA = {SYNTHETIC_REGRESSION, POLYNOMIAL, HIGH_DIMENSIONAL}
+
+_ONE_WIDTH = Settings({"num_hiddens": COUNT, "init": INIT})
+MODELS: dict[str, Settings] = {
+    LINEAR_REGRESSION: Settings({"bias": FLAG, "input_noise": NOT_NEGATIVE, "dropout": FRACTION, "init": INIT}),
+    SOFTMAX_REGRESSION: Settings({"init": INIT}),
+    RANDOM_FEATURES: Settings({"num_features": COUNT, "activation": ACTIVATIONS}),
+    MLP: Settings(
+        {
+            "num_hiddens": one_or_list(COUNT),
+            "num_layers": either(whole(0), NULL),
+            "activation": ACTIVATIONS,
+            "dropout": one_or_list(FRACTION),
+            "input_noise": NOT_NEGATIVE,
+            "init": INIT,
+        }
+    ),
+    "lightning_d2l.nets.blocks.MLPBlock": _ONE_WIDTH,
+    "lightning_d2l.nets.blocks.MySequentialMLP": _ONE_WIDTH,
+    "lightning_d2l.nets.blocks.NestedMLP": Settings({"num_hiddens": list_of(COUNT), "init": INIT}),
+    FIXED_HIDDEN_MLP: Settings(
+        {
+            "num_hiddens": COUNT,
+            "per_sample": Rule("true: training needs a prediction for each sample", lambda v: v is True),
+            "init": INIT,
+        }
+    ),
+    "lightning_d2l.nets.blocks.TiedMLP": _ONE_WIDTH,
+    PHM_MLP: Settings({"num_hiddens": one_or_list(COUNT), "n": COUNT, "activation": ACTIVATIONS, "init": INIT}),
+    LINEAR_REGRESSION_SCRATCH: Settings({"std": NOT_NEGATIVE, "bias": FLAG}),
+    SOFTMAX_REGRESSION_SCRATCH: Settings({"std": NOT_NEGATIVE}),
+    "lightning_d2l.scratch.mlp.MLPScratch": Settings({"num_hiddens": COUNT, "std": NOT_NEGATIVE}),
+    "lightning_d2l.scratch.mlp.DropoutMLPScratch": Settings(
+        {"num_hiddens": list_of(COUNT), "dropout": list_of(FRACTION)}
+    ),
 }
-_FOLDS: Rules = {"folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
-_SAMPLES: Rules = {
+_FOLDS = {"folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
+_SAMPLES = {
     "noise": NOT_NEGATIVE,
     "n_train": COUNT,
     "n_val": whole(0),
@@ -149,127 +187,86 @@ _SAMPLES: Rules = {
     "seed": SEED,
     **_FOLDS,
 }
-DATA: dict[str, Rules] = {
-    "lightning_d2l.data.fashion_mnist.FashionMNISTData": {
-        "root": either(TEXT, NULL),
-        "source": choice("auto", "official", "generated"),
-        "batch_size": COUNT,
-        "val_size": whole(0, 59_999),
-        "n_train": either(whole(1, 60_000), NULL),
-        "resize": either(whole(1, 512), NULL),
-        "label_noise": number("[0, 1]"),
-        "seed": SEED,
-        **_FOLDS,
-    },
-    "lightning_d2l.data.synthetic.SyntheticRegressionData": {
-        "w": list_of(REAL), "b": REAL, **_SAMPLES,
-    },
-    "lightning_d2l.data.synthetic.PolynomialData": {
-        "degree": whole(0, 100),
-        "coefficients": list_of(REAL),
-        "factorial": FLAG,
-        **_SAMPLES,
-    },
-    "lightning_d2l.data.synthetic.HighDimensionalData": {
-        "d": COUNT, "w": REAL, "b": REAL, **_SAMPLES,
-    },
-}  # fmt: skip
-_DECAY: Rules = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
-_BETAS = Rule("two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v)))
-OPTIMIZERS: dict[str, Rules] = {
-    "torch.optim.SGD": {**_DECAY, "momentum": FRACTION, "nesterov": FLAG},
-    "torch.optim.Adam": {**_DECAY, "betas": _BETAS, "fused": FLAG},
-    "torch.optim.AdamW": {**_DECAY, "betas": _BETAS, "fused": FLAG},
-    "torch.optim.RMSprop": {**_DECAY, "alpha": FRACTION, "momentum": FRACTION},
-    "lightning_d2l.scratch.sgd.SGD": _DECAY,
-    "lightning_d2l.engine.exact.Exact": {"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE},
-}
-# What is for classes alone, and what is for numbers alone; everything else fits both.
-CLASS_MODELS = {
-    "lightning_d2l.nets.linear.SoftmaxRegression",
-    "lightning_d2l.scratch.softmax_regression.SoftmaxRegressionScratch",
-}
-NUMBER_MODELS = {
-    "lightning_d2l.nets.linear.LinearRegression",
-    "lightning_d2l.scratch.linear_regression.LinearRegressionScratch",
-    "lightning_d2l.nets.blocks.FixedHiddenMLP",
-}
-CLASSIFICATION_DATA = {"lightning_d2l.data.fashion_mnist.FashionMNISTData"}
-REGRESSION_DATA = DATA.keys() - CLASSIFICATION_DATA
-LOGGERS: dict[str, Rules] = {
-    "lightning_d2l.training.tensorboard.TensorBoard": {
-        "graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG,
-    },
-}  # fmt: skip
-
-RUN: Rules = {
-    "seed": SEED,
-    "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
-    "penalty": {"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE},
-    "information": FLAG,
-    "gradients": FLAG,
-    "resume": either(TEXT, NULL),
-    "verbose": FLAG,
-    "data": Built(DATA),
-    "model": Built(MODELS),
-    "optimizer": Built(OPTIMIZERS),
-    "logger": Built(LOGGERS, optional=True),
-    "trainer": {
-        "max_epochs": COUNT,
-        "log_every_n_epochs": COUNT,
-        "evaluate": list_of(choice("train", "val", "test"), min_length=0),
-        "precision": choice("32-true", "64-true"),
-        "accelerator": choice("auto", "cpu", "gpu", "mps"),
-        "automatic_optimization": FLAG,
-        "save_predictions": FLAG,
-        "checkpoint_every_n_seconds": NOT_NEGATIVE,
-    },
-}
-
-SWEEP: Rules = {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG}
-# What a study leaves out, or says null of, follows from its runs; its theory is a name of studies.theories.THEORIES.
-STUDY: Rules = {
-    "name": either(TEXT, NULL),
-    "question": either(TEXT, NULL),
-    "x": either(TEXT, NULL),
-    "curves": either(list_of(TEXT, min_length=0), NULL),
-    "metrics": either(list_of(TEXT), NULL),
-    "replicates": either(list_of(TEXT, min_length=0), NULL),
-    "scale": Rule(
-        "linear or log of x and y, as {x: linear, y: log}, or null",
-        lambda v: (
-            v is None
-            or (isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None})
-        ),
+DATA: dict[str, Settings] = {
+    FASHION_MNIST: Settings(
+        {
+            "root": either(TEXT, NULL),
+            "source": choice("auto", "official", "generated"),
+            "batch_size": COUNT,
+            "val_size": whole(0, 59_999),
+            "n_train": either(whole(1, 60_000), NULL),
+            "resize": either(whole(1, 512), NULL),
+            "label_noise": real("[0, 1]"),
+            "seed": SEED,
+            **_FOLDS,
+        }
     ),
-    "theory": either(TEXT, NULL),
-    "panels": either(choice("metric", "curve"), NULL),
+    SYNTHETIC_REGRESSION: Settings({"w": list_of(REAL), "b": REAL, **_SAMPLES}),
+    POLYNOMIAL: Settings({"degree": whole(0, 100), "coefficients": list_of(REAL), "factorial": FLAG, **_SAMPLES}),
+    HIGH_DIMENSIONAL: Settings({"d": COUNT, "w": REAL, "b": REAL, **_SAMPLES}),
+}
+_DECAY = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
+_BETAS = Rule("two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v)))
+OPTIMIZERS: dict[str, Settings] = {
+    SGD: Settings({**_DECAY, "momentum": FRACTION, "nesterov": FLAG}),
+    ADAM: Settings({**_DECAY, "betas": _BETAS, "fused": FLAG}),
+    ADAM_W: Settings({**_DECAY, "betas": _BETAS, "fused": FLAG}),
+    RMSPROP: Settings({**_DECAY, "alpha": FRACTION, "momentum": FRACTION}),
+    SGD_SCRATCH: Settings(_DECAY),
+    EXACT: Settings({"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE}),
+}
+LOGGERS: dict[str, Settings] = {
+    "lightning_d2l.training.tensorboard.TensorBoard": Settings(
+        {"graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG}
+    ),
 }
 
-# What is out of range for a sweep's jobs is told when they train, which they then do one by one.
-LAUNCHERS: dict[str, Rules] = {
-    "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher": {
-        "min_members": Rule("a whole number", lambda v: _is_number(v) and isinstance(v, int)),
-        "max_members": Rule("a whole number", lambda v: _is_number(v) and isinstance(v, int)),
-        "memory": REAL,
-    },
-}
-
-# What Hydra itself may build; its launchers and sweepers are plugins that a person chose to install.
-HYDRA_TARGETS = frozenset(
+RUN = Settings(
     {
-        "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-        "hydra_plugins.lightning_d2l_sweeps.GridSweeper",
-        "hydra_plugins.lightning_d2l_sweeps.OptunaSweeper",
-        "hydra_plugins.lightning_d2l_sweeps.SequentialLauncher",
-        "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher",
-        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+        "seed": SEED,
+        "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
+        "penalty": Settings({"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE}),
+        "information": FLAG,
+        "gradients": FLAG,
+        "resume": either(TEXT, NULL),
+        "verbose": FLAG,
+        "data": Built(DATA),
+        "model": Built(MODELS),
+        "optimizer": Built(OPTIMIZERS),
+        "logger": Built(LOGGERS, optional=True),
+        "trainer": Settings(
+            {
+                "max_epochs": COUNT,
+                "log_every_n_epochs": COUNT,
+                "evaluate": list_of(choice("train", "val", "test"), min_length=0),
+                "precision": choice("32-true", "64-true"),
+                "accelerator": choice("auto", "cpu", "gpu", "mps"),
+                "engine": choice("auto", "fast", "lightning"),
+                "save_predictions": FLAG,
+                "checkpoint_every_n_seconds": NOT_NEGATIVE,
+            }
+        ),
     }
 )
-LOGGING_CLASSES = frozenset(
-    {"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"}
+
+SWEEP = Settings({"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG})
+# A study derives from its runs what is null or left out here. `theory` is a key of theory.theories.THEORIES.
+STUDY = Settings(
+    {
+        "name": either(TEXT, NULL),
+        "question": either(TEXT, NULL),
+        "x": either(TEXT, NULL),
+        "curves": either(list_of(TEXT, min_length=0), NULL),
+        "metrics": either(list_of(TEXT), NULL),
+        "replicates": either(list_of(TEXT, min_length=0), NULL),
+        "scale": Rule(
+            "linear or log of x and y, as {x: linear, y: log}, or null",
+            lambda v: (
+                v is None
+                or (isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None})
+            ),
+        ),
+        "theory": either(TEXT, NULL),
+        "panels": either(choice("metric", "curve"), NULL),
+    }
 )

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf._utils import get_omega_conf_dumper
 
-from lightning_d2l.config.check import check_hydra
+from lightning_d2l.compat_hydra import (
+    Override,
+    OverridesParser,
+    OverrideType,
+    copy_cache,
+    get_omega_conf_dumper,
+    get_overrides_dirname,
+)
 from lightning_d2l.config.compose import plain
+from lightning_d2l.config.hydra_node import check_hydra
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -70,7 +74,7 @@ class Composer:
 
     def _copy(self, template: Template, values: Mapping[str, Any]) -> DictConfig:
         config: DictConfig = pickle.loads(template.own)
-        OmegaConf.copy_cache(from_config=self.master, to_config=config)  # ${now:} is the same for all jobs
+        copy_cache(self.master, config)  # ${now:} is the same for all jobs
         for key, value in values.items():
             OmegaConf.update(config, key, value, merge=True)
         return config

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 
+from lightning_d2l.compat_hydra import Override, OverridesParser
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import SWEEP
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from lightning_d2l.compat_hydra import IntervalSweep, Override, OverridesParser
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer

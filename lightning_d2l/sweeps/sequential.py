@@ -7,8 +7,7 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import env_override
-
+from lightning_d2l.compat_hydra import env_override
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps.compose import write_hydra_files
 from lightning_d2l.training.spec import RunSpec

@@ -31,8 +31,8 @@ def structure(candidate: Candidate) -> Hashable:
     """
     config, member = candidate.request.config, candidate.member
     module, optimizer = member.module, member.optimizer
-    if config["trainer"]["automatic_optimization"]:
-        raise CannotStack("trainer.automatic_optimization=true")
+    if config["trainer"]["engine"] == "lightning":
+        raise CannotStack("trainer.engine=lightning")
     if not isinstance(optimizer, (*ELEMENTWISE, Exact)):
         raise CannotStack(f"{type(optimizer).__name__} mixes the gradients of parameters")
     if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:

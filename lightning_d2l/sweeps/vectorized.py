@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from hydra.core.utils import env_override
-
+from lightning_d2l.compat_hydra import env_override
 from lightning_d2l.sweeps import sequential
 from lightning_d2l.sweeps.progress import cut
 from lightning_d2l.training.spec import RunSpec

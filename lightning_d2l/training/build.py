@@ -12,6 +12,7 @@ import hydra.utils
 import torch
 from torch import nn
 
+from lightning_d2l.config.registry import EXACT
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import stream
 from lightning_d2l.modules.base import SupervisedModule
@@ -57,11 +58,11 @@ class Prepared:
 def prepare(config: Mapping[str, Any], data: TensorDataModule | None = None) -> Prepared:
     """Build what a configuration describes, on `data` if it is at hand already."""
     settings = config["trainer"]
-    solved = config["optimizer"]["_target_"].endswith(".Exact")
+    solved = config["optimizer"]["_target_"] == EXACT
     max_epochs = 1 if solved else settings["max_epochs"]  # however often it is solved, the solution is the same
     points = logging_points(max_epochs, settings["log_every_n_epochs"])
     data = data or build_data(config)
-    chunks = [] if settings["automatic_optimization"] else points
+    chunks = [] if settings["engine"] == "lightning" else points
     data.plan(stream(config["seed"], SHUFFLING), chunks, settings["evaluate"])
     module = build_module(config, data, points)
     if settings["precision"] == "64-true":
@@ -93,7 +94,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list
     sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     net: nn.Module = built(config["model"], **sizes)
     optimizer = functools.partial(built, config["optimizer"])
-    settings = (net, optimizer, points, data.evaluate, config["trainer"]["automatic_optimization"])
+    settings = (net, optimizer, points, data.evaluate, config["trainer"]["engine"] == "lightning")
     strength = config["penalty"].get("lambda", 1.0)
     penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
     losses = {"loss": config["loss"], "penalty": penalty, "gradients": config["gradients"]}

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.registry import FASHION_MNIST
 
 
 def check_accelerator(config: Mapping[str, Any]) -> None:
@@ -23,7 +24,7 @@ def garments_stand_in(configs: Iterable[Mapping[str, Any]]) -> bool:
 
     Missing files are downloaded. Raises RequestError if they are needed and can't be had.
     """
-    data = [config["data"] for config in configs if config["data"]["_target_"].endswith(".FashionMNISTData")]
+    data = [config["data"] for config in configs if config["data"]["_target_"] == FASHION_MNIST]
     if not data:
         return False
     from lightning_d2l.data.download import official_folder

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lightning_d2l.config.registry import SQUARED_LOSSES
+from lightning_d2l.config.registry import ADAM_W, SQUARED_LOSSES
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.engine.exact import linear_parameters, optimum
 from lightning_d2l.modules.base import SupervisedModule
@@ -41,7 +41,7 @@ def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: d
     """The optimum that a configuration's descent has, or None if there is no formula for it."""
     linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
     decay = optimizer.get("weight_decay", 0.0)
-    decoupled = decay and optimizer["_target_"].endswith("AdamW")  # its decay is the penalty of no objective
+    decoupled = decay and optimizer["_target_"] == ADAM_W  # its decay is the penalty of no objective
     if not linear or decoupled or module.loss_name not in SQUARED_LOSSES:
         return None
     return Optimum(module, data, decay)

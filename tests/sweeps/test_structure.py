@@ -175,8 +175,8 @@ def test_weight_decay_on_what_is_not_used_trains_by_itself(own_model):
 
 
 def test_automatic_optimisation_trains_by_itself():
-    with pytest.raises(CannotStack, match=r"trainer\.automatic_optimization=true"):
-        structure_of(composed("regression", "trainer.automatic_optimization=true"))
+    with pytest.raises(CannotStack, match=r"trainer\.engine=lightning"):
+        structure_of(composed("regression", "trainer.engine=lightning"))
 
 
 # Each study's groups, for two of its seeds: one for each choice that is more than a value.

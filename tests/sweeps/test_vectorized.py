@@ -345,8 +345,8 @@ REASONS = {  # how many runs trained by themselves, and why
         "2 runs one by one: RuntimeError: vmap: called random operation",
     ),
     "automatic": (
-        ["trainer.automatic_optimization=true,false", "seed=1,2"],
-        "2 runs one by one: trainer.automatic_optimization=true",
+        ["trainer.engine=lightning,auto", "seed=1,2"],
+        "2 runs one by one: trainer.engine=lightning",
     ),
     "other data": (["data.n_train=20,30"], "2 runs one by one: no other is like it"),
     "a model of one's own": (
