@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
+from typing import Any
 
 
 def number(value: float) -> str:
@@ -28,3 +30,12 @@ def print_error(error: Exception) -> None:
         wrapper.break_long_words = wrapper.break_on_hyphens = False
         lines = [wrapper.fill(line) for line in lines]
     print("\n".join(lines), file=sys.stderr)
+
+
+def show(value: Any) -> str:
+    """The value of a setting as it is typed on a command line: null, true, 0.1, [64,64]."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return json.dumps(value, separators=(",", ":"), default=str)

@@ -1,1 +1,1 @@
-"""A sweep's records turned into statistics, a diagnosis, a figure and a report. Reads records only; needs no torch."""
+"""Studies: from the records of sweeps to statistics, a diagnosis, a figure and a report, without torch."""

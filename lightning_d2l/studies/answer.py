@@ -1,21 +1,22 @@
-"""What a study shows, in sentences computed from its points."""
+"""The answer of a study, in sentences computed from its points."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_d2l.config.text import number
+from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.diagnosis import DIVERGED, OVERFITTING, UNDERFITTING, WELL_FITTED
-from lightning_d2l.studies.labels import listing, settings, show, split
+from lightning_d2l.studies.labels import listing, settings, split
 from lightning_d2l.studies.points import Point, best_first, series_of
 from lightning_d2l.studies.statistics import Estimate
-from lightning_d2l.studies.study import Study, higher_is_better, numeric
+from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.theory.curves import numeric
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The best setting, the runner-up, the sentence that says so, where the points fit, and what to beware of."""
+    """The best setting and the runner-up, both in sentences, a diagnosis for each curve, and warnings."""
 
     text: str
     best: Point | None
@@ -25,30 +26,32 @@ class Answer:
 
 
 def answer(study: Study, points: Sequence[Point]) -> Answer:
-    """Choose the setting with the best mean of `study.select`, and say how sure that is.
+    """The setting with the best mean of `study.select`, and how certain that is.
 
-    A setting most of whose runs diverged is not chosen for the few that did not.
+    A setting most of whose runs diverged is never the best.
     """
     ranked = best_first(study.select, [p for p in points if not (p.diagnosis and p.diagnosis.name == DIVERGED)])
     if not ranked:
         return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses(study, points), [])
     best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
-    sentences = [_best(study, best, alone=runner_up is None)]
+    text = _best(study, best, alone=runner_up is None)
     if runner_up:
-        sentences.append(_runner_up(study.select, best, runner_up))
-    return Answer(" ".join(sentences), best, runner_up, diagnoses(study, points), _warnings(study, best, points))
+        text += f" {_runner_up(study.select, best, runner_up)}"
+    return Answer(text, best, runner_up, diagnoses(study, points), _warnings(study, best, points))
 
 
 def _best(study: Study, best: Point, *, alone: bool) -> str:
-    measured = f"{study.select}, {mean_with_interval(best.estimates[study.select])}"
-    of = settings(best.setting) if best.setting else "The one setting"
-    text = f"{of} has {'a' if alone else f'the {_superlative(study.select)}'} {measured}"
+    measured = mean_with_interval(best.estimates[study.select])
+    if alone:
+        only = f"Only {settings(best.setting)} has {study.select}" if best.setting else "Only one setting was run"
+        text = f"{only}: {study.select} = {measured}"
+    else:
+        text = f"{settings(best.setting)} has the {_superlative(study.select)} {study.select}, {measured}"
     test = study.select.replace("/val", "/test")
     if test != study.select and test in best.estimates:
         text += f"; its {test} is {mean_with_interval(best.estimates[test])}"
-    if not study.select.endswith("/val"):
-        chosen = split(study.select) or "these"
-        text += f" (chosen on {chosen} data, since the runs have no validation figures)" if not alone else ""
+    if not study.select.endswith("/val") and not alone:
+        text += f" (chosen on {split(study.select) or 'these'} data, since the runs have no validation metrics)"
     return f"{text}."
 
 
@@ -60,9 +63,9 @@ def _runner_up(metric: str, best: Point, second: Point) -> str:
     a, b = best.estimates[metric], second.estimates[metric]
     text = f"The runner-up, {settings(second.setting)}, has {mean_with_interval(b)}"
     if min(a.n, b.n) < 2:
-        return f"{text}; without several seeds each, chance can't be told from a difference."
+        return f"{text}; without several seeds for both, the difference may be due to chance."
     if a.overlaps(b):
-        return f"{text}: the intervals overlap, so the two are not told apart."
+        return f"{text}: the intervals overlap, so the difference may be due to chance."
     return f"{text}: the intervals don't overlap."
 
 
@@ -75,7 +78,7 @@ def mean_with_interval(estimate: Estimate) -> str:
 
 
 def diagnoses(study: Study, points: Sequence[Point]) -> list[str]:
-    """For each curve a line that says at which x it underfits, fits well, overfits or diverges; ~ marks uncertain."""
+    """A line for each curve: at which x it underfits, fits well, overfits or diverges; ~ marks uncertain ones."""
     lines = []
     for series in series_of(study, points):
         parts = []
@@ -98,7 +101,7 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> list[str]:
     diverged, failed = best.count("diverged"), best.count("failed")
     if diverged or failed:
         lost = listing(f"{n} {word}" for n, word in ((diverged, "diverged"), (failed, "failed")) if n)
-        warnings.append(f"Of the best setting's {len(best.runs)} runs {lost}; its mean is over the others.")
+        warnings.append(f"Of the {len(best.runs)} runs of the best setting, {lost}; its mean is over the others.")
     if one := _one_data_set(points):
         warnings.append(one)
     few = {point.estimates[study.select].n for point in points if study.select in point.estimates}
@@ -108,19 +111,19 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> list[str]:
 
 
 def _one_data_set(points: Sequence[Point]) -> str | None:
-    """A warning if every run of generated data has the same data.seed: its luck is in every mean alike."""
+    """A warning if all runs have the same generated data set, whose random deviations are in every mean."""
     nodes = [run.config.get("data") or {} for point in points for run in point.runs]
     seeds = {node.get("seed") for node in nodes}
     if len(seeds) == 1 and nodes and all("noise" in node for node in nodes) and any(len(p.runs) > 1 for p in points):
         return (
-            f"All runs share one generated data set (data.seed={show(seeds.pop())}): the intervals cover "
-            "initialisation and shuffling, not the draw of the data."
+            f"All runs share one generated data set (data.seed={show(seeds.pop())}): the intervals include the spread "
+            "from initialisation and shuffling, not from the data."
         )
     return None
 
 
 def _edge(key: str, best: Point, points: Sequence[Point]) -> str | None:
-    """A warning if the best value of a key is the smallest or largest tried; 0 ends what can't be negative."""
+    """A warning if the best value of a key is the smallest or largest of at least three; 0 is a natural limit."""
     values = [point.setting[key] for point in points]
     if not numeric(values) or len(set(values)) < 3 or key == "num_parameters":
         return None

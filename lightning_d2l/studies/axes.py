@@ -1,4 +1,4 @@
-"""Where values lie on a figure's axes: scales, ticks and limits."""
+"""Positions of values on the axes of a figure: scales, ticks and limits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from lightning_d2l.config.text import show
 from lightning_d2l.studies import labels
-from lightning_d2l.studies.study import numeric
+from lightning_d2l.theory.curves import numeric
 
 WIDE = 20.0
-"""Values that span more than this factor are drawn on a logarithmic scale."""
+"""Values that span more than this factor get a logarithmic scale."""
 
 
 def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
-    """Where each value of x, a swept key's, lies, by its text; sets the axis' scale and ticks."""
+    """Set the scale and ticks of the x axis; returns the position of each value of the key, by its text."""
     if not numeric(xs):
-        names = {labels.show(value): labels.words(key, value) for value in xs}
+        names = {show(value): labels.words(key, value) for value in xs}
         rotation = 30 if max(map(len, names.values()), default=0) > 8 else 0
         panel.set_xticks(range(len(names)), list(names.values()), rotation=rotation)
         panel.set_xlim(-0.6, len(names) - 0.4)
@@ -33,17 +34,17 @@ def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[s
         else:
             panel.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
         if len(values) <= 9:
-            panel.set_xticks(values, [labels.show(value) for value in values])
+            panel.set_xticks(values, [show(value) for value in values])
             panel.xaxis.set_minor_formatter(NullFormatter())
     elif all(isinstance(value, int) for value in values):
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(values) == 1:
             panel.set_xticks(values)
-    return {labels.show(value): float(value) for value in xs}
+    return {show(value): float(value) for value in xs}
 
 
 def geometric(values: Sequence[float]) -> bool:
-    """Whether numbers are spread by factors rather than by steps: a wide range, its middle near the small end."""
+    """Whether numbers differ by factors rather than by steps: their range is wide, and most are near its lower end."""
     positive = [value for value in values if value > 0]
     if min(values, default=-1) < 0 or len(positive) < 3 or positive[-1] / positive[0] < 8:
         return False
@@ -52,7 +53,7 @@ def geometric(values: Sequence[float]) -> bool:
 
 
 def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:
-    """A logarithmic axis where it belongs, and limits that no wide band stretches."""
+    """Set the scale of the y axis, and limits that the values determine, not the intervals."""
     finite = [value for value in shown if math.isfinite(value)]
     if not finite:
         return
@@ -69,7 +70,7 @@ def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:
 
 
 def share_y(axes: Sequence[Axes], bases: Sequence[set[str]]) -> None:
-    """Panels of the same metric show the same range."""
+    """Give panels of the same metric the same range."""
     for base in {b for each in bases for b in each}:
         same = [panel for panel, each in zip(axes, bases, strict=True) if base in each]
         log = any(panel.get_yscale() == "log" for panel in same)

@@ -1,4 +1,4 @@
-"""A study's summary for TensorBoard: each curve as a scalar chart over the swept value, and the figure."""
+"""The summary of a study for TensorBoard: each curve as a scalar chart over the swept value, and the figure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, write_records
+from lightning_d2l.config.text import show
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.points import Point, series_of
 from lightning_d2l.training.files import replacing
 
@@ -19,11 +19,11 @@ FILE = "events.out.tfevents"
 
 
 def write(findings: Findings, png: bytes, caption: str, into: Path) -> Path:
-    """Write the event files of a report into `into`/summary, in place of an earlier report's; returns the folder.
+    """Write the event files of a report into `into`/summary, where they replace earlier ones; returns the folder.
 
-    Each curve is a run of its own below it, such as summary/optimizer=sgd, so that the curves of a metric share one
-    chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x where all are
-    whole numbers from 0 up, else its position among them, which the chart's description lists.
+    Each curve is a TensorBoard run below that folder, such as summary/optimizer=sgd, so that the curves of a metric
+    share one chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x if all
+    values are whole numbers from 0 up, else its position, which the description of the chart explains.
     """
     folder = into / FOLDER
     for old in folder.glob(f"**/{FILE}.*"):
@@ -39,7 +39,7 @@ def write(findings: Findings, png: bytes, caption: str, into: Path) -> Path:
 
 
 def _steps(values: list[Any]) -> tuple[dict[str, int], str]:
-    """The step of each value of x by its text, and a sentence where it is not the value itself."""
+    """The step of each value of x by its text, and an explanation if the steps are not the values."""
     whole = all(isinstance(v, (int, float)) and not isinstance(v, bool) and v >= 0 and v == int(v) for v in values)
     texts = list(dict.fromkeys(map(show, sorted(values) if whole else values)))
     if whole:
@@ -51,7 +51,7 @@ def _scalars(
     findings: Findings, points: Iterable[Point], steps: Mapping[str, int], description: str
 ) -> Iterable[Event]:
     x = findings.study.x
-    described: set[str] = set()  # TensorBoard reads a chart's description from its first value
+    described: set[str] = set()  # TensorBoard reads the description of a chart from its first value
     for point in points:
         for metric in findings.metrics:
             if (mean := point.mean(metric)) is not None:
@@ -63,7 +63,7 @@ def _scalars(
 
 
 def _write(folder: Path, events: Iterable[Event]) -> None:
-    """One whole event file; a newer time in its name tells a running TensorBoard to read it."""
+    """Write one event file; a running TensorBoard reads it because its name has a newer time."""
     memory, now = io.BytesIO(), time.time()
     write_records(memory, events, now)
     with replacing(folder / f"{FILE}.{int(now * 1e6)}.summary") as file:

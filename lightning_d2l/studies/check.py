@@ -1,4 +1,4 @@
-"""Say what is wrong with a study: before its runs from their configurations, after them from their records."""
+"""Checks of a study: of its node in the configuration, and of its keys and metrics against the runs."""
 
 from __future__ import annotations
 
@@ -7,45 +7,38 @@ from typing import Any
 
 from lightning_d2l.config import check, registry
 from lightning_d2l.config.check import RequestError, flat, nearest
-from lightning_d2l.studies.collect import GAPS, QUANTITIES, RECORDED, Run
-from lightning_d2l.studies.decomposition import PARTS, PREDICTIONS
+from lightning_d2l.theory.decomposition import PARTS, PREDICTIONS
+from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.training.record import GAPS, QUANTITIES, RECORDED, RunRecord
 
 INFORMATION = ("surprisal", "entropy", "cross_entropy", "kl")
 
 
-def check_study(node: Mapping[str, Any]) -> None:
-    """Raise RequestError on an unknown field of the node `study`, a wrong value, or a theory that there is not."""
-    from lightning_d2l.theory.theories import THEORIES
+def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> None:
+    """Raise RequestError on an unknown field of the node `study`, a wrong value or an unknown theory.
 
+    With the configurations and overrides of `planned` runs: also on a key that none of them has, or a metric that none
+    will have.
+    """
     check.check_study(node)
     theory = node.get("theory")
     if theory is not None and theory not in THEORIES:
         hint = nearest(theory, list(THEORIES))
         raise RequestError(f"study.theory={theory}: must be null or one of {', '.join(THEORIES)}{hint}")
-
-
-def check_study_of(node: Mapping[str, Any], runs: Sequence[Run]) -> None:
-    """Check the node `study` of runs to come, of which configurations and overrides are known.
-
-    Raises RequestError as `check_study`, and on a key that no run has or a metric that none will have.
-    """
-    check_study(node)
     named = {"x": [node.get("x") or ""], "curves": node.get("curves"), "replicates": node.get("replicates")}
-    for field, keys in named.items():
+    for field, keys in named.items() if planned else ():
         for key in keys or ():
-            check_key(field, key, runs)
-    known = dict.fromkeys(name for run in runs for name in metric_names(run.config))
-    if not known:
-        return
-    for metric in node.get("metrics") or ():
+            check_key(field, key, planned)
+    known = dict.fromkeys(name for run in planned for name in metric_names(run.config))
+    for metric in (node.get("metrics") or ()) if known else ():
         if metric in PARTS and metric not in known:
             raise RequestError(_NEEDS_PREDICTIONS.format(metric))
         if metric not in known:
             raise RequestError(f"study.metrics: no run will have {metric}{_instead(metric, known)}")
 
 
-def check_key(field: str, key: str, runs: Sequence[Run]) -> None:
-    """Raise RequestError unless a run has the key, which `study.FIELD` names."""
+def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:
+    """Raise RequestError unless a run has the key that `study.FIELD` names."""
     if key in (*RECORDED, "sweep") or (field == "x" and key in ("", "epoch")):
         return
     for run in runs:
@@ -58,7 +51,7 @@ def check_key(field: str, key: str, runs: Sequence[Run]) -> None:
     raise RequestError(f"study.{field}={key}: no run has such a key{nearest(key, known)}")
 
 
-def check_metrics(metrics: Iterable[str], runs: Sequence[Run]) -> None:
+def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
     """Raise RequestError on a metric that no completed run has."""
     completed = [run for run in runs if run.completed]
     for metric in metrics if completed else ():
@@ -79,7 +72,7 @@ def _instead(metric: str, known: Iterable[str]) -> str:
 
 
 def measured_metrics(config: Mapping[str, Any]) -> list[str]:
-    """The metrics that a run with this configuration measures; nothing is known of data of one's own."""
+    """The metrics that a run with this configuration measures; empty for custom data, of which they are not known."""
     classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
     if not classes and config["data"]["_target_"] not in registry.REGRESSION_DATA:
         return []
@@ -105,9 +98,9 @@ def _splits(config: Mapping[str, Any]) -> list[str]:
 
 
 def metric_names(config: Mapping[str, Any]) -> list[str]:
-    """What a study may ask of a run with this configuration, as in Run.metric; nothing is known of data of one's own.
+    """The names that `RunRecord.metric` may know for a run with this configuration; empty for custom data.
 
-    Whether there is an analytic solution ("exact.loss/test") is left open.
+    The metrics of the analytic solution ("exact.loss/test") are included, whether or not there is one.
     """
     if not (names := measured_metrics(config)):
         return []
@@ -117,3 +110,6 @@ def metric_names(config: Mapping[str, Any]) -> list[str]:
     early = [f"first.{name}" for name in names if not name.endswith("/test")]
     best = [f"best.{name}" for name in names]
     return [*names, *quantities, *parts, *early, *best, *(f"exact.loss/{split}" for split in _splits(config))]
+
+
+check_study_of = check_study

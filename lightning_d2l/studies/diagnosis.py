@@ -1,23 +1,23 @@
-"""Underfitting, well fitted, overfitting or diverged: by a rule, and with its uncertainty.
+"""The diagnosis of a point, by a rule and with its uncertainty: underfitting, well fitted, overfitting or diverged.
 
-The loss on held-out data (validation; test where there is no validation) is made of three parts:
+The loss on held-out data (validation, or test if there is no validation data) has three parts:
 
     held-out = floor + (train - floor) + (held-out - train)
 
-- The *floor* is what no model can go below: the variance of the noise where the data are generated, so that it is
-  known (half of it for losses with the 1/2). Elsewhere, or if there is no noise, the lowest held-out loss that any
-  point of the report reached at any epoch stands for it.
+- The *floor* is a loss below which no model can come: the variance of the noise if the data are generated with known
+  noise (half of it for losses with the factor 1/2); otherwise the lowest held-out loss of any point of the report at
+  any epoch.
 - *well fitted*: the held-out loss is at most a quarter above the floor.
-- Otherwise the larger part names it. *underfitting*: train - floor, what the model doesn't even fit, is larger.
-  *overfitting*: held-out - train, the generalisation gap, is larger.
-- *diverged*: half of the runs or more ended with a loss that is no number.
+- *underfitting*: otherwise, train - floor is larger than held-out - train.
+- *overfitting*: otherwise, the generalisation gap held-out - train is larger.
+- *diverged*: at least half of the runs ended with a loss that is not a number.
 
-Uncertainty. A mean's error has two sources: the spread over runs (half the 95 % interval), and, because a split has m
-samples only, the sampling error of a mean of m squared residuals, whose standard deviation is sqrt(2/m) of the mean
-for normal residuals (taken for cross-entropy too, where it is an approximation). Data sets drawn anew by data.seed
-divide the latter's variance by their number. Both add in quadrature. A point is *uncertain*, and its second possible
-name is said, if the border lies within that error: the held-out loss against 5/4 of the floor, or train against the
-middle between floor and held-out loss. A floor taken from the data counts as exact.
+Uncertainty. The error of a mean loss has two independent sources: the spread over runs (half the 95 % interval), and
+the finite number m of samples in a split. For normal residuals the standard deviation of a mean of m squared residuals
+is sqrt(2/m) of it (an approximation for cross-entropy). New data sets for each data.seed divide this variance by
+their number. A point is *uncertain*, and `or_else` its second possible name, if a border lies within the error: 5/4 of
+the floor for the held-out loss, or the middle between floor and held-out loss for the training loss. A floor known
+from the data counts as exact.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.studies.statistics import Estimate
+from lightning_d2l.theory.problem import noise_variance, split_size
 
 UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED = "underfitting", "well fitted", "overfitting", "diverged"
 TOLERANCE = 0.25
-"""How far above the floor, as a fraction of it, the held-out loss of a well fitted model may be."""
+"""The held-out loss of a well fitted model is at most this fraction above the floor."""
 NORMAL_95 = 1.959964
 """The 97.5 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Losses of one point: its estimates on the training split and on a held-out one ("val" or "test").
+    """The losses of one point: estimates on the training split and on the held-out `split`, "val" or "test".
 
-    `best_held_out` is the mean over runs of the lowest held-out loss at any epoch, `diverged` the fraction of the
-    runs that diverged, `configs` are the completed runs' configurations.
+    `best_held_out` is the mean over runs of the lowest held-out loss at any epoch, `configs` are the configurations of
+    the completed runs, `diverged` is the fraction of runs that diverged.
     """
 
     train: Estimate | None
@@ -55,7 +55,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One of the four names; `or_else` is the one on the other side of a border that lies within the uncertainty."""
+    """One of the four names; `or_else` is a second one that is possible within the uncertainty."""
 
     name: str
     or_else: str | None = None
@@ -73,28 +73,16 @@ class Diagnosis:
         return f"{self.name} (or {self.or_else})" if self.or_else else self.name
 
 
-def loss_factor(config: Mapping[str, Any]) -> float | None:
-    """What a run's loss multiplies the mean squared error by; None of a loss that is another."""
-    return SQUARED_LOSSES.get(config.get("loss") or "mse")
-
-
-def noise_variance(config: Mapping[str, Any]) -> float | None:
-    """The irreducible loss of a run's generator: sigma^2, or sigma^2 / 2; None where it isn't known."""
-    factor = loss_factor(config)
-    noise = (config.get("data") or {}).get("noise")
-    return factor * noise**2 if factor and isinstance(noise, (int, float)) else None
-
-
 def floor_of(points: Sequence[Errors]) -> float | None:
-    """The lowest held-out loss of any point: what stands for the irreducible loss where that is not known."""
+    """The lowest held-out loss of any point, the floor where the noise is not known."""
     found = [point.best_held_out for point in points if point.best_held_out is not None]
     return min(found, default=None)
 
 
 def diagnose(errors: Errors, lowest: float | None) -> Diagnosis | None:
-    """The diagnosis of a point by the rule above; None without the losses for it, or with a floor that isn't positive.
+    """The diagnosis of a point by the rule above; None if a loss is missing or the floor isn't positive.
 
-    `lowest` stands for the floor where the data's noise isn't known, as `floor_of` finds it.
+    `lowest` is the floor where the noise isn't known; see `floor_of`.
     """
     if errors.diverged >= 0.5:
         return Diagnosis(DIVERGED)
@@ -118,22 +106,9 @@ def diagnose(errors: Errors, lowest: float | None) -> Diagnosis | None:
 
 
 def uncertainty(loss: Estimate, configs: Sequence[Mapping[str, Any]], split: str) -> float:
-    """Half the width of a mean loss's 95 % interval: spread over runs and the sampling error of a finite split."""
+    """Half the width of the 95 % interval of a mean loss: spread over runs and sampling error of a finite split."""
     data = [config.get("data") or {} for config in configs]
     draws = len({node.get("seed") for node in data}) or 1
     samples = min((size for node in data if (size := split_size(node, split))), default=None)
     sampling = NORMAL_95 * abs(loss.mean) * math.sqrt(2 / samples / draws) if samples else 0.0
     return math.hypot(loss.half_width, sampling)
-
-
-def split_size(data: Mapping[str, Any], split: str) -> int | None:
-    """Samples of a split by the node `data` of a configuration, or None where it doesn't say."""
-    images = "val_size" in data
-    train = data.get("n_train") or (60_000 - (0 if data.get("folds") else data["val_size"]) if images else None)
-    if split == "test":
-        return data.get("n_test") or (10_000 if images else None)
-    if data.get("folds") and train:
-        held_out = train // data["folds"]
-        return int(held_out if split == "val" else train - held_out)
-    size = train if split == "train" else data.get("val_size") or data.get("n_val")
-    return int(size) if size else None

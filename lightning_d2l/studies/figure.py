@@ -1,38 +1,39 @@
-"""A study's picture: means over seeds with their 95 % band, every seed as a dot, the theory dashed."""
+"""The figure of a study: means over seeds with their 95 % intervals, every run as a dot, theory dashed."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lightning_d2l.config.text import show
 from lightning_d2l.studies import axes, labels
-from lightning_d2l.studies.collect import Run
 from lightning_d2l.studies.diagnosis import DIVERGED
 from lightning_d2l.studies.points import Point, Series, best_first, points_of, series_of
-from lightning_d2l.studies.study import Study, higher_is_better, numeric
-from lightning_d2l.theory.curves import Curve
+from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.theory.curves import Curve, numeric
 from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.training.record import RunRecord
 
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#000000", "#777777")
-"""Okabe and Ito (2008), without the yellow, which is too pale for a line."""
+"""Of Okabe and Ito (2008), without yellow, which is too pale for a line."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
-LINES: tuple[Any, ...] = ("-", (0, (7, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # dashes are the theory's
+LINES: tuple[Any, ...] = ("-", (0, (7, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # theory is dashed
 DARK = ("#333333", "#999999", "#666666")
-"""Of theory that belongs to several lines."""
+"""For theory that belongs to several lines."""
 SPLITS = ("train", "val", "test")
 MOST_CURVES = len(COLOURS)
 MOST_DOTS = 600
 
 
-def draw(study: Study, points: Sequence[Point], runs: Sequence[Run]) -> tuple[Figure, str]:
+def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tuple[Figure, str]:
     """The figure of a study, and its caption.
 
-    A panel for each metric with a line for each curve; with up to three curves of several splits a panel for each
-    curve with a line for each split. More than eight curves become one: at each x the best setting of the others.
+    There is a panel for each metric with a line for each curve, or, for at most three curves, a panel for each curve
+    with a line for each split. More than eight curves are reduced to one: at each x the best setting.
     """
     if not study.x:
         study = dataclasses.replace(study, x="epoch")
@@ -68,7 +69,7 @@ class _Line:
 
 
 def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> list[tuple[str, list[_Line]]]:
-    """Titles of the panels with their lines."""
+    """The titles of the panels and their lines."""
     bases = list(dict.fromkeys(metric.partition("/")[0] for metric in metrics))
     of_base = {base: [m for m in metrics if m.partition("/")[0] == base] for base in bases}
     names = [_name(s.setting) for s in series]
@@ -79,13 +80,8 @@ def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> l
             for name, each in zip(names, series, strict=True)
             for base in bases
         ]
-    return [
-        (
-            "",
-            [_Line(name, i, metric, each) for i, (name, each) in enumerate(zip(names, series, strict=True))],
-        )
-        for metric in metrics
-    ]
+    named = [*zip(names, series, strict=True)]
+    return [("", [_Line(name, i, metric, each) for i, (name, each) in enumerate(named)]) for metric in metrics]
 
 
 def _style(metric: str, position: int) -> int:
@@ -94,19 +90,18 @@ def _style(metric: str, position: int) -> int:
 
 
 def _name(setting: Mapping[str, Any]) -> str:
-    """A curve's name: keys by their last part, and values alone where a word says enough."""
+    """The name of a curve: keys by their last part, and text values without a key."""
     return ", ".join(
-        labels.words(k, v) if isinstance(v, str) else f"{k.rpartition('.')[2]} = {labels.show(v)}"
-        for k, v in setting.items()
+        labels.words(k, v) if isinstance(v, str) else f"{k.rpartition('.')[2]} = {show(v)}" for k, v in setting.items()
     )
 
 
 def _isolated(study: Study, points: Sequence[Point]) -> Series:
-    """At each x the point that is best by the metric that settings are chosen by."""
+    """At each x the point that is best by `study.select`."""
     best: dict[str, Point] = {}
     for point in best_first(study.select, points):
-        best.setdefault(labels.show(point.setting[study.x]), point)
-    order = list(dict.fromkeys(labels.show(point.setting[study.x]) for point in points))
+        best.setdefault(show(point.setting[study.x]), point)
+    order = list(dict.fromkeys(show(point.setting[study.x]) for point in points))
     chosen = sorted(best, key=order.index)
     if numeric([point.setting[study.x] for point in points]):
         chosen.sort(key=lambda text: best[text].setting[study.x])
@@ -119,7 +114,7 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
     names = not numeric(xs)
     shown: list[float] = []
     for i, line in enumerate(lines):
-        step = 0.6 / len(lines) if names else 0.0  # beside each other above a name
+        step = 0.6 / len(lines) if names else 0.0  # values at a name are drawn side by side
         x = {text: position + step * (i - (len(lines) - 1) / 2) for text, position in at.items()}
         shown += _draw_line(panel, study, line, x, joined=not names)
     near = [y for curve in _draw_theory(panel, lines, theory) for y in curve.y if shown and y <= max(shown)]
@@ -131,24 +126,19 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
 
 
 def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], *, joined: bool) -> list[float]:
-    """Draw one curve, with a band where x is a number, with bars where it is a name; returns every run's value.
+    """Draw one curve, with bands for numeric x, with error bars for names; returns the values of all runs.
 
-    A point that diverged has no mean.
+    The mean of a point that diverged is not drawn.
     """
     colour, marker = COLOURS[line.style % len(COLOURS)], MARKERS[line.style % len(MARKERS)]
     measured = [point for point in line.series.points if line.metric in point.estimates]
-    dots = [(at[labels.show(p.setting[study.x])], v) for p in measured for v in p.values[line.metric]]
+    dots = [(at[show(p.setting[study.x])], v) for p in measured for v in p.values[line.metric]]
     points = [point for point in measured if not _diverged(point)]
-    x = [at[labels.show(point.setting[study.x])] for point in points]
+    x = [at[show(point.setting[study.x])] for point in points]
     estimates = [point.estimates[line.metric] for point in points]
     means, low, high = ([getattr(e, side) for e in estimates] for side in ("mean", "low", "high"))
-    look: dict[str, Any] = {
-        "color": colour,
-        "marker": marker,
-        "markersize": 5,
-        "label": line.label or None,
-        "zorder": 3,
-    }
+    look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "label": line.label or None}
+    look["zorder"] = 3
     if joined and len(x) != 1:
         panel.plot(x, means, linestyle=LINES[line.style % len(LINES)], **look)
         panel.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -161,9 +151,9 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
 
 
 def _draw_diverged(panel: Axes, study: Study, lines: Sequence[_Line], at: Mapping[str, float]) -> None:
-    """Crosses at the top, a row a curve, where most runs diverged."""
+    """Draw a cross where most runs diverged, at the top, in a row for each curve."""
     for i, line in enumerate(lines):
-        if lost := [at[labels.show(point.setting[study.x])] for point in line.series.points if _diverged(point)]:
+        if lost := [at[show(point.setting[study.x])] for point in line.series.points if _diverged(point)]:
             name = None if "diverged" in _legend(panel) else "diverged"
             colour, top = COLOURS[line.style % len(COLOURS)], panel.get_xaxis_transform()
             panel.plot(lost, [0.97 - 0.04 * i] * len(lost), "x", color=colour, transform=top, label=name)
@@ -174,26 +164,23 @@ def _diverged(point: Point) -> bool:
 
 
 def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -> list[Curve]:
-    """Draw the curves that belong to a line here: in its colour if to one of several, else dark; returns them."""
-    owners: dict[tuple[str, tuple[float, ...], tuple[float, ...]], set[int]] = {}
-    found: dict[tuple[str, tuple[float, ...], tuple[float, ...]], Curve] = {}
+    """Draw the theory of the lines in this panel: in the colour of its line, or dark if it belongs to all."""
+    found: dict[tuple[object, ...], tuple[Curve, set[int]]] = {}  # equal curves once, with the styles of their lines
     for curve in theory:
-        fitting = {line.style for line in lines if _belongs(curve, line)}
-        if fitting:
+        if styles := {line.style for line in lines if _belongs(curve, line)}:
             key = (curve.label, tuple(curve.x), tuple(curve.y))
-            owners.setdefault(key, set()).update(fitting)
-            found[key] = curve
-    for key, curve in found.items():
-        one = len(owners[key]) == 1 and len(lines) > 1
-        colour = COLOURS[min(owners[key]) % len(COLOURS)] if one else DARK[[*found].index(key) % len(DARK)]
+            found.setdefault(key, (curve, set()))[1].update(styles)
+    for position, (curve, styles) in enumerate(found.values()):
+        of_one = len(styles) == 1 and len(lines) > 1
+        colour = COLOURS[min(styles) % len(COLOURS)] if of_one else DARK[position % len(DARK)]
         name = curve.label if curve.label not in _legend(panel) else None
-        at_one = "_" if len(curve.x) == 1 else ""
-        panel.plot(curve.x, curve.y, "--", marker=at_one, color=colour, linewidth=1.6, label=name, zorder=4)
-    return list(found.values())
+        marker = "_" if len(curve.x) == 1 else ""
+        panel.plot(curve.x, curve.y, "--", marker=marker, color=colour, linewidth=1.6, label=name, zorder=4)
+    return [curve for curve, _ in found.values()]
 
 
 def _belongs(curve: Curve, line: _Line) -> bool:
-    agrees = all(labels.show(line.series.setting.get(k, v)) == labels.show(v) for k, v in curve.where.items())
+    agrees = all(show(line.series.setting.get(k, v)) == show(v) for k, v in curve.where.items())
     return agrees and curve.metric in ("", line.metric)
 
 
@@ -211,24 +198,19 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool
     counts = sorted({estimate.n for estimate in estimates})
     parts = []
     if isolated:
-        word = "highest" if higher_is_better(study.select) else "lowest"
-        others = labels.listing(study.curves)
-        parts.append(f"At each {study.x} the setting of {others} with the {word} {study.select}.")
+        best = "highest" if higher_is_better(study.select) else "lowest"
+        parts.append(f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best} {study.select}.")
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
         joined = numeric([point.setting[study.x] for point in points])
         marks = ("Lines", "Bands") if joined else ("Large markers", "Bars")
-        methods = _methods(e.method for e in estimates if e.n > 1)
+        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.n > 1))
         parts.append(f"{marks[0]}: mean over runs ({n}). {marks[1]}: its 95 % interval ({methods}).")
         parts.append("Small dots: single runs.")
     else:
-        parts.append("One run a point, so there is no interval.")
+        parts.append("One run for each point, so there are no intervals.")
     if theory:
         parts.append("Dashed: theory.")
     if any(map(_diverged, points)):
         parts.append("Crosses: diverged.")
     return " ".join(parts)
-
-
-def _methods(names: Iterable[str]) -> str:
-    return labels.listing(dict.fromkeys(names))

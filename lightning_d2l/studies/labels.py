@@ -1,11 +1,12 @@
-"""Numbers, settings and axes in words."""
+"""Settings, metrics and axes in words."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from lightning_d2l.config.text import show
 
 KEYS = {
     "data.degree": "polynomial degree",
@@ -37,7 +38,7 @@ KEYS = {
 }
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
-"""Of the test loss, over many data sets."""
+"""The parts of the test loss over many data sets."""
 LOSSES = {
     "mse": "mean squared error",
     "half_mse": "half the mean squared error",
@@ -49,19 +50,10 @@ LOSSES = {
 }
 
 
-def show(value: Any) -> str:
-    """A setting's value as it is typed on a command line: null, true, 0.1, [64,64]."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float):
-        return f"{value:.10g}"
-    return json.dumps(value, separators=(",", ":"), default=str)
-
-
 def words(key: str, value: Any) -> str:
-    """A setting's value for a legend or a table: that of a group of settings, `{l1:1,l2:1}`, without its braces.
+    """The value of a setting for a legend or a table: a group such as `{name:normal,std:1}` without its braces.
 
-    A penalty is the sum that it stands for: `L1 + L2`.
+    A penalty becomes a sum: `L1 + L2`.
     """
     group = re.fullmatch(r"\{([^{}[\]]*)\}", value) if isinstance(value, str) else None
     if not group:
@@ -81,12 +73,12 @@ def settings(values: Mapping[str, Any]) -> str:
 
 
 def axis(key: str) -> str:
-    """A swept key's name on an axis."""
+    """The label of an axis for a swept key."""
     return f"{KEYS[key]} ({key})" if KEYS.get(key, key) != key and "." in key else KEYS.get(key, key)
 
 
 def quantity(metric: str, config: Mapping[str, Any]) -> str:
-    """What a metric measures, with its unit, without its split: "loss/test" is a cross-entropy in nats, say."""
+    """What a metric measures, with its unit, without its split: cross-entropy (nats) for "loss/test"."""
     base = metric.partition("/")[0].rpartition(".")[2]
     if base == "loss":
         numbers = "label_noise" not in (config.get("data") or {})
@@ -105,17 +97,17 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
 
 
 def split(metric: str) -> str:
-    """The split of a metric, or its part of the test loss, in words, or nothing: "test" of "loss/test"."""
+    """The split of a metric, or its part of the test loss, in words: "validation" for "loss/val"; else empty."""
     return {**SPLITS, **PARTS}.get(metric.rpartition("/")[2], "")
 
 
 def listing(words: Iterable[str], last: str = "and") -> str:
-    """Words as an English list: `a, b and c`."""
+    """Words as a list: `a, b and c`."""
     words = list(words)
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of text, each column as wide as its widest cell."""
+    """Rows of cells as lines of text with aligned columns."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,4 +1,4 @@
-"""The points of a study: every setting with its runs, and the estimates of its metrics over seeds."""
+"""The points of a study: each setting with its runs and the estimates of its metrics over seeds."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.decomposition import PARTS, decompose
+from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import Diagnosis, Errors, diagnose, floor_of
-from lightning_d2l.studies.labels import show
 from lightning_d2l.studies.statistics import Estimate, estimate
-from lightning_d2l.studies.study import Study, higher_is_better, numeric
+from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.theory.curves import numeric
+from lightning_d2l.theory.decomposition import PARTS, decompose
+from lightning_d2l.training.record import RunRecord
 
 
 @dataclass
 class Point:
-    """A setting of a study, the runs that have it, and what the completed ones among them measured.
+    """A setting of a study, its runs, and what the completed ones measured.
 
-    `values` holds a metric's value of each run, by the metric's name; `best_loss` the lowest validation loss of each.
+    `values` has the value of each completed run, by the name of the metric.
     """
 
     setting: dict[str, Any]
-    runs: list[Run] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
@@ -43,8 +44,8 @@ class Series:
     points: list[Point]
 
 
-def points_of(study: Study, runs: Sequence[Run]) -> list[Point]:
-    """Every setting among the runs, ordered by curve and then by x, estimated and diagnosed."""
+def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
+    """Every setting of the runs with its estimates and diagnosis, ordered by curve and then by x."""
     found: dict[tuple[str, ...], Point] = {}
     metrics = _measured(study, runs)
     for run in runs:
@@ -65,20 +66,21 @@ def points_of(study: Study, runs: Sequence[Run]) -> list[Point]:
 
 
 def _decompose(study: Study, point: Point) -> None:
-    """Add the parts of the test loss that the study asks for: what its runs' last weights measure together."""
+    """Add the parts of the test loss that the study asks for, which the runs of a point have together."""
     wanted = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
     found = decompose(point.runs) if wanted else {}
-    point.estimates |= {name: found[name] for name in wanted if name in found}
-    point.values |= {name: [found[name].mean] for name in wanted if name in found}
+    for name in wanted if found else ():
+        point.estimates[name] = estimate(found[name])
+        point.values[name] = [point.estimates[name].mean]
 
 
-def run_diagnoses(runs: Sequence[Run], points: Sequence[Point]) -> list[Diagnosis | None]:
-    """The diagnosis of each run, against the same floor as the points'."""
+def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> list[Diagnosis | None]:
+    """The diagnosis of each run, with the same floor as the points."""
     lowest = floor_of([_errors(point) for point in points])
     return [diagnose(_errors(_alone(run)), lowest) for run in runs]
 
 
-def _alone(run: Run) -> Point:
+def _alone(run: RunRecord) -> Point:
     values = {name: value for name in run.metric_names if (value := run.metric(name)) is not None}
     estimates = {name: estimate([value]) for name, value in values.items()} if run.completed else {}
     return Point({}, [run], {name: [value] for name, value in values.items()}, estimates)
@@ -95,25 +97,27 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
 
 
 def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
-    """The points that have the metric, the best mean first: the highest accuracy, or the lowest of anything else."""
+    """The points that have the metric, best mean first: the highest accuracy, the lowest of any other metric."""
     sign = -1 if higher_is_better(metric) else 1
     return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
 
 
-def _measured(study: Study, runs: Sequence[Run]) -> list[str]:
-    """The study's metrics, then every other one that the runs have."""
+def _measured(study: Study, runs: Sequence[RunRecord]) -> list[str]:
+    """The metrics of the study, then the other ones of the runs."""
     return list(dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)]))
 
 
-def _observations(study: Study, run: Run, metrics: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
-    """A run's setting with its metrics; one for each logging point where x is the epoch."""
+def _observations(
+    study: Study, run: RunRecord, metrics: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
+    """The setting of a run with its metrics; if x is the epoch, one for each logging point."""
     setting = {key: run.get(key) for key in study.keys if key != "epoch"}
     final = {name: value for name in metrics if (value := run.metric(name)) is not None} if run.completed else {}
     if study.x != "epoch":
         yield setting, final
         return
     rows = run.history if run.completed else []
-    last = rows[-1]["epoch"] if rows else (run.record.get("metrics") or {}).get("final", {}).get("epoch", 0)
+    last = rows[-1]["epoch"] if rows else (run.fields.get("metrics") or {}).get("final", {}).get("epoch", 0)
     for row in [*rows[:-1], {"epoch": last}]:
         values = final if row["epoch"] == last else {k: v for k, v in row.items() if "/" in k and math.isfinite(v)}
         if run.completed:
@@ -121,7 +125,7 @@ def _observations(study: Study, run: Run, metrics: Sequence[str]) -> Iterator[tu
 
 
 def _in_order(study: Study, points: list[Point]) -> list[Point]:
-    """Numbers by size, names as they come."""
+    """Points in ascending order of numbers, and in the order of the runs for names."""
     ranks: dict[str, dict[str, int]] = {}
     for key in study.keys:
         values = [point.setting[key] for point in points]
@@ -132,17 +136,18 @@ def _in_order(study: Study, points: list[Point]) -> list[Point]:
 
 
 def _errors(point: Point) -> Errors:
-    """What the diagnosis of a point is made from."""
+    """The losses that decide the diagnosis of a point."""
     completed = [run for run in point.runs if run.completed]
     best = [value for run in completed if (value := run.metric("best.loss/val")) is not None]
     held_out = "val" if "loss/val" in point.estimates else "test"
+    lowest = point.mean(f"loss/{held_out}")
+    if best and held_out == "val" and lowest is not None:
+        lowest = min(sum(best) / len(best), lowest)
     return Errors(
         train=point.estimates.get("loss/train"),
         held_out=point.estimates.get(f"loss/{held_out}"),
         split=held_out,
-        best_held_out=min(sum(best) / len(best), point.estimates["loss/val"].mean)
-        if best and "loss/val" in point.estimates
-        else point.mean(f"loss/{held_out}"),
+        best_held_out=lowest,
         configs=[run.config for run in completed],
         diverged=point.count("diverged") / len(point.runs),
     )

@@ -1,10 +1,11 @@
-"""From a sweep's folder to its report: tables, figure, Markdown, HTML, TensorBoard."""
+"""The report of a sweep: tables, figure, Markdown, HTML and a summary for TensorBoard."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,20 +19,21 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.text import duration, number
 from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.diagnosis import TOLERANCE
-from lightning_d2l.studies.document import Block, Code, Heading, Paragraph, Picture, Table, html_page, markdown
+from lightning_d2l.studies.document import Block, Picture, Table, Text, html_page, markdown
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.labels import columns, settings, words
 from lightning_d2l.studies.points import Point, best_first
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.training.files import replacing
+from lightning_d2l.training.record import RunRecord
 
 MOST_ROWS = 100
-"""Longer tables show the best settings; summary.csv has them all."""
+"""Longer tables show the best settings only."""
 
 
 @dataclass
 class Report:
-    """What was found, and the files that say so: results, summary, markdown, html, png, svg, tensorboard."""
+    """Findings, and the files that show them: results, summary, markdown, html, png, svg, tensorboard."""
 
     findings: Findings
     caption: str
@@ -39,11 +41,11 @@ class Report:
 
     @property
     def answer(self) -> str:
-        """The study's answer in a sentence or two."""
+        """The answer to the study's question, in a sentence or two."""
         return self.findings.answer.text
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain values; None where there is no number."""
+        """The report as plain values; missing numbers are None."""
         findings, study = self.findings, self.findings.study
         return {
             "folders": [str(sweep.folder) for sweep in findings.sweeps],
@@ -61,7 +63,7 @@ class Report:
             "points": [_point(point) for point in findings.points],
             "runs": tables.results(findings),
             "unfinished": [
-                {"run": r.name, "status": r.status, "error": r.record.get("error")} for r in findings.unfinished
+                {"run": r.name, "status": r.status, "error": r.fields.get("error")} for r in findings.unfinished
             ],
             "unreadable": {str(path): reason for path, reason in findings.unreadable.items()},
             "data": findings.data(),
@@ -72,9 +74,9 @@ class Report:
 
 
 def report(folders: Sequence[Path], into: Path | None = None) -> Report:
-    """Write the report of one sweep, or of several compared, into a folder; returns it.
+    """Write the report of one sweep, or a comparison of several, into a folder; returns it.
 
-    `into` is the sweep's own folder by default, or outputs/reports/TIME for several. Raises RequestError if there is
+    By default `into` is the folder of the sweep, or outputs/reports/TIME for several. Raises RequestError if there is
     nothing to report on, or the folder can't be written.
     """
     findings = find(folders)
@@ -85,9 +87,9 @@ def report(folders: Sequence[Path], into: Path | None = None) -> Report:
 
 
 def write(findings: Findings, into: Path) -> Report:
-    """Write the report of what was found into a folder; raises RequestError if it can't be written."""
+    """Write the report of findings into a folder; raises RequestError if it can't be written."""
     drawn, caption = figure.draw(findings.study, findings.points, findings.runs)
-    drawn.draw_without_rendering()  # lays it out, which need not be done again for each of the two files
+    drawn.draw_without_rendering()  # computes the layout once for both files
     drawn.set_layout_engine("none")
     png, svg = _rendered(drawn, "png"), _rendered(drawn, "svg")
     blocks = document(findings, Picture("figure.png", _inline(svg), findings.study.question, caption))
@@ -112,47 +114,47 @@ def write(findings: Findings, into: Path) -> Report:
 
 
 def document(findings: Findings, picture: Picture) -> list[Block]:
-    """The report's text: question, answer, figure, table, what to beware of, and where it all came from."""
+    """The content of the report: question, answer, warnings, figure, tables, and the origin of the data."""
     study, found = findings.study, findings.answer
-    blocks: list[Block] = [Heading(study.question, 1), Paragraph(found.text, "lead")]
-    blocks += [Paragraph(warning, "warning") for warning in [*_about_data(findings), *found.warnings]]
+    blocks: list[Block] = [Text(study.question, "title"), Text(found.text, "lead")]
+    blocks += [Text(warning, "warning") for warning in [*_about_data(findings), *found.warnings]]
     blocks += [picture]
     if found.diagnosis:
-        blocks += [Heading("Underfitting or overfitting"), *(Paragraph(f"{line}.") for line in found.diagnosis)]
-        blocks += [Paragraph(_rule())]
-    blocks += [Heading("Settings"), _table(findings)]
+        blocks += [Text("Underfitting or overfitting", "heading"), *(Text(f"{line}.") for line in found.diagnosis)]
+        blocks += [Text(_rule())]
+    blocks += [Text("Settings", "heading"), _table(findings)]
     if len(findings.points) > MOST_ROWS:
-        blocks += [Paragraph(f"The {MOST_ROWS} best of {len(findings.points)} settings; summary.csv has them all.")]
+        blocks += [Text(f"The {MOST_ROWS} best of {len(findings.points)} settings; summary.csv has them all.")]
     for each in findings.sweeps:
-        if shares := each.facts.get("importance"):
+        if shares := each.fields.get("importance"):
             rows = [[key, f"{share:.0%}"] for key, share in sorted(shares.items(), key=lambda item: -item[1])]
-            said = "Each setting's share in what tells good trials from the others (PED-ANOVA, Watanabe et al. 2023)."
-            blocks += [Heading("Importance of the settings"), Paragraph(said), Table(["setting", "share"], rows)]
-    blocks += [Heading("Runs"), Paragraph(f"{counts(findings)}. Together they took {duration(findings.seconds())}.")]
+            text = "The share of each setting in what makes trials good (PED-ANOVA, Watanabe et al. 2023)."
+            blocks += [Text("Importance of the settings", "heading"), Text(text), Table(["setting", "share"], rows)]
+    blocks += [Text("Runs", "heading"), Text(f"{counts(findings)}. Together they took {duration(findings.seconds())}.")]
     if findings.unfinished:
-        rows = [[run.name, run.status, _reason(run.record)] for run in findings.unfinished]
+        rows = [[run.name, run.status, _reason(run)] for run in findings.unfinished]
         blocks += [Table(["run", "status", "reason"], rows)]
     if findings.unreadable:
         rows = [[str(path), reason] for path, reason in findings.unreadable.items()]
-        blocks += [Paragraph("Left out, since they can't be read:"), Table(["file", "reason"], rows)]
+        blocks += [Text("Files that can't be read and are left out:"), Table(["file", "reason"], rows)]
     if differing := findings.fixed_differences():
         header = ["setting", *(sweep.label for sweep in findings.sweeps)]
         rows = [[key, *values] for key, values in differing.items()]
-        blocks += [Heading("What differs between the sweeps beside what they vary"), Table(header, rows)]
-    blocks += [Heading("Data"), _data(findings)]
+        blocks += [Text("Other settings that differ between the sweeps", "heading"), Table(header, rows)]
+    blocks += [Text("Data", "heading"), _data(findings)]
     versions = findings.versions()
-    blocks += [Heading("Versions"), Table(["package", "version"], [[*item] for item in versions.items()])]
-    blocks += [Heading("To repeat it"), *(Code(command) for command in findings.commands())]
+    blocks += [Text("Versions", "heading"), Table(["package", "version"], [[*item] for item in versions.items()])]
+    blocks += [Text("Command", "heading"), *(Text(command, "code") for command in findings.commands())]
     return blocks
 
 
 def text(made: Report) -> str:
-    """What the console shows of a report: lines of at most 80 columns but for paths and long names."""
+    """The report on the console: at most 80 columns, except for paths and long names."""
     findings, found = made.findings, made.findings.answer
-    said = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis[:8])]
-    said += ["The other curves' diagnoses are in summary.csv."] if len(found.diagnosis) > 8 else []
-    said += [f"beware: {warning}" for warning in [*_about_data(findings), *found.warnings]]
-    paragraphs = [_wrapped(paragraph) for paragraph in said]
+    lines = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis[:8])]
+    lines += ["The diagnoses of the other curves are in summary.csv."] if len(found.diagnosis) > 8 else []
+    lines += [f"warning: {warning}" for warning in [*_about_data(findings), *found.warnings]]
+    paragraphs = [textwrap.fill(line, 80, break_long_words=False, break_on_hyphens=False) for line in lines]
     metric = findings.study.select
     shown = best_first(metric, findings.points)[:10]
     if len(shown) > 1:
@@ -161,7 +163,7 @@ def text(made: Report) -> str:
         ]
         paragraphs.append(columns([["best first", metric, ""], *rows]))
     paragraphs.append(f"{counts(findings)}.")
-    lost = [f"  {run.name}: {_reason(run.record)}" for run in findings.unfinished]
+    lost = [f"  {run.name}: {_reason(run)}" for run in findings.unfinished]
     lost += [f"  {path}: {reason}" for path, reason in findings.unreadable.items()]
     paragraphs += ["\n".join([*lost[:10], *([f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else [])])]
     paragraphs.append("\n".join(f"{kind:<12}{path}" for kind, path in made.paths.items()))
@@ -181,9 +183,8 @@ def _table(findings: Findings) -> Table:
     header = [*study.keys, *(f"{metric} [95 % interval]" for metric in metrics), "n", "diagnosis"]
     rows = []
     for point in points:
-        n = f"{point.count('completed')}" + (
-            f" of {len(point.runs)}" if point.count("completed") < len(point.runs) else ""
-        )
+        completed, all_runs = point.count("completed"), len(point.runs)
+        n = f"{completed} of {all_runs}" if completed < all_runs else f"{completed}"
         cells = [_short(point.estimates[m]) if m in point.estimates else "" for m in metrics]
         rows.append([*(words(k, point.setting[k]) for k in study.keys), *cells, n, str(point.diagnosis or "")])
     best = findings.answer.best
@@ -198,15 +199,14 @@ def _short(estimate: Estimate) -> str:
 
 def _rule() -> str:
     return (
-        f"Well fitted: the held-out loss is at most {TOLERANCE:.0%} above the floor, which is the noise's variance "
-        "where it is known, else the lowest held-out loss reached here. Otherwise the larger of two parts names it: "
-        "train - floor is underfitting, held-out - train is overfitting. ~ and (or ...) mark a border that lies within "
-        "the uncertainty."
+        f"Well fitted: the held-out loss is at most {TOLERANCE:.0%} above the floor. The floor is the variance of the "
+        "noise if it is known, else the lowest held-out loss reached here. Otherwise the larger of two parts decides: "
+        "train - floor means underfitting, held-out - train means overfitting. ~ and (or ...) mark uncertain diagnoses."
     )
 
 
 def _about_data(findings: Findings) -> list[str]:
-    """A warning where drawn garments stand in for Fashion-MNIST."""
+    """A warning if the data are generated garments."""
     if any(each["source"] == "generated" for each in findings.data()):
         return ["Measured on generated garments, not on Fashion-MNIST."]
     return []
@@ -220,15 +220,9 @@ def _data(findings: Findings) -> Table:
     return Table(["data", "source", "checksum", "runs"], rows)
 
 
-def _reason(record: Any) -> str:
-    lines = str(record.get("error") or "no reason was recorded").strip().splitlines()
+def _reason(run: RunRecord) -> str:
+    lines = str(run.fields.get("error") or "no reason was recorded").strip().splitlines()
     return lines[0][:300] if lines else ""
-
-
-def _wrapped(paragraph: str) -> str:
-    import textwrap
-
-    return textwrap.fill(paragraph, 80, break_long_words=False, break_on_hyphens=False)
 
 
 def _point(point: Point | None) -> dict[str, Any] | None:
@@ -249,11 +243,11 @@ def _point(point: Point | None) -> dict[str, Any] | None:
 def _rendered(drawn: Figure, form: str) -> bytes:
     file = io.BytesIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if form == "svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "lightning_d2l"}):  # the same figure is the same file
+    with matplotlib.rc_context({"svg.hashsalt": "lightning_d2l"}):  # equal figures give equal files
         drawn.savefig(file, format=form, metadata=nothing)
     return file.getvalue()
 
 
 def _inline(svg: bytes) -> str:
-    """An SVG without the XML prologue, to stand inside HTML."""
+    """An SVG without its XML prologue, for HTML."""
     return re.sub(r"^.*?(?=<svg)", "", svg.decode(), count=1, flags=re.DOTALL).strip()

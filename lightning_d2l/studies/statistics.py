@@ -11,15 +11,14 @@ from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 BOOTSTRAP_FROM = 20
-"""From so many values on the interval is a bootstrap's: with fewer it is too narrow."""
+"""With fewer values the interval of a bootstrap is too narrow."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n values with their standard deviation (n - 1 in the denominator) and its 95 % interval.
+    """The mean of n values, their standard deviation (n - 1 in the denominator), and the 95 % interval of the mean.
 
-    `method` says which interval: "Student t", "bootstrap (BCa)", or "none" of one value, where `std`, `low` and
-    `high` are NaN.
+    `method` is "Student t", "bootstrap (BCa)", or "none" for a single value, with NaN as `std`, `low` and `high`.
     """
 
     mean: float
@@ -31,19 +30,19 @@ class Estimate:
 
     @property
     def half_width(self) -> float:
-        """Half the interval's length; 0 where there is none."""
+        """Half the length of the interval; 0 if there is none."""
         return (self.high - self.low) / 2 if self.n > 1 else 0.0
 
     def overlaps(self, other: Estimate) -> bool:
-        """Whether the two intervals have a value in common; True if one of them is not known."""
+        """Whether the two intervals have a value in common; True if one of them is unknown."""
         return not (self.high < other.low or other.high < self.low)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, spread and interval of finite values (n,), n at least 1.
+    """Mean, standard deviation and interval of finite values (n,), n at least 1.
 
-    Below 20 values the interval is Student's, mean ± t s / sqrt(n); from 20 on the bias-corrected and accelerated
-    bootstrap (Efron 1987) of 9,999 resamples, always the same ones.
+    For fewer than 20 values the interval is mean ± t s / sqrt(n) with Student's t; for 20 or more it is that of the
+    bias-corrected and accelerated bootstrap (Efron 1987) of 9,999 resamples with a fixed seed.
     """
     x = np.asarray(values, dtype=np.float64)
     mean, n = float(x.mean()), len(x)
@@ -61,7 +60,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def _bootstrap(x: np.ndarray) -> tuple[float, float]:
-    from scipy.stats import bootstrap  # a second to import, which a report of few seeds need not spend
+    from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
 
     generator = np.random.default_rng(0)
     result = bootstrap((x,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=generator)

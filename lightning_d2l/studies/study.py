@@ -1,18 +1,20 @@
-"""What a study asks of its runs: which key lies along x, what makes a curve each, what is averaged over."""
+"""A study: which key lies along x, which keys make a curve each, and what is averaged over."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_d2l.config.text import show
 from lightning_d2l.studies.check import check_key, check_metrics, check_study
-from lightning_d2l.studies.collect import Run, Sweep
-from lightning_d2l.studies.labels import listing, show
+from lightning_d2l.studies.collect import SweepRecord
+from lightning_d2l.studies.labels import listing
+from lightning_d2l.theory.curves import numeric
+from lightning_d2l.training.record import RunRecord
 
 REPLICATES = ("seed", "data.seed", "data.fold")
-"""Keys whose values are runs of the same setting over again: what varies with them is spread."""
+"""Runs that differ in these keys alone repeat one setting."""
 HIGHER_IS_BETTER = ("acc",)
 
 
@@ -20,11 +22,11 @@ HIGHER_IS_BETTER = ("acc",)
 class Study:
     """A sweep with a question.
 
-    `x` is a swept key, or "epoch" for the logging points of each run, or "num_parameters"; it is empty where nothing
-    but replicates varies. Every other swept key is among `curves` or `replicates`. `metrics` are names as in
-    Run.metric; `select` is the one that settings are chosen by. `scale` says linear or log of x and y; what it leaves
-    out follows from the values. `theory` is a name in theories.THEORIES. `panels`: one for each metric, or one for each
-    curve with the metrics of all splits in it.
+    `x` is a swept key, or "num_parameters", or "epoch" for the logging points of each run; it is empty if nothing but
+    replicates varies. Every other swept key is in `curves` or `replicates`. `metrics` are names for RunRecord.metric;
+    `select` is the one by which the best setting is chosen. `scale` is linear or log for x and y; what it leaves out
+    follows from the values. `theory` is a name in THEORIES. `panels` is "metric" for a panel each, or "curve" for a
+    panel for each curve with the metrics of all splits.
     """
 
     x: str
@@ -40,19 +42,19 @@ class Study:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys that a point's setting has: x, then those of the curves."""
+        """The keys of a point's setting: x, then those of the curves."""
         return (self.x, *self.curves) if self.x else self.curves
 
 
-def study_of(sweeps: Sequence[Sweep]) -> Study:
-    """The study of one sweep or of several compared: the first one's node `study`, with what it leaves open inferred.
+def study_of(sweeps: Sequence[SweepRecord]) -> Study:
+    """The study of one sweep, or of several to compare: the node `study` of the first, completed from the runs.
 
-    Of several sweeps each makes its own curves, by the key "sweep". Raises RequestError on an unknown field, or on a
-    key or metric that no run has.
+    Of several sweeps each has its own curves, by the key "sweep". Raises RequestError on an unknown field, or on a key
+    or metric that no run has.
     """
     runs = [run for sweep in sweeps for run in sweep.runs]
     varied = list(dict.fromkeys(key for sweep in sweeps for key in sweep.varied))
-    node: Mapping[str, Any] = next((s.facts["study"] for s in sweeps if s.facts.get("study")), {})
+    node: Mapping[str, Any] = next((s.fields["study"] for s in sweeps if s.fields.get("study")), {})
     check_study(node)
     replicates = tuple(dict.fromkeys([*(node.get("replicates") or ()), *REPLICATES]))
     free = [key for key in varied if key not in replicates]
@@ -65,14 +67,14 @@ def study_of(sweeps: Sequence[Sweep]) -> Study:
     check_metrics(metrics, runs)
     select = _select(metrics, runs)
     others = f" and {listing(curves)}" if curves else ""
+    question = f"How does {select} depend on {x}{others}?" if x else f"How large is {select}?"
     return Study(
         x,
         tuple(curves),
         metrics,
         select,
         name=node.get("name") or "",
-        question=node.get("question")
-        or (f"How does {select} depend on {x}{others}?" if x else f"How large is {select}?"),
+        question=node.get("question") or question,
         replicates=replicates,
         scale=node.get("scale") or {},
         theory=node.get("theory"),
@@ -80,8 +82,8 @@ def study_of(sweeps: Sequence[Sweep]) -> Study:
     )
 
 
-def _x(free: Sequence[str], runs: Sequence[Run]) -> str:
-    """The key with numbers that has the most values; else the one with the most values; else none."""
+def _x(free: Sequence[str], runs: Sequence[RunRecord]) -> str:
+    """The numeric key with the most values; without one, the key with the most values; without keys, none."""
 
     def rank(key: str) -> tuple[bool, int]:
         values = [run.get(key) for run in runs]
@@ -90,20 +92,15 @@ def _x(free: Sequence[str], runs: Sequence[Run]) -> str:
     return max(free, key=rank) if free else ""
 
 
-def numeric(values: Sequence[Any]) -> bool:
-    """Whether all are numbers, so that they have a place on an axis."""
-    return all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values)
-
-
-def _metrics(runs: Sequence[Run]) -> tuple[str, ...]:
-    """The losses of the splits that the runs have, and the accuracies."""
+def _metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    """The losses and accuracies of the splits that the runs have."""
     found = dict.fromkeys(name for run in runs for name in run.metric_names)
     usual = [f"{metric}/{split}" for metric in ("loss", "acc") for split in ("train", "val", "test")]
     return tuple(name for name in usual if name in found) or tuple(found) or ("loss/val",)
 
 
-def _select(metrics: Sequence[str], runs: Sequence[Run]) -> str:
-    """What settings are chosen by: validation, or test where there is none, or training, of accuracy or loss."""
+def _select(metrics: Sequence[str], runs: Sequence[RunRecord]) -> str:
+    """The accuracy or loss that chooses the best setting: on validation, else test, else training data."""
     base = next((m.partition("/")[0] for m in metrics if m.partition("/")[0] in ("acc", "loss")), "loss")
     found = {name for run in runs for name in run.metric_names}
     names = [f"{base}/{split}" for split in ("val", "test", "train")]

@@ -1,4 +1,4 @@
-"""results.csv, a row a run; summary.csv, a row a point and metric; and for the console some lines a point."""
+"""results.csv (a row for each run), summary.csv (a row for each point and metric), and the table on the console."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from lightning_d2l.config.text import number
-from lightning_d2l.studies.collect import Run
+from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.labels import settings, show
+from lightning_d2l.studies.labels import settings
 from lightning_d2l.studies.points import points_of
+from lightning_d2l.training.record import RunRecord
 
 ESTIMATES = ("mean", "std", "ci_low", "ci_high", "method", "n")
 
@@ -23,7 +23,7 @@ ESTIMATES = ("mean", "std", "ci_low", "ci_high", "method", "n")
 def results(findings: Findings) -> list[dict[str, Any]]:
     """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis.
 
-    None stands where there is no value.
+    Missing values are None.
     """
     rows = []
     for run, diagnosis in zip(findings.runs, findings.diagnoses, strict=True):
@@ -50,9 +50,9 @@ def summary(findings: Findings) -> list[dict[str, Any]]:
 
 
 def text(findings: Findings) -> str:
-    """Every setting with its counts of runs and, in a line each, mean and standard deviation of its metrics.
+    """Every setting with its numbers of runs, and lines with the mean and standard deviation of each metric.
 
-    In the order of the jobs. Only the keys that vary are said; of the epochs of a run only the last counts.
+    Settings are in the order of the jobs and show only keys that vary. Metrics are those of the last epoch.
     """
     study, points = findings.study, findings.points
     if study.x == "epoch":
@@ -73,7 +73,7 @@ def text(findings: Findings) -> str:
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of the same keys as CSV; nothing stands for None in a metric's column, null for a setting's."""
+    """Rows with the same keys as CSV; None becomes an empty cell."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows[0] if rows else [])
@@ -86,7 +86,7 @@ def _cells(values: Iterable[Any]) -> Iterator[str]:
         yield "" if value is None else repr(value) if isinstance(value, float) else show(value)
 
 
-def _setting(run: Run, key: str) -> Any:
+def _setting(run: RunRecord, key: str) -> Any:
     try:
         value = run.setting(key)
     except KeyError:

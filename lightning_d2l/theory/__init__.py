@@ -1,1 +1,1 @@
-"""The closed forms that a study may lay over its figure, a file a topic."""
+"""Closed forms that a study may draw over its figure, a file for each topic; theories.py lists their names."""

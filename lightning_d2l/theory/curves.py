@@ -1,26 +1,27 @@
-"""Closed forms to lay over a study's figure, by the name that its `theory` gives.
+"""What a theory is: a function(question, runs) that returns curves to draw over the figure of a study.
 
-A theory is a function(study, runs) that returns curves; to add one, write it and put it into the table of theories.py.
+To add one, write the function in the file of its topic and name it in theories.py. A theory returns no curves for
+runs to which it doesn't apply.
 """
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import noise_variance, split_size
-from lightning_d2l.studies.labels import show
-from lightning_d2l.studies.study import Study, numeric
+from lightning_d2l.config.text import show
+from lightning_d2l.theory.problem import noise_variance
+from lightning_d2l.training.record import RunRecord
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line over a figure: `x` and `y` (n,), in the figure's units.
+    """A theoretical line: `x` and `y` (n,), in the units of the figure.
 
-    It is drawn where `metric` is, all metrics with an empty one, and beside the measured curves whose setting agrees
-    with `where`, all of them with an empty one. Curves of equal label share a line of the legend.
+    It is drawn where `metric` is drawn, over every metric if that is empty, and beside the measured curves whose
+    setting agrees with `where`. Curves of equal label share an entry of the legend.
     """
 
     label: str
@@ -30,89 +31,89 @@ class Curve:
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
-Theory = Callable[[Study, Sequence[Run]], list[Curve]]
+class Question(Protocol):
+    """What a theory needs to know of a study: the key along x, the keys of its curves, and its metrics."""
+
+    @property
+    def x(self) -> str: ...
+    @property
+    def curves(self) -> tuple[str, ...]: ...
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
 
 
-def noise_floor(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """The loss of the true function: the variance of the noise, or half of it for a loss with the 1/2."""
+Theory = Callable[[Question, Sequence[RunRecord]], list[Curve]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The runs of one measured curve, its setting, and the values of x in ascending order, none if x isn't numeric.
+
+    If x is the epoch, its values are the first and the last logged epoch.
+    """
+
+    where: Mapping[str, Any]
+    runs: Sequence[RunRecord]
+    x: list[float]
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The configuration of the first run."""
+        return self.runs[0].config
+
+    def curve(self, label: str, x: Sequence[float], y: Sequence[float], metric: str = "") -> Curve:
+        """A theoretical line to draw beside this measured curve alone."""
+        return Curve(label, list(x), list(y), metric, self.where)
+
+
+def measured_curves(question: Question, runs: Sequence[RunRecord], x: str | None = None) -> Iterator[Measured]:
+    """The measured curves of a study; none if its x isn't the key `x`."""
+    groups: dict[tuple[str, ...], tuple[dict[str, Any], list[RunRecord]]] = {}
+    for run in runs if x in (None, question.x) else ():
+        where = {key: run.get(key) for key in question.curves}
+        groups.setdefault(tuple(map(show, where.values())), (where, []))[1].append(run)
+    for where, members in groups.values():
+        yield Measured(where, members, x_values(question, members))
+
+
+def x_values(question: Question, runs: Sequence[RunRecord]) -> list[float]:
+    """The values of x among runs as described in `Measured`."""
+    if question.x == "epoch":
+        epochs = [row["epoch"] for row in runs[0].history]
+        return [min(epochs), max(epochs)] if epochs else []
+    values = [run.get(question.x) for run in runs] if question.x else []
+    return sorted(set(values)) if numeric(values) else []
+
+
+def numeric(values: Sequence[Any]) -> bool:
+    """Whether all values are numbers, which have a position on an axis."""
+    return all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values)
+
+
+def losses(question: Question) -> list[str]:
+    """The losses of the splits among a study's metrics."""
+    return [metric for metric in question.metrics if metric in ("loss/train", "loss/val", "loss/test")]
+
+
+def noise_floor(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """The expected loss of the true function: the variance of the noise times the factor of the loss."""
     curves = []
-    for where, members in by_curve(study, runs):
-        x = x_values(study, members)
-        floors = {floor for run in members if (floor := noise_variance(run.config))}
-        if x and len(floors) == 1:
-            y = [floors.pop()] * len(x)
-            curves += [Curve("noise floor", x, y, metric, where) for metric in losses(study)]
+    for each in measured_curves(question, runs):
+        floors = {floor for run in each.runs if (floor := noise_variance(run.config))}
+        if each.x and len(floors) == 1:
+            y = [floors.pop()] * len(each.x)
+            curves += [each.curve("noise floor", each.x, y, metric) for metric in losses(question)]
     return curves
 
 
-def capacity(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """The noise floor, and the expected losses of least squares with p features on n samples of a fixed design.
-
-    Training loss sigma^2 (1 - p/n), loss on fresh labels at the same inputs sigma^2 (1 + p/n), from the degree on
-    that holds the true function (Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 7.4). New
-    inputs cost more than that. x must be data.degree.
-    """
-    curves = noise_floor(study, runs)
-    if study.x != "data.degree":
-        return curves
-    for where, members in by_curve(study, runs):
-        found: dict[int, tuple[float, float]] = {}
-        for run in members:
-            data, variance = run.config.get("data") or {}, noise_variance(run.config)
-            n, degree, true = split_size(data, "train"), data.get("degree"), len(data.get("coefficients") or ()) - 1
-            if variance and n and degree is not None and true <= degree < n:
-                p = degree + 1
-                found[degree] = (variance * (1 - p / n), variance * (1 + p / n))
-        x = sorted(found)
-        for metric in ("loss/train", "loss/val", "loss/test"):
-            part, label = (0, "σ²(1 - p/n)") if metric == "loss/train" else (1, "σ²(1 + p/n)")
-            curves.append(Curve(f"{label}, fixed design", x, [found[degree][part] for degree in x], metric, where))
-    return [curve for curve in curves if curve.x]
-
-
-THEORIES: dict[str, Theory] = {"noise_floor": noise_floor, "capacity": capacity}
-"""Name to function."""
-
-
-def by_curve(study: Study, runs: Sequence[Run]) -> Iterator[tuple[dict[str, Any], list[Run]]]:
-    """The runs of each measured curve, with its setting."""
-    groups: dict[tuple[str, ...], tuple[dict[str, Any], list[Run]]] = {}
-    for run in runs:
-        where = {key: run.get(key) for key in study.curves}
-        groups.setdefault(tuple(map(show, where.values())), (where, []))[1].append(run)
-    yield from groups.values()
-
-
-def losses(study: Study) -> list[str]:
-    """The losses of the splits among a study's metrics."""
-    return [metric for metric in study.metrics if metric in ("loss/train", "loss/val", "loss/test")]
-
-
-def linear(config: Mapping[str, Any]) -> bool:
-    """Whether a run fits a linear model to data that a linear function made."""
-    model = str((config.get("model") or {}).get("_target_"))
-    return "w" in (config.get("data") or {}) and model.endswith((".LinearRegression", ".LinearRegressionScratch"))
-
-
-def initial_std(config: Mapping[str, Any]) -> float | None:
-    """The standard deviation of a linear model's first weights around 0; None if they are not normal or zero."""
-    model = config["model"]
-    if "std" in model:
-        return float(model["std"])
-    init = {"name": model["init"]} if isinstance(model["init"], str) else model["init"]
-    return {"zeros": 0.0, "normal": float(init.get("std", 0.01))}.get(init["name"])
-
-
-def plain_sgd(config: Mapping[str, Any]) -> bool:
-    """Whether a run descends by SGD without momentum."""
-    optimizer = config["optimizer"]
-    return str(optimizer["_target_"]).endswith("SGD") and not optimizer.get("momentum")
-
-
-def x_values(study: Study, runs: Sequence[Run]) -> list[float]:
-    """The values of x among runs, if they are numbers, by size."""
-    if study.x == "epoch":
-        epochs = [row["epoch"] for row in runs[0].history]
-        return [min(epochs), max(epochs)] if epochs else []
-    values = [run.get(study.x) for run in runs] if study.x else []
-    return sorted(set(values)) if numeric(values) else []
+def vertical(label: str, x: float, question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """A vertical line through the measured values of the study's metrics, one for each kind of metric."""
+    kinds: dict[str, list[str]] = {}
+    for metric in question.metrics:
+        kinds.setdefault(metric.partition("/")[0], []).append(metric)
+    curves = []
+    for metrics in kinds.values():
+        values = [v for run in runs for metric in metrics if (v := run.metric(metric)) is not None and v > 0]
+        for metric in (metrics if len(kinds) > 1 else [""]) if values else []:
+            curves.append(Curve(label, [x, x], [min(values), max(values)], metric))
+    return curves

@@ -1,12 +1,12 @@
-"""How large a learning rate may be: the mean square of SGD's error on a linear regression, step by step.
+"""The largest stable learning rate: the mean square of the error of SGD on a linear regression, step by step.
 
-For the minibatch Hessian H_B with mean H, the error e = w - w_best has the covariance, and second moment, C:
+For the minibatch Hessian H_B with mean H, the second moment C of the error e = w - w_best develops as
 
     C' = E[(I - lr H_B) C (I - lr H_B)] + lr^2 S = C - lr (H C + C H) + lr^2 (E[H_B C H_B] + S)
 
-with the covariance S of the gradient in the optimum. It contracts as long as lr is below 1 over the spectral radius of
-(H x I + I x H)^-1 E[H_B x H_B] (x: Kronecker; Defossez and Bach 2015), which for full batches is 2 / the largest
-eigenvalue of H. Batches are taken to be drawn anew, without replacement, at every step.
+with the covariance S of the gradient at the optimum. It contracts as long as lr is below 1 over the spectral radius of
+(H x I + I x H)^-1 E[H_B x H_B] (x: Kronecker; Defossez and Bach 2015), which for full batches is 2 over the largest
+eigenvalue of H. Each step is assumed to draw a new batch, without replacement.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import loss_factor
-from lightning_d2l.studies.study import Study
-from lightning_d2l.theory.curves import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
+from lightning_d2l.theory.curves import Curve, Question, measured_curves
+from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
 from lightning_d2l.theory.regularisation import Array, data_sets
+from lightning_d2l.training.record import RunRecord
 
 DATA_SETS = 10
 MOST_FEATURES = 32
-"""The matrices are d^2 x d^2."""
+"""With d features the matrices are d^2 x d^2."""
 
 
 @dataclass(frozen=True)
 class Descent:
-    """SGD with batches of `batch_size` on the mean of factor (x w - y)^2 over x (n, d) and y (n,)."""
+    """SGD with batches of `batch_size` on the mean of factor (x w - y)^2, for x (n, d) and y (n,)."""
 
     x: Array
     y: Array
@@ -52,7 +51,7 @@ class Descent:
 
     @property
     def spread(self) -> float:
-        """The variance of the mean of a batch, of samples' values of variance 1: 1/B without replacement."""
+        """The variance of a batch's mean of values of variance 1, drawn without replacement."""
         n = len(self.x)
         return (n - self.batch_size) / (n - 1) / self.batch_size
 
@@ -70,11 +69,11 @@ class Descent:
         return np.kron(self.hessian, eye) + np.kron(eye, self.hessian)
 
     def limit(self) -> float:
-        """The learning rate from which on the mean square of the error grows."""
+        """The learning rate above which the mean square of the error grows."""
         return 1 / float(np.abs(np.linalg.eigvals(np.linalg.solve(self.drift(), self.second_moment()))).max())
 
     def expected_loss(self, lr: float, steps: int, start: float = 0.0) -> float:
-        """The expected training loss after a number of steps, from weights of standard deviation `start` around 0."""
+        """The expected training loss after a number of steps, from initial weights of standard deviation `start`."""
         best, h = self.best, self.hessian
         residuals = self.y - self.x @ best
         gradients = 2 * self.factor * self.x * residuals[:, None]
@@ -88,37 +87,33 @@ class Descent:
         return float(self.factor * (residuals**2).mean() + np.trace(h @ moment) / 2)
 
 
-def learning_rate(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """The stability limit, and up to it the expected training loss, of plain SGD on few features.
+def learning_rate(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """The stability limit, and below it the expected training loss, of plain SGD on few features.
 
-    Both are means over data sets of the documented generator. x must be optimizer.lr.
+    Both are means over generated data sets. x must be optimizer.lr.
     """
     curves: list[Curve] = []
-    for where, members in by_curve(study, runs) if study.x == "optimizer.lr" else ():
-        x, config = x_values(study, members), members[0].config
-        found = _descents(config)
-        if not found or not x:
+    for each in measured_curves(question, runs, "optimizer.lr"):
+        found = _descents(each.config)
+        if not found or not each.x:
             continue
         limits = [descent.limit() for descent in found]
         limit = sum(limits) / len(limits)
-        steps = config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
-        start = initial_std(config)
-        below = [lr for lr in np.geomspace(min(x), max(x), 25).tolist() if lr < min(limits)]
+        steps = each.config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
+        start = initial_std(each.config)
+        below = [lr for lr in np.geomspace(each.x[0], each.x[-1], 25).tolist() if lr < min(limits)]
         if start is not None:
-            losses = [sum(each.expected_loss(lr, steps, start) for each in found) / len(found) for lr in below]
-            curves.append(Curve("expected loss", below, losses, "loss/train", where))
-        curves.append(Curve("stability limit", [limit, limit], [1e-30, 1e30], "", where))
+            losses = [sum(descent.expected_loss(lr, steps, start) for descent in found) / len(found) for lr in below]
+            curves.append(each.curve("expected loss", below, losses, "loss/train"))
+        curves.append(each.curve("stability limit", [limit, limit], [1e-30, 1e30]))
     return curves
 
 
 def _descents(config: Mapping[str, Any]) -> list[Descent]:
-    """SGD on data sets like a run's, or none where the theory doesn't hold."""
-    if (
-        not linear(config)
-        or not plain_sgd(config)
-        or config["optimizer"]["weight_decay"]
-        or loss_factor(config) is None
-    ):
+    """SGD on data sets like that of a run, or none if the theory doesn't apply."""
+    if not is_linear(config) or not is_plain_sgd(config) or config["optimizer"]["weight_decay"]:
+        return []
+    if loss_factor(config) is None:
         return []
     data = data_sets(config, DATA_SETS)
     x = np.concatenate([data.x, np.ones((*data.x.shape[:2], 1))], 2) if data.bias else data.x
@@ -126,6 +121,3 @@ def _descents(config: Mapping[str, Any]) -> list[Descent]:
         return []
     batch = min(config["data"]["batch_size"], x.shape[1])
     return [Descent(each, y, data.factor, batch) for each, y in zip(x, data.y, strict=True)]
-
-
-THEORIES: dict[str, Theory] = {"learning_rate": learning_rate}

@@ -1,8 +1,8 @@
 """Closed forms of regularised linear regression, averaged over data sets of the documented generator.
 
-The data sets are X (n, d) from N(0, 1) and y = X w + b + noise; see lightning_d2l.data.synthetic. Every expectation
-over them is a mean over `DATA_SETS` draws of numpy's; given a data set the solution is exact, and so is its error on
-new samples, sigma^2 + |w - w_true|^2 + (b - b_true)^2.
+A data set is X (n, d) from N(0, 1) and y = X w + b + noise; see lightning_d2l.data.synthetic. The expectation over data
+sets is the mean over `DATA_SETS` of them. For each data set the solution is exact, and so is its error on new samples,
+sigma^2 + |w - w_true|^2 + (b - b_true)^2.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.diagnosis import loss_factor
-from lightning_d2l.studies.study import Study
-from lightning_d2l.theory.curves import Curve, Theory, by_curve, initial_std, linear, plain_sgd, x_values
-from lightning_d2l.theory.mean_field import NUM_CLASSES
+from lightning_d2l.theory.curves import Curve, Measured, Question, measured_curves
+from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
+from lightning_d2l.training.record import RunRecord
 
 Array = NDArray[np.float64]
 DATA_SETS = 200
@@ -27,9 +25,9 @@ DATA_SETS = 200
 
 @dataclass(frozen=True)
 class DataSets:
-    """Training samples x (m, n, d) and y (m, n) of m data sets, what they were made from, and the loss's factor.
+    """Training samples x (m, n, d) and y (m, n) of m data sets, the parameters of their generator, and the loss factor.
 
-    With `bias` the models have one, which is not penalised: it is solved for by subtracting the means.
+    With `bias` the models have a bias, which is not penalised: subtracting the means solves for it.
     """
 
     x: Array
@@ -41,7 +39,7 @@ class DataSets:
     bias: bool
 
     def expected(self, weights: Array) -> dict[str, float]:
-        """The mean metrics of a linear regression with weights (m, d), one row for each data set."""
+        """The mean metrics of linear regressions with weights (m, d), a row for each data set."""
         b = self.y.mean(1) - np.einsum("md,md->m", self.x.mean(1), weights) if self.bias else np.zeros(len(weights))
         residuals = np.einsum("mnd,md->mn", self.x, weights) + b[:, None] - self.y
         error = self.noise**2 + ((weights - self.w) ** 2).sum(1) + (b - self.b) ** 2
@@ -55,14 +53,14 @@ class DataSets:
         }
 
     def centred(self) -> tuple[Array, Array]:
-        """x and y without what the bias fits."""
+        """x and y, minus their means if a bias fits these."""
         if not self.bias:
             return self.x, self.y
         return self.x - self.x.mean(1, keepdims=True), self.y - self.y.mean(1, keepdims=True)
 
 
 def data_sets(config: Mapping[str, Any], count: int = DATA_SETS) -> DataSets:
-    """Draw data sets of a run's configuration, whose data are normal inputs with a linear function of them."""
+    """Draw data sets like that of a run, which must consist of normal inputs and a linear function of them."""
     data, n = config["data"], config["data"]["n_train"]
     w = np.asarray(data["w"], dtype=np.float64)
     w = np.full(data["d"], w) if w.ndim == 0 else w
@@ -74,7 +72,7 @@ def data_sets(config: Mapping[str, Any], count: int = DATA_SETS) -> DataSets:
 
 
 def ridge_path(data: DataSets, penalties: Sequence[float]) -> list[Array]:
-    """The weights (m, d) that minimise |X w + b - y|^2 + penalty |w|^2, of least norm, for each penalty."""
+    """For each penalty the weights (m, d) of least norm that minimise |X w + b - y|^2 + penalty |w|^2."""
     x, y = data.centred()
     u, s, vt = np.linalg.svd(x, full_matrices=False)
     s = np.where(s > 1e-10 * s[:, :1], s, 0.0)
@@ -89,8 +87,8 @@ def ridge_path(data: DataSets, penalties: Sequence[float]) -> list[Array]:
 def elastic_net(data: DataSets, l1: float, l2: float, tolerance: float = 1e-10, sweeps: int = 10_000) -> Array:
     """The weights (m, d) that minimise the loss + l1 |w|_1 + l2 / 2 |w|^2.
 
-    Coordinate descent (Friedman, Hastie and Tibshirani 2010): the best value of one weight, the others held, is its
-    least-squares value moved towards 0 by the L1 penalty and divided down by the L2 penalty.
+    Coordinate descent (Friedman, Hastie and Tibshirani 2010): with the other weights fixed, the best value of a weight
+    is its least-squares value, which the L1 penalty moves towards 0 and the L2 penalty divides.
     """
     x, y = data.centred()
     n, scale = x.shape[1], 2 * data.factor
@@ -117,36 +115,33 @@ def dropout_ridge(data: DataSets, p: float) -> Array:
     return solved
 
 
-def _regressions(
-    study: Study, runs: Sequence[Run], key: str
-) -> Iterator[tuple[dict[str, Any], list[float], Mapping[str, Any]]]:
-    """Setting, values of x and configuration of each curve to which the closed forms apply, if `key` is along x."""
-    for where, members in by_curve(study, runs) if study.x == key else ():
-        x, config = x_values(study, members), members[0].config
-        if x and linear(config) and loss_factor(config) is not None:
-            yield where, x, config
+def _regressions(question: Question, runs: Sequence[RunRecord], key: str) -> Iterator[Measured]:
+    """The measured curves to which the closed forms apply, if `key` is along x."""
+    for each in measured_curves(question, runs, key):
+        if each.x and is_linear(each.config) and loss_factor(each.config) is not None:
+            yield each
 
 
-def weight_decay(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """The ridge path, and beside it what is left of the initialisation after a number of steps of SGD.
+def weight_decay(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """Ridge regression, and ridge regression plus the remainder of the initialisation after the steps of SGD.
 
-    With fewer samples than features, d - n directions of the weights never see a gradient: from N(0, std^2) weight
-    decay alone shrinks them, by 1 - lr lambda a step. Their d - n squares of std (1 - lr lambda)^steps add to the
-    squared norm of the ridge solution, and to its squared error, since the inputs have variance 1; the other
-    directions have reached it. x must be optimizer.weight_decay.
+    With fewer samples than features, d - n directions of the weights have no gradient: weight decay alone shrinks
+    them, from N(0, std^2) by 1 - lr lambda in each step. Their d - n squares of std (1 - lr lambda)^steps add to the
+    squared norm of the ridge solution, and to its squared error, since the inputs have variance 1. The other
+    directions have converged. x must be optimizer.weight_decay.
     """
     curves: list[Curve] = []
-    for where, x, config in _regressions(study, runs, "optimizer.weight_decay"):
-        data = data_sets(config)
+    for each in _regressions(question, runs, "optimizer.weight_decay"):
+        config, data = each.config, data_sets(each.config)
         n, d = data.x.shape[1:]
-        path = ridge_path(data, [decay * n / (2 * data.factor) for decay in x])
+        path = ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])
         ridge = [data.expected(weights) for weights in path]
-        curves += _curves("ridge, solved exactly", study, x, ridge, {})
+        curves += _curves("ridge, solved exactly", question, Measured({}, each.runs, each.x), ridge)
         std, lr = initial_std(config), config["optimizer"]["lr"]
-        if not plain_sgd(config) or not std or n >= d:
+        if not is_plain_sgd(config) or not std or n >= d:
             continue
         steps = config["trainer"]["max_epochs"] * math.ceil(n / config["data"]["batch_size"])
-        left = [(d - n) * (std * (1 - lr * decay) ** steps) ** 2 for decay in x]
+        left = [(d - n) * (std * (1 - lr * decay) ** steps) ** 2 for decay in each.x]
         decayed = [
             {
                 **found,
@@ -156,70 +151,49 @@ def weight_decay(study: Study, runs: Sequence[Run]) -> list[Curve]:
             }
             for found, rest in zip(ridge, left, strict=True)
         ]
-        curves += _curves("ridge + what is left of the initialisation", study, x, decayed, where)
+        curves += _curves("ridge + what is left of the initialisation", question, each, decayed)
     return curves
 
 
-def input_noise(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """Ridge regression with the penalty n sigma^2, which training with input noise comes to (Bishop 1995).
+def input_noise(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """Ridge regression with the penalty n sigma^2, to which training with input noise is equivalent (Bishop 1995).
 
     x must be model.input_noise.
     """
     curves: list[Curve] = []
-    for where, x, config in _regressions(study, runs, "model.input_noise"):
-        data = data_sets(config)
-        path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in x])
-        curves += _curves("ridge, λ = n σ²", study, x, [data.expected(weights) for weights in path], where)
+    for each in _regressions(question, runs, "model.input_noise"):
+        data = data_sets(each.config)
+        path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in each.x])
+        curves += _curves("ridge, λ = n σ²", question, each, [data.expected(weights) for weights in path])
     return curves
 
 
-def dropout_linear(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """Ridge regression weighted by the inputs' squares, which dropout of the inputs comes to (Srivastava et al. 2014).
+def dropout_linear(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """Ridge regression weighted by the squared inputs, to which dropout of the inputs is equivalent.
 
-    With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2. x must be model.dropout.
+    With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2 (Srivastava et al. 2014). x must be
+    model.dropout.
     """
     curves: list[Curve] = []
-    for where, x, config in _regressions(study, runs, "model.dropout"):
-        data = data_sets(config)
-        expected = [data.expected(dropout_ridge(data, p)) for p in x]
-        curves += _curves("ridge, weighted by |xⱼ|² p/q, q = 1 - p", study, x, expected, where)
+    for each in _regressions(question, runs, "model.dropout"):
+        data = data_sets(each.config)
+        expected = [data.expected(dropout_ridge(data, p)) for p in each.x]
+        curves += _curves("ridge, weighted by |xⱼ|² p/q, q = 1 - p", question, each, expected)
     return curves
 
 
-def l1_l2(study: Study, runs: Sequence[Run]) -> list[Curve]:
+def l1_l2(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
     """The expected error and share of zero weights of Lasso, ridge and elastic net. x must be penalty.lambda."""
     curves: list[Curve] = []
-    for where, x, config in _regressions(study, runs, "penalty.lambda"):
-        data, penalty = data_sets(config), config["penalty"]
-        penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in x]
+    for each in _regressions(question, runs, "penalty.lambda"):
+        data, penalty = data_sets(each.config), each.config["penalty"]
+        penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in each.x]
         expected = [data.expected(elastic_net(data, l1, l2)) for l1, l2 in penalties]
-        curves += _curves("expected over data sets", study, x, expected, where)
+        curves += _curves("expected over data sets", question, each, expected)
     return curves
 
 
-def random_labels(study: Study, runs: Sequence[Run]) -> list[Curve]:
-    """Training accuracy 1 of a network that fits every label, and chance on test data (Zhang et al. 2017)."""
-    curves = []
-    for where, members in by_curve(study, runs):
-        x = x_values(study, members)
-        if study.x == "data.label_noise" and x:
-            curves.append(Curve("every label fitted", x, [1.0] * len(x), "acc/train", where))
-            curves.append(Curve("chance", x, [1 / NUM_CLASSES] * len(x), "acc/test", where))
-    return curves
-
-
-def _curves(
-    label: str, study: Study, x: Sequence[float], expected: Sequence[Mapping[str, float]], where: Mapping[str, Any]
-) -> list[Curve]:
-    """A curve of each of the study's metrics that is expected."""
-    metrics = [metric for metric in study.metrics if metric in expected[0]]
-    return [Curve(label, x, [each[metric] for each in expected], metric, where) for metric in metrics]
-
-
-THEORIES: dict[str, Theory] = {
-    "weight_decay": weight_decay,
-    "input_noise": input_noise,
-    "dropout_linear": dropout_linear,
-    "l1_l2": l1_l2,
-    "random_labels": random_labels,
-}
+def _curves(label: str, question: Question, each: Measured, expected: Sequence[Mapping[str, float]]) -> list[Curve]:
+    """A line beside a measured curve for each of the study's metrics that has an expected value."""
+    metrics = [metric for metric in question.metrics if metric in expected[0]]
+    return [each.curve(label, each.x, [values[metric] for values in expected], metric) for metric in metrics]

@@ -42,14 +42,11 @@ class RunRecord:
         """Read the record of a run folder; raises RequestError if there is none or it is damaged."""
         path = Path(folder) / RUN_FILE
         try:
-            return cls(Path(folder), checked(json.loads(path.read_bytes())), path.parent.name)
+            return cls(Path(folder), read_fields(path), path.parent.name)
         except FileNotFoundError:
             raise RequestError(f"{folder}: not a run folder (it has no {RUN_FILE})") from None
-        except OSError as error:
-            reason = f"can't be read ({error.strerror})"
         except ValueError as error:
-            reason = "not valid JSON" if isinstance(error, (json.JSONDecodeError, UnicodeDecodeError)) else str(error)
-        raise RequestError(f"{path}: damaged: {reason}")
+            raise RequestError(f"{path}: damaged: {error}") from error
 
     @classmethod
     def read_or_missing(cls, folder: Path) -> RunRecord:
@@ -163,8 +160,16 @@ class RunRecord:
             return []
 
 
-def checked(fields: Any) -> dict[str, Any]:
-    """The fields of a run.json as they were parsed; raises ValueError with the reason why they can't be used."""
+def read_fields(path: Path) -> dict[str, Any]:
+    """The fields of a run.json; raises ValueError with the reason if they can't be used, or FileNotFoundError."""
+    try:
+        fields = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"can't be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ValueError("not valid JSON") from error
     if not isinstance(fields, dict):
         raise ValueError("not a record")
     if fields.get("status") not in STATUSES:

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_d2l.studies.diagnosis import NORMAL_95, Errors, diagnose, floor_of, split_size, uncertainty
+from lightning_d2l.studies.diagnosis import NORMAL_95, Errors, diagnose, floor_of, uncertainty
 from lightning_d2l.studies.statistics import Estimate, estimate
+from lightning_d2l.theory.problem import split_size
 
 
 def exactly(mean: float) -> Estimate:

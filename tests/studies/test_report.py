@@ -71,7 +71,7 @@ def test_the_answer_names_the_best_by_validation_the_runner_up_and_what_to_bewar
 def test_the_lucky_survivor_of_a_setting_that_diverges_is_not_the_best(tmp_path):
     axes = {"optimizer.lr": [0.1, 1.0], "seed": range(4)}
     folder = write_sweep(tmp_path, axes, lambda lr, seed: None if lr == 1 and seed else {"loss/val": 1 / lr})
-    assert report([folder]).answer.startswith("optimizer.lr=0.1 has a loss/val, 10")
+    assert report([folder]).answer.startswith("Only optimizer.lr=0.1 has loss/val: loss/val = 10 (95 %")
 
 
 def test_accuracy_is_better_when_higher_and_zero_is_a_natural_end(tmp_path):

@@ -7,18 +7,15 @@ import numpy as np
 import pytest
 
 from lightning_d2l import app
-from lightning_d2l.studies.collect import Run
-from lightning_d2l.studies.decomposition import decompose
 from lightning_d2l.studies.findings import Findings, find
+from lightning_d2l.theory.cross_validation import choices
 from lightning_d2l.theory.curves import Curve
-from lightning_d2l.theory.least_squares import (
-    best_polynomial_error,
-    choices,
-    marchenko_pastur,
-    minimum_norm_risk,
-    shrunk_losses,
-)
+from lightning_d2l.theory.decomposition import decompose
+from lightning_d2l.theory.double_descent import minimum_norm_risk
+from lightning_d2l.theory.early_stopping import marchenko_pastur, shrunk_losses
+from lightning_d2l.theory.polynomials import best_polynomial_error
 from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.training.record import RunRecord
 
 COEFFICIENTS = [5.0, 1.2, -3.4, 5.6]  # of the default polynomial, x^i / i!
 
@@ -117,25 +114,25 @@ def test_bias_variance_and_noise_add_up_to_the_test_error(study):
     assert variance[3] > fixed.y[0]
 
 
-def write_fits(folder: Path, fits: np.ndarray, true: np.ndarray, y: np.ndarray) -> list[Run]:
+def write_fits(folder: Path, fits: np.ndarray, true: np.ndarray, y: np.ndarray) -> list[RunRecord]:
     runs = []
     for number, fit in enumerate(fits):
         (folder / str(number)).mkdir()
         rows = "".join(f"{a},{b},{c}\n" for a, b, c in zip(y.tolist(), true.tolist(), fit.tolist(), strict=True))
         (folder / str(number) / "predictions.csv").write_text("y,true,output_0\n" + rows)
-        runs.append(Run(str(number), "", folder / str(number), {"status": "completed", "config": {}}))
+        runs.append(RunRecord(folder / str(number), {"status": "completed", "config": {}}))
     return runs
 
 
 def test_the_parts_are_the_moments_of_the_fits(tmp_path):
     random = np.random.default_rng(0)
     true, y, fits = random.standard_normal(7), random.standard_normal(7), random.standard_normal((5, 7))
-    found = decompose(write_fits(tmp_path, fits, true, y))
+    found = {part: np.mean(values) for part, values in decompose(write_fits(tmp_path, fits, true, y)).items()}
     variance = fits.var(axis=0, ddof=1).mean()
-    assert found["loss/variance"].mean == pytest.approx(variance)
-    assert found["loss/bias2"].mean == pytest.approx(np.mean((fits.mean(0) - true) ** 2) - variance / 5)
-    assert found["loss/noise"].mean == pytest.approx(np.mean((y - true) ** 2))
-    assert found["loss/total"].mean == pytest.approx(np.mean((fits - true) ** 2) + np.mean((y - true) ** 2))
+    assert found["loss/variance"] == pytest.approx(variance)
+    assert found["loss/bias2"] == pytest.approx(np.mean((fits.mean(0) - true) ** 2) - variance / 5)
+    assert found["loss/noise"] == pytest.approx(np.mean((y - true) ** 2))
+    assert found["loss/total"] == pytest.approx(np.mean((fits - true) ** 2) + np.mean((y - true) ** 2))
 
 
 def test_nothing_is_decomposed_over_different_test_samples(tmp_path):

@@ -14,9 +14,10 @@ from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.findings import find
-from lightning_d2l.theory.mean_field import IMAGES, initial_gradients, pair_means, weight_variance
-from lightning_d2l.theory.networks import hypercomplex_parameters, straight_pieces
+from lightning_d2l.theory.initialisation import IMAGES, initial_gradients, pair_means, weight_variance
+from lightning_d2l.theory.layers import hypercomplex_parameters
 from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.theory.width import straight_pieces
 
 CUBIC = (5.0, 1.2, -3.4, 5.6)
 

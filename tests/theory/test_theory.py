@@ -3,7 +3,8 @@ import pytest
 
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.study import study_of
-from lightning_d2l.theory.curves import capacity, initial_std
+from lightning_d2l.theory.polynomials import capacity
+from lightning_d2l.theory.problem import initial_std
 from lightning_d2l.theory.theories import THEORIES
 from tests.studies.records import write_sweep
 

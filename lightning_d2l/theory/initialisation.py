@@ -1,19 +1,23 @@
-"""Gradients of deep wide networks before training, by the variances and covariances of their signals (d2l 4.8)."""
+"""Initialisation and depth: gradients of wide networks before training, from their signals' covariances (d2l 4.8)."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_d2l.theory.curves import Curve, Question, measured_curves
+from lightning_d2l.theory.problem import NUM_CLASSES, NUM_IMAGES, is_fashion_mnist
+from lightning_d2l.training.record import RunRecord
+
 Floats = NDArray[np.float64]
 IMAGES = {"own": 161.853, "same": 120.724, "other": 90.626}
-"""Mean inner products of Fashion-MNIST's training images x in [0, 1]^784: of an image with itself, with another of
-its class, with one of another class."""
-NUM_INPUTS, NUM_CLASSES = 784, 10
+"""Mean inner products of Fashion-MNIST's training images in [0, 1]^784: of an image with itself, with another image
+of its class, and with an image of another class."""
+NUM_INPUTS = 784
 INITS = ("normal", "xavier_normal", "xavier_uniform", "kaiming")
 SMOOTH: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
     "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
@@ -23,7 +27,7 @@ ACTIVATIONS = ("identity", "relu", *SMOOTH)
 
 
 def weight_variance(init: str, activation: str, n_in: int, n_out: int) -> float:
-    """The variance of a weight under an initialisation named as in `model.init`; its biases are 0."""
+    """The variance of a weight under an initialisation that `model.init` names; biases are 0."""
     gains = {"relu": 2.0, "tanh": 25 / 9}
     return {
         "normal": 0.01**2,
@@ -34,7 +38,7 @@ def weight_variance(init: str, activation: str, n_in: int, n_out: int) -> float:
 
 
 def pair_means(activation: str, variance: float, covariance: float) -> tuple[float, float]:
-    """E[f(u) f(v)] and E[f'(u) f'(v)] of normal u and v with equal variance and a covariance."""
+    """E[f(u) f(v)] and E[f'(u) f'(v)] for normal u and v of equal variance and the given covariance."""
     if variance == 0:
         variance = covariance = np.finfo(float).tiny
     correlation = min(max(covariance / variance, -1.0), 1.0)
@@ -53,13 +57,13 @@ def pair_means(activation: str, variance: float, covariance: float) -> tuple[flo
 
 
 def initial_gradients(init: str, activation: str, width: int, depth: int, n: int) -> tuple[float, float]:
-    """Norms of the gradients of the first and the last layer's weights, of n Fashion-MNIST images, before training.
+    """Norms of the gradients of the first and the last layer's weights on n Fashion-MNIST images, before training.
 
-    The limit of wide layers (Poole et al. 2016; Schoenholz et al. 2017): with weights of variance v, pairs of images
-    have pre-activations of covariance S_1 = v <x, x'> and S_{l+1} = width v E[f(u) f(u')], and the inner product of
-    their gradients is multiplied by width v E[f'(u) f'(u')] from each layer to the one before. It starts from that of
-    the errors p - y, where p is linear in the small logits. The mean over all pairs of one image with itself, of the
-    same class and of different classes, as many each as n balanced images have, is the square of the norm.
+    In the limit of wide layers (Poole et al. 2016; Schoenholz et al. 2017), with weights of variance v, the
+    pre-activations of a pair of images have covariance S_1 = v <x, x'> and S_{l+1} = width v E[f(u) f(u')]. The inner
+    product of their gradients starts from that of the errors p - y, where p is linear in the small logits; each layer
+    backwards multiplies it by width v E[f'(u) f'(u')]. The squared norm is its mean over all pairs of images: an image
+    with itself, with others of its class, and with other classes, for n images that are balanced over the classes.
     """
     sizes = [NUM_INPUTS, *[width] * depth, NUM_CLASSES]
     v = [weight_variance(init, activation, *pair) for pair in itertools.pairwise(sizes)]
@@ -80,3 +84,25 @@ def initial_gradients(init: str, activation: str, width: int, depth: int, n: int
             error *= sizes[layer + 1] * v[layer + 1] * values[kind][layer][1]
         first += share[kind] * error * product
     return math.sqrt(max(first, 0.0)), math.sqrt(max(last, 0.0))
+
+
+def depth_init(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+    """`initial_gradients` by depth. x must be model.num_layers.
+
+    The minibatch must be all training images of Fashion-MNIST, balanced over the classes: then the gradient logged at
+    the first epoch is that of the initial weights.
+    """
+    curves = []
+    for each in measured_curves(question, runs, "model.num_layers"):
+        data, model = each.config.get("data") or {}, each.config.get("model") or {}
+        if not is_fashion_mnist(each.config) or data["resize"] not in (None, 28):
+            continue
+        n, widths = data["n_train"] or NUM_IMAGES["train"], model["num_hiddens"]
+        if n > data["batch_size"] or model["init"] not in INITS or model["activation"] not in ACTIVATIONS:
+            continue
+        width = widths[0] if isinstance(widths, list) else widths
+        x = [int(depth) for depth in each.x if depth > 0]
+        norms = [initial_gradients(model["init"], model["activation"], width, depth, n) for depth in x]
+        for part, metric in enumerate(("first.gradient/first", "first.gradient/last")):
+            curves.append(each.curve("theory of wide layers", x, [norm[part] for norm in norms], metric))
+    return [curve for curve in curves if curve.x]

@@ -1,0 +1,67 @@
+"""What the configuration of a run tells of its problem: loss, noise, sizes of the splits, model, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_d2l.config.registry import SQUARED_LOSSES
+
+NUM_CLASSES = 10
+NUM_IMAGES = {"train": 60_000, "test": 10_000}
+"""Of Fashion-MNIST."""
+
+
+def loss_factor(config: Mapping[str, Any]) -> float | None:
+    """The factor by which the loss multiplies the mean squared error; None for a loss of another kind."""
+    return SQUARED_LOSSES.get(config.get("loss") or "mse")
+
+
+def noise_variance(config: Mapping[str, Any]) -> float | None:
+    """The expected loss of the true function: `loss_factor` times the variance of the noise; None if unknown."""
+    factor = loss_factor(config)
+    noise = (config.get("data") or {}).get("noise")
+    return factor * noise**2 if factor and isinstance(noise, (int, float)) else None
+
+
+def split_size(data: Mapping[str, Any], split: str) -> int | None:
+    """The number of samples of a split, from the node `data` of a configuration; None if it doesn't tell."""
+    images = "val_size" in data
+    all_images = NUM_IMAGES["train"] - (0 if data.get("folds") else data["val_size"]) if images else None
+    train = data.get("n_train") or all_images
+    if split == "test":
+        return data.get("n_test") or (NUM_IMAGES["test"] if images else None)
+    if data.get("folds") and train:
+        held_out = train // data["folds"]
+        return int(held_out if split == "val" else train - held_out)
+    size = train if split == "train" else data.get("val_size") or data.get("n_val")
+    return int(size) if size else None
+
+
+def is_linear(config: Mapping[str, Any]) -> bool:
+    """Whether a run fits a linear model to data that a linear function generated."""
+    names = ("LinearRegression", "LinearRegressionScratch")
+    return "w" in (config.get("data") or {}) and _class_name(config.get("model")) in names
+
+
+def is_fashion_mnist(config: Mapping[str, Any]) -> bool:
+    """Whether the data are images, of Fashion-MNIST or generated ones."""
+    return "label_noise" in (config.get("data") or {})
+
+
+def initial_std(config: Mapping[str, Any]) -> float | None:
+    """The standard deviation of a linear model's initial weights around 0; None if they are not normal or zero."""
+    model = config["model"]
+    if "std" in model:
+        return float(model["std"])
+    init = {"name": model["init"]} if isinstance(model["init"], str) else model["init"]
+    return {"zeros": 0.0, "normal": float(init.get("std", 0.01))}.get(init["name"])
+
+
+def is_plain_sgd(config: Mapping[str, Any]) -> bool:
+    """Whether a run is trained by SGD without momentum."""
+    return _class_name(config["optimizer"]) == "SGD" and not config["optimizer"].get("momentum")
+
+
+def _class_name(node: Mapping[str, Any] | None) -> str:
+    return str((node or {}).get("_target_")).rpartition(".")[2]
