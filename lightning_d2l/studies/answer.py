@@ -10,7 +10,7 @@ from lightning_d2l.studies.diagnosis import DIVERGED, OVERFITTING, UNDERFITTING,
 from lightning_d2l.studies.labels import listing, settings, split
 from lightning_d2l.studies.points import Point, best_first, series_of
 from lightning_d2l.studies.statistics import Estimate
-from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 
 
@@ -30,38 +30,38 @@ def answer(study: Study, points: Sequence[Point]) -> Answer:
 
     A setting most of whose runs diverged is never the best.
     """
-    ranked = best_first(study.select, [p for p in points if not (p.diagnosis and p.diagnosis.name == DIVERGED)])
+    ranked = best_first(study.select, [point for point in points if not point.diverged])
     if not ranked:
         return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses(study, points), [])
     best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
-    text = _best(study, best, alone=runner_up is None)
-    if runner_up:
-        text += f" {_runner_up(study.select, best, runner_up)}"
+    text = _best(study, best) + _runner_up(study.select, best, runner_up) if runner_up else _alone(study, best)
     return Answer(text, best, runner_up, diagnoses(study, points), _warnings(study, best, points))
 
 
-def _best(study: Study, best: Point, *, alone: bool) -> str:
-    measured = mean_with_interval(best.estimates[study.select])
-    if alone:
-        only = f"Only {settings(best.setting)} has {study.select}" if best.setting else "Only one setting was run"
-        text = f"{only}: {study.select} = {measured}"
-    else:
-        text = f"{settings(best.setting)} has the {_superlative(study.select)} {study.select}, {measured}"
-    test = study.select.replace("/val", "/test")
-    if test != study.select and test in best.estimates:
-        text += f"; its {test} is {mean_with_interval(best.estimates[test])}"
-    if not study.select.endswith("/val") and not alone:
+def _metrics(study: Study, best: Point) -> list[tuple[str, str]]:
+    """The metric that decides, and the same on test data if there is one, each with its mean."""
+    names = dict.fromkeys([study.select, study.select.replace("/val", "/test")])
+    return [(name, mean_with_interval(best.estimates[name])) for name in names if name in best.estimates]
+
+
+def _alone(study: Study, best: Point) -> str:
+    values = "; ".join(f"{name} = {value}" for name, value in _metrics(study, best))
+    only = f"Only {settings(best.setting)} has {study.select}" if best.setting else "Only one setting was run"
+    return f"{only}: {values}."
+
+
+def _best(study: Study, best: Point) -> str:
+    (name, value), *test = _metrics(study, best)
+    text = f"{settings(best.setting)} has the {superlative(name)} {name}, {value}"
+    text += "".join(f"; its {name} is {value}" for name, value in test)
+    if not study.select.endswith("/val"):
         text += f" (chosen on {split(study.select) or 'these'} data, since the runs have no validation metrics)"
     return f"{text}."
 
 
-def _superlative(metric: str) -> str:
-    return "highest" if higher_is_better(metric) else "lowest"
-
-
 def _runner_up(metric: str, best: Point, second: Point) -> str:
     a, b = best.estimates[metric], second.estimates[metric]
-    text = f"The runner-up, {settings(second.setting)}, has {mean_with_interval(b)}"
+    text = f" The runner-up, {settings(second.setting)}, has {mean_with_interval(b)}"
     if min(a.n, b.n) < 2:
         return f"{text}; without several seeds for both, the difference may be due to chance."
     if a.overlaps(b):

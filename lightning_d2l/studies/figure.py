@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies import axes, labels
-from lightning_d2l.studies.diagnosis import DIVERGED
 from lightning_d2l.studies.points import Point, Series, best_first, points_of, series_of
-from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import Curve, numeric
 from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training.record import RunRecord
@@ -133,7 +132,7 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
     colour, marker = COLOURS[line.style % len(COLOURS)], MARKERS[line.style % len(MARKERS)]
     measured = [point for point in line.series.points if line.metric in point.estimates]
     dots = [(at[show(p.setting[study.x])], v) for p in measured for v in p.values[line.metric]]
-    points = [point for point in measured if not _diverged(point)]
+    points = [point for point in measured if not point.diverged]
     x = [at[show(point.setting[study.x])] for point in points]
     estimates = [point.estimates[line.metric] for point in points]
     means, low, high = ([getattr(e, side) for e in estimates] for side in ("mean", "low", "high"))
@@ -153,14 +152,10 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
 def _draw_diverged(panel: Axes, study: Study, lines: Sequence[_Line], at: Mapping[str, float]) -> None:
     """Draw a cross where most runs diverged, at the top, in a row for each curve."""
     for i, line in enumerate(lines):
-        if lost := [at[show(point.setting[study.x])] for point in line.series.points if _diverged(point)]:
+        if lost := [at[show(point.setting[study.x])] for point in line.series.points if point.diverged]:
             name = None if "diverged" in _legend(panel) else "diverged"
             colour, top = COLOURS[line.style % len(COLOURS)], panel.get_xaxis_transform()
             panel.plot(lost, [0.97 - 0.04 * i] * len(lost), "x", color=colour, transform=top, label=name)
-
-
-def _diverged(point: Point) -> bool:
-    return point.diagnosis is not None and point.diagnosis.name == DIVERGED
 
 
 def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -> list[Curve]:
@@ -198,8 +193,8 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool
     counts = sorted({estimate.n for estimate in estimates})
     parts = []
     if isolated:
-        best = "highest" if higher_is_better(study.select) else "lowest"
-        parts.append(f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best} {study.select}.")
+        best = f"{superlative(study.select)} {study.select}"
+        parts.append(f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}.")
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
         joined = numeric([point.setting[study.x] for point in points])
@@ -211,6 +206,6 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool
         parts.append("One run for each point, so there are no intervals.")
     if theory:
         parts.append("Dashed: theory.")
-    if any(map(_diverged, points)):
+    if any(point.diverged for point in points):
         parts.append("Crosses: diverged.")
     return " ".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +70,9 @@ class Findings:
 
     def data(self) -> list[dict[str, Any]]:
         """Each data set (name, source, checksum) with its number of runs."""
-        found: dict[tuple[str, ...], int] = {}
         fields = ("name", "source", "checksum")
-        for run in self.runs:
-            identity = run.fields.get("data")
-            if isinstance(identity, dict):
-                key = tuple(str(identity.get(name)) for name in fields)
-                found[key] = found.get(key, 0) + 1
+        data = (node for run in self.runs if isinstance(node := run.fields.get("data"), dict))
+        found = Counter(tuple(str(node.get(name)) for name in fields) for node in data)
         return [dict(zip(fields, key, strict=True)) | {"runs": n} for key, n in found.items()]
 
     def versions(self) -> dict[str, str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.diagnosis import Diagnosis, Errors, diagnose, floor_of
+from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, Errors, diagnose, floor_of
 from lightning_d2l.studies.statistics import Estimate, estimate
-from lightning_d2l.studies.study import Study, higher_is_better
+from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 from lightning_d2l.theory.decomposition import PARTS, decompose
 from lightning_d2l.training.record import RunRecord
@@ -28,6 +28,11 @@ class Point:
     values: dict[str, list[float]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+
+    @property
+    def diverged(self) -> bool:
+        """Whether most of the runs diverged."""
+        return self.diagnosis is not None and self.diagnosis.name == DIVERGED
 
     def count(self, status: str) -> int:
         return sum(run.status == status for run in self.runs)
@@ -98,7 +103,7 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
 
 def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
     """The points that have the metric, best mean first: the highest accuracy, the lowest of any other metric."""
-    sign = -1 if higher_is_better(metric) else 1
+    sign = -1 if superlative(metric) == "highest" else 1
     return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import textwrap
 import time
@@ -63,7 +62,7 @@ class Report:
             "points": [_point(point) for point in findings.points],
             "runs": tables.results(findings),
             "unfinished": [
-                {"run": r.name, "status": r.status, "error": r.fields.get("error")} for r in findings.unfinished
+                {"run": run.name, "status": run.status, "error": run.fields.get("error")} for run in findings.unfinished
             ],
             "unreadable": {str(path): reason for path, reason in findings.unreadable.items()},
             "data": findings.data(),
@@ -228,13 +227,9 @@ def _reason(run: RunRecord) -> str:
 def _point(point: Point | None) -> dict[str, Any] | None:
     if point is None:
         return None
-    metrics = {}
-    for name, e in point.estimates.items():
-        std, low, high = (None if math.isnan(value) else value for value in (e.std, e.low, e.high))
-        metrics[name] = {"mean": e.mean, "std": std, "ci_low": low, "ci_high": high, "method": e.method, "n": e.n}
     return {
         "setting": point.setting,
-        "metrics": metrics,
+        "metrics": {name: estimate.as_dict() for name, estimate in point.estimates.items()},
         "diagnosis": point.diagnosis.name if point.diagnosis else None,
         "or_else": point.diagnosis.or_else if point.diagnosis else None,
     }

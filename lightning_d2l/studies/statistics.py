@@ -33,6 +33,11 @@ class Estimate:
         """Half the length of the interval; 0 if there is none."""
         return (self.high - self.low) / 2 if self.n > 1 else 0.0
 
+    def as_dict(self) -> dict[str, float | str | None]:
+        """The values by their names in reports; None instead of NaN."""
+        std, low, high = (None if math.isnan(value) else value for value in (self.std, self.low, self.high))
+        return {"mean": self.mean, "std": std, "ci_low": low, "ci_high": high, "method": self.method, "n": self.n}
+
     def overlaps(self, other: Estimate) -> bool:
         """Whether the two intervals have a value in common; True if one of them is unknown."""
         return not (self.high < other.low or other.high < self.low)

@@ -107,5 +107,6 @@ def _select(metrics: Sequence[str], runs: Sequence[RunRecord]) -> str:
     return next((name for name in names if name in found), metrics[0] if metrics else names[0])
 
 
-def higher_is_better(metric: str) -> bool:
-    return metric.partition("/")[0].rpartition(".")[2] in HIGHER_IS_BETTER
+def superlative(metric: str) -> str:
+    """Which value of a metric is the best: "highest" or "lowest"."""
+    return "highest" if metric.partition("/")[0].rpartition(".")[2] in HIGHER_IS_BETTER else "lowest"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ from lightning_d2l.studies.labels import settings
 from lightning_d2l.studies.points import points_of
 from lightning_d2l.training.record import RunRecord
 
-ESTIMATES = ("mean", "std", "ci_low", "ci_high", "method", "n")
+NO_ESTIMATE = {"metric": None, "mean": None, "std": None, "ci_low": None, "ci_high": None, "method": None, "n": 0}
 
 
 def results(findings: Findings) -> list[dict[str, Any]]:
@@ -38,13 +37,11 @@ def summary(findings: Findings) -> list[dict[str, Any]]:
     """A row for each point and metric: the setting, metric, mean, std, ci_low, ci_high, method, n, diagnosis."""
     rows = []
     for point in findings.points:
-        for metric in [name for name in findings.metrics if name in point.estimates]:
-            e = point.estimates[metric]
-            values = (e.mean, *(None if math.isnan(v) else v for v in (e.std, e.low, e.high)), e.method, e.n)
-            row = {**point.setting, "metric": metric, **dict(zip(ESTIMATES, values, strict=True))}
-            rows.append({**row, "diagnosis": str(point.diagnosis) if point.diagnosis else None})
-        if not point.estimates:
-            row = {**point.setting, "metric": None, **dict.fromkeys(ESTIMATES), "n": 0}
+        measured: list[dict[str, Any]] = [
+            {"metric": name, **point.estimates[name].as_dict()} for name in findings.metrics if name in point.estimates
+        ]
+        for values in measured or [NO_ESTIMATE]:
+            row = {**point.setting, **values}
             rows.append({**row, "diagnosis": str(point.diagnosis) if point.diagnosis else None})
     return rows
 
