@@ -8,7 +8,7 @@ the end.
 import torch
 from torch import Tensor
 
-from lightning_d2l.data.batches import generator
+from lightning_d2l.data.streams import generator
 
 Samples = tuple[Tensor, Tensor]
 """Features (M, n, d) and targets (M, n, 1) of M runs."""
@@ -34,7 +34,7 @@ def train(
     order_of = torch.tensor([seeds.index(seed) for seed in shuffle_seeds])
     offsets = (n * torch.arange(members))[:, None]
     for epoch in range(points[-1]):
-        drawn = torch.stack([torch.randperm(n, generator=generator(seed, epoch)) for seed in seeds])
+        drawn = torch.stack([torch.randperm(n, generator=generator("epoch", seed, epoch)) for seed in seeds])
         orders = (drawn[order_of] + offsets).reshape(members, -1, batch_size).transpose(0, 1)
         xs = rows_x.index_select(0, orders.flatten()).view(*orders.shape, d)
         ys = rows_y.index_select(0, orders.flatten()).view(*orders.shape, 1)

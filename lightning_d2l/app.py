@@ -1,28 +1,40 @@
-"""The command people type: compose, check, run one job (or the jobs of a Hydra multirun)."""
+"""The command `python train.py`: compose, check, then run one job or the jobs of a sweep."""
 
 from __future__ import annotations
 
-import os
+import argparse
 import shlex
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.book.demos import DEMOS
+from lightning_d2l.compat_hydra import answer, get_args_parser, open_hydra
 from lightning_d2l.config.check import RequestError, check, flat
-from lightning_d2l.config.compose import CONF, command_of_run, compose_checked, is_multirun, parse, plain, quote
+from lightning_d2l.config.compose import (
+    CONF,
+    NAME,
+    command_of_run,
+    compose_checked,
+    explained,
+    is_multirun,
+    parse,
+    plain,
+    quote,
+)
 from lightning_d2l.config.text import print_error
 
 INTERRUPTED = 130
+# Flags of Hydra that would name another configuration, or load one that can run code.
+UNSUPPORTED = ("config_path", "config_name", "experimental_rerun")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,58 +43,79 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _main(arguments)
     except RequestError as error:
-        if "verbose=true" in arguments or "HYDRA_FULL_ERROR" in os.environ:
+        if "verbose=true" in arguments:
             traceback.print_exc()
         print_error(error)
         return 2
-    except OSError as error:  # such as a full disk, met before a run begins to handle it
+    except OSError as error:  # such as a full disk, before a run handles it
         print_error(error)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+    except SystemExit as end:  # of --version, and of a run that a signal stopped
+        return int(end.code or 0)
 
 
 def _main(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_args(arguments)
-    if args.config_path or args.config_name:
-        raise RequestError("--config-path, --config-name: not supported; add options with --config-dir FOLDER")
-    if resumed := _command_of_sweep(args.overrides):
-        return _main([*resumed, *arguments])
-    only_asks = args.help or args.hydra_help or args.info or args.cfg
-    extra: list[str] = []
-    multirun = args.multirun
+    if resumed := _arguments_of_sweep(args.overrides):
+        arguments = [*resumed, *arguments]
+        args = parser.parse_args(arguments)
+    config = _checked(args)
+    overrides = list(args.overrides)
+    with open_hydra(CONF, args.config_dir) as hydra:
+        try:
+            if config is None or _asks(args):
+                answer(hydra, NAME, parser, args)
+                return 0
+            task = Task(shlex.join(["python", "train.py", *arguments]))
+            if args.multirun or is_multirun(config):
+                mode = [] if is_multirun(config) else ["hydra.mode=MULTIRUN"]
+                return _exit_code(hydra.multirun(NAME, task, [*overrides, *mode]))
+            mode = [] if config.hydra.mode == RunMode.RUN else ["hydra.mode=RUN"]
+            return int(hydra.run(NAME, task, [*overrides, *_folder(config, overrides), *mode]).return_value)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explained(error, parse(overrides)) from error
+
+
+def _asks(args: argparse.Namespace) -> bool:
+    """Whether a command line asks for information and for no training."""
+    return bool(args.help or args.hydra_help or args.info or args.cfg or args.shell_completion)
+
+
+def _checked(args: argparse.Namespace) -> DictConfig | None:
+    """The configuration of a command line, checked; None where a question without overrides needs none.
+
+    Raises RequestError if anything in it is wrong.
+    """
+    for name in UNSUPPORTED:
+        if getattr(args, name) is not None:
+            flag = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{flag}: not supported; add options with --config-dir FOLDER")
+    if sum(map(bool, (args.run, args.multirun, args.cfg, args.info, args.shell_completion))) > 1:
+        raise RequestError("--run, --multirun, --cfg, --info, --shell-completion: must be one of them at most")
     for demo in DEMOS:
         if f"experiment={demo}" in args.overrides and not (CONF / "experiment" / f"{demo}.yaml").exists():
             raise RequestError(f"experiment={demo}: nothing is trained there; see lightning-d2l demo {demo}")
-    if not args.shell_completion and (args.overrides or not only_asks):
-        config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
-        multirun = multirun or is_multirun(config)
-        if not only_asks and not multirun:
-            _check_single(config)
-            extra = _folder(config, args.overrides)
-    sys.argv[1:] = [*arguments, *extra]
-    with _errors_reach_main():
-        return _sweep() if multirun and not only_asks else _single_run()
+    if args.shell_completion or (_asks(args) and not args.overrides):
+        return None
+    config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
+    if not _asks(args) and not args.multirun and not is_multirun(config):
+        _check_single(config)
+    return config
 
 
-def _single_run() -> int:
-    codes: list[int] = []
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda c: codes.append(_job(c)))()
-    return max(codes, default=0)
+def _exit_code(result: Any) -> int:
+    """The exit code of a sweep, from what its sweeper returned: ours a code, Hydra's own the jobs of each batch."""
+    if isinstance(result, int):
+        return result
+    return max((int(job.return_value) for batch in result for job in batch), default=0)
 
 
-def _sweep() -> int:
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
-    except SystemExit as end:  # Hydra hands on no result of a sweep, so ours comes this way
-        return int(end.code or 0)
-    return 0
-
-
-def _command_of_sweep(overrides: list[str]) -> list[str]:
-    """The arguments that began a sweep, where sweep.resume=FOLDER comes without what the sweep is of."""
+def _arguments_of_sweep(overrides: list[str]) -> list[str]:
+    """The arguments that began a sweep, if `sweep.resume=FOLDER` comes without any setting of its runs."""
     given = {o.key_or_group: o for o in parse(overrides)}
     if "sweep.resume" not in given or any(key.partition(".")[0] not in ("sweep", "verbose") for key in given):
         return []
@@ -90,18 +123,6 @@ def _command_of_sweep(overrides: list[str]) -> list[str]:
 
     command: str = read_sweep(find_sweep(str(given["sweep.resume"].value())))["command"]
     return shlex.split(command)[2:]
-
-
-@contextmanager
-def _errors_reach_main() -> Iterator[None]:
-    """They do where Hydra is asked for full errors; otherwise it prints them itself and ends the program."""
-    wanted = "HYDRA_FULL_ERROR" in os.environ
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    try:
-        yield
-    finally:
-        if not wanted:
-            del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _refuse(message: str) -> NoReturn:
@@ -118,7 +139,7 @@ def _check_single(config: DictConfig) -> None:
 
 
 def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
-    """The override that places a run in a folder that no other run has."""
+    """The override that places a run in a folder of its own."""
     from lightning_d2l.training.files import new_folder
     from lightning_d2l.training.machine import garments_stand_in
 
@@ -138,51 +159,51 @@ def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
 
 
 def _check_resumable(config: DictConfig) -> None:
-    """Raise RequestError unless `resume` is the folder of a run with this very configuration."""
+    """Raise RequestError unless `resume` is the folder of a run with the same configuration."""
     from lightning_d2l.training.files import LAST
     from lightning_d2l.training.record import read_record
 
     folder = Path(config.resume)
     if not (folder / LAST).exists():
-        raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to go on with")
+        raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to resume")
     before, now = (flat(c) for c in (read_record(folder)["config"], plain(config)))
     free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key) and not key.startswith(free):
             raise RequestError(
                 f"resume={folder}: another run's folder: {key} is {before.get(key)} there and {now.get(key)} here\n"
-                f"go on with the overrides of that run"
+                f"repeat the overrides of that run"
             )
 
 
-def _job(config: DictConfig) -> int:
-    """What Hydra calls for a run, and its own launchers for each run of a sweep; returns the exit code.
+@dataclass(frozen=True)
+class Task:
+    """What Hydra calls for a run, and its own launchers for each run of a sweep.
 
-    Raises SystemExit if a signal stopped a run of a sweep, since it is meant for the rest too.
+    `command` is what the user typed; our sweepers record it in sweep.json.
     """
-    from lightning_d2l.training.job import run
-    from lightning_d2l.training.spec import RunSpec
 
-    settings = HydraConfig.get()
-    in_sweep = settings.mode == RunMode.MULTIRUN
-    overrides = list(settings.overrides.task)
-    try:
-        check(own := plain(config))
-        code = run(
-            RunSpec(
-                config=own,
-                folder=Path(settings.runtime.output_dir),
-                overrides=overrides,
-                command=command_of_run(config, overrides),
-                number=int(settings.job.num) if in_sweep else None,
-                silent=in_sweep,
-            )
-        )
-    except RequestError as error:
-        print_error(error)
-        return 2
-    if in_sweep:
-        print({0: "completed", 1: "diverged or failed"}.get(code, "stopped"), Path(settings.runtime.output_dir).name)
-    if in_sweep and code > 128:
-        raise SystemExit(code)
-    return code
+    command: str
+
+    def __call__(self, config: DictConfig) -> int:
+        """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
+        from lightning_d2l.training.fit import run
+        from lightning_d2l.training.spec import RunSpec
+
+        settings = HydraConfig.get()
+        in_sweep = settings.mode == RunMode.MULTIRUN
+        overrides = list(settings.overrides.task)
+        folder = Path(settings.runtime.output_dir)
+        try:
+            check(own := plain(config))
+            command = command_of_run(config, overrides)
+            number = int(settings.job.num) if in_sweep else None
+            code = run(RunSpec(own, folder, overrides, command, number, silent=in_sweep))
+        except RequestError as error:
+            print_error(error)
+            return 2
+        if in_sweep:
+            print({0: "completed", 1: "diverged or failed"}.get(code, "stopped"), folder.name)
+        if in_sweep and code > 128:
+            raise SystemExit(code)
+        return code

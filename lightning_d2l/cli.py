@@ -18,7 +18,8 @@ from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import print_error
 
 if TYPE_CHECKING:
-    from lightning_d2l.training.reuse import FinishedRun, Prediction
+    from lightning_d2l.training.build import BuiltRun
+    from lightning_d2l.training.predictions import Prediction
 
 
 COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce", "report")
@@ -38,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[:1] == ["train"]:
         from lightning_d2l import app
 
-        sys.argv = [f"{sys.argv[0]} train", *arguments[1:]]
-        return app.main()
+        return app.main(arguments[1:])
     try:
         args = _parser().parse_args(arguments)
         return int(args.command(args))
@@ -126,17 +126,17 @@ def _predict(args: argparse.Namespace) -> int:
     _quiet(args)
     if args.figure and args.figure.suffix != ".png":
         raise RequestError(f"--figure={args.figure}: must end in .png")
-    finished = load_run(args.folder, BEST)
-    predictions = predict(finished, args.files)
+    built = load_run(args.folder, BEST)
+    predictions = predict(built, args.files)
     if args.format == "json":
-        print(json.dumps([_as_json(finished, prediction) for prediction in predictions], indent=2))
+        print(json.dumps([_as_json(built, prediction) for prediction in predictions], indent=2))
     else:
         for prediction in predictions:
-            print(_as_text(finished, prediction))
+            print(_as_text(built, prediction))
     if args.figure:
         from lightning_d2l.training import figures
 
-        figure = figures.few_predictions(finished.data, predictions)
+        figure = figures.few_predictions(built.data, predictions)
         try:
             figures.save(figure, args.figure)
         except OSError as error:
@@ -144,14 +144,14 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(finished: FinishedRun, prediction: Prediction) -> dict[str, object]:
-    names, output = finished.data.class_names, prediction.output
+def _as_json(built: BuiltRun, prediction: Prediction) -> dict[str, object]:
+    names, output = built.data.class_names, prediction.output
     values = dict(zip(names, output.softmax(0).tolist(), strict=True)) if names else output.tolist()
     return {"input": prediction.name, "probabilities" if names else "prediction": values, "note": prediction.note}
 
 
-def _as_text(finished: FinishedRun, prediction: Prediction) -> str:
-    names, output = finished.data.class_names, prediction.output
+def _as_text(built: BuiltRun, prediction: Prediction) -> str:
+    names, output = built.data.class_names, prediction.output
     note = f"   ({prediction.note})" if prediction.note else ""
     if not names:
         return f"{prediction.name:<20} {'  '.join(f'{v:.6g}' for v in output.tolist()):<12}{note}"
@@ -172,8 +172,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _inspect(args: argparse.Namespace) -> int:
     from lightning_d2l.training import inspect
 
-    finished = _load(args)
-    items = inspect.tensors(finished)
+    built = _load(args)
+    items = inspect.tensors(built)
     shown = inspect.find(items, args.tensor) if args.tensor else None
     if args.format == "json":
         everything = {"tensors": [item.facts() for item in items], **inspect.totals(items)}
@@ -193,7 +193,7 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(args: argparse.Namespace) -> FinishedRun:
+def _load(args: argparse.Namespace) -> BuiltRun:
     from lightning_d2l.training.files import BEST, LAST
     from lightning_d2l.training.reuse import load_run
 

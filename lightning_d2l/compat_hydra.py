@@ -13,26 +13,37 @@ from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import get_overrides_dirname  # what ${hydra.job.override_dirname} is set to
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher  # our launchers extend hydra/launcher=basic
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # our sweepers extend hydra/sweeper=basic
 from hydra._internal.hydra import Hydra  # the program behind @hydra.main: run, multirun, show_cfg, app_help, ...
 from hydra._internal.utils import create_config_search_path, get_args_parser  # what @hydra.main begins with
 from hydra.core.global_hydra import GlobalHydra  # the Hydra object that hydra.compose uses
 from hydra.core.override_parser.overrides_parser import OverridesParser  # parses `optimizer.lr=0.1,0.2`
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, ValueType  # and its results
+from hydra.core.plugins import Plugins  # builds the launcher that hydra/launcher names
 from hydra.core.utils import env_override  # sets the variables of hydra.job.env_set while a job runs
 from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.launcher import Launcher
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper  # OmegaConf's YAML dumper, which quotes ambiguous strings
 
 __all__ = [
-    "BASIC_LAUNCHER", "BASIC_SWEEPER", "BasicLauncher", "BasicSweeper", "Hydra", "IntervalSweep", "Override",
-    "OverrideType", "OverridesParser", "ValueType", "answer", "copy_cache", "env_override", "get_args_parser",
+    "BASIC_LAUNCHER", "BASIC_SWEEPER", "Hydra", "IntervalSweep", "Override", "OverrideType", "OverridesParser",
+    "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override", "get_args_parser",
     "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra", "unmatched_key",
 ]  # fmt: skip
 
-BASIC_LAUNCHER = f"{BasicLauncher.__module__}.{BasicLauncher.__qualname__}"
-BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
+# The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+def basic_launcher() -> Launcher:
+    """A launcher of the class hydra/launcher=basic, which trains one job after another.
+
+    Hydra loads its class anew when it looks for plugins, so it must not be imported before.
+    """
+    launcher: Launcher = get_class(BASIC_LAUNCHER)()
+    return launcher
 
 
 @contextmanager

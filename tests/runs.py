@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lightning_d2l.config.compose import compose_checked, plain
-from lightning_d2l.training.job import run
+from lightning_d2l.training.fit import run
 from lightning_d2l.training.spec import RunSpec
 
 POLYNOMIAL = ["model=polynomial_regression", "logger=none", "trainer.accelerator=cpu"]

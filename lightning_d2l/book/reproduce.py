@@ -28,7 +28,7 @@ from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
-from lightning_d2l.training.job import run
+from lightning_d2l.training.fit import run
 from lightning_d2l.training.record import read_record, versions
 from lightning_d2l.training.spec import RunSpec
 

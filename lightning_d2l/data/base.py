@@ -1,9 +1,8 @@
-"""What every data set offers: splits of tensors in memory, their loaders, and what identifies them."""
+"""What all data sets have in common: splits of tensors in memory, their loaders, and an identity."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from lightning_d2l.data.batches import Batches, Chunks
+from lightning_d2l.data.batches import Batches
 
-EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics, of whole splits, do not depend on it
+EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics of whole splits do not depend on it
 
 
 class TensorDataModule(pl.LightningDataModule):
-    """A LightningDataModule over tensors in memory.
+    """A LightningDataModule over tensors in memory, for any LightningModule and Trainer.
 
     Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`:
     x (n, ...) uint8 pixels or float features, y (n,) int64 classes or (n, 1) float targets. With `folds` the
     validation split is fold number `fold`, from 0, of the training data.
+
+    Training batches come in an order that is a function of `shuffle_seed` and the epoch. `evaluate` names the splits
+    that are validated; several of them are a dict of loaders, whose names our modules use in those of the metrics.
     """
 
     name: str
@@ -30,20 +32,13 @@ class TensorDataModule(pl.LightningDataModule):
     class_names: tuple[str, ...] = ()
     noise = 0.0  # standard deviation of the targets around the true function
 
-    def __init__(self, batch_size: int, seed: int, folds: int | None = None, fold: int | None = None) -> None:
+    def __init__(self, batch_size: int, seed: int = 0, folds: int | None = None, fold: int | None = None) -> None:
         super().__init__()
         self.batch_size, self.seed, self.folds, self.fold = batch_size, seed, folds, fold
         self.splits: dict[str, tuple[Tensor, Tensor]] = {}
         self.shuffle_seed = 0
-        self.logging_points: list[int] = []
-        self.evaluate: list[str] = []
+        self.evaluate = ["val"]
         self._train: Batches | None = None
-
-    def plan(self, shuffle_seed: int, logging_points: list[int], evaluate: Iterable[str]) -> None:
-        """Fix the order of the training batches, where epochs are chunked (nowhere if empty), and what is evaluated."""
-        self.setup()
-        self.shuffle_seed, self.logging_points = shuffle_seed, logging_points
-        self.evaluate = [split for split in evaluate if split in self.splits]
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Load or generate the splits."""
@@ -87,6 +82,16 @@ class TensorDataModule(pl.LightningDataModule):
         """Minibatches of training data handed out since the first epoch began."""
         return self._train.served if self._train else 0
 
+    @property
+    def evaluated(self) -> list[str]:
+        """The splits of `evaluate` that these data have."""
+        return [split for split in self.evaluate if split in self.splits]
+
+    @property
+    def monitor(self) -> str:
+        """The metric whose lowest value marks the best epoch."""
+        return "loss/val" if "val" in self.evaluated else "loss/train"
+
     def identity(self) -> dict[str, Any]:
         """Name, source and a checksum (SHA-256) of every number of every split."""
         digest = hashlib.sha256()
@@ -96,24 +101,43 @@ class TensorDataModule(pl.LightningDataModule):
                 digest.update(tensor.numpy().data)
         return {"name": self.name, "source": self.source, "checksum": digest.hexdigest()}
 
-    def train_dataloader(self) -> Batches | Chunks:
-        self._train = self._batches("train", self.batch_size, self.shuffle_seed)
-        return Chunks(self._train, self.logging_points) if self.logging_points else self._train
+    def train_dataloader(self) -> Batches:
+        fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # the same batches in every epoch
+        device, dtype = self._place()
+        return self.training_batches(device, dtype, None if fixed else self.shuffle_seed)
 
-    def val_dataloader(self) -> list[Batches]:
-        return [self._batches(split, EVALUATION_BATCH) for split in self.evaluate]
+    def val_dataloader(self) -> Batches | dict[str, Batches] | list[Batches]:
+        loaders = {split: self.evaluation_batches(split, *self._place()) for split in self.evaluated}
+        return loaders["val"] if list(loaders) == ["val"] else loaders or []
 
     def test_dataloader(self) -> Batches:
-        return self._batches("test", EVALUATION_BATCH)
+        return self.evaluation_batches("test", *self._place())
 
-    def _batches(self, split: str, batch_size: int, shuffle_seed: int | None = None) -> Batches:
+    def predict_dataloader(self) -> Batches:
+        return self.test_dataloader()
+
+    def training_batches(self, device: torch.device, dtype: torch.dtype, shuffle_seed: int | None) -> Batches:
+        """The minibatches of the training split, on a device and in a floating-point type."""
+        self._train = Batches(*self._moved("train", device, dtype), self.batch_size, dtype, shuffle_seed)
+        return self._train
+
+    def evaluation_batches(self, split: str, device: torch.device, dtype: torch.dtype) -> Batches:
+        """The samples of a split in the order of the data."""
+        return Batches(*self._moved(split, device, dtype), EVALUATION_BATCH, dtype)
+
+    def _moved(self, split: str, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         x, y = self.splits[split]
+        return (
+            x.to(device, dtype if x.is_floating_point() else None),
+            y.to(device, dtype if y.is_floating_point() else None),
+        )
+
+    def _place(self) -> tuple[torch.device, torch.dtype]:
+        """The device and the floating-point type of the module that the Trainer trains."""
         module = self.trainer.lightning_module if self.trainer else None
         device = module.device if module else torch.device("cpu")
         dtype = module.dtype if module and isinstance(module.dtype, torch.dtype) else torch.float32
-        x = x.to(device, dtype if x.is_floating_point() else None)
-        y = y.to(device, dtype if y.is_floating_point() else None)
-        return Batches(x, y, batch_size, dtype, shuffle_seed)
+        return device, dtype
 
 
 def fold_rows(n: int, folds: int, fold: int, seed: int) -> dict[str, Tensor]:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
+
+from lightning_d2l.data.streams import generator
 
 Batch = tuple[Tensor, Tensor]
 
 
-def stream(seed: int, *key: int) -> int:
-    """The seed of an independent random stream, named by a few numbers, of the generator with `seed`."""
-    return int(np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def generator(seed: int, *key: int) -> torch.Generator:
-    """A generator on the CPU for the stream `key` of `seed`."""
-    return torch.Generator().manual_seed(stream(seed, *key))
-
-
 def as_input(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Pixels (uint8) in [0, 1], other features as they are, in the floating-point type `dtype`."""
+    """Pixels (uint8) scaled to [0, 1], other features unchanged, in the floating-point type `dtype`."""
     return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
@@ -34,81 +24,75 @@ def as_batch(samples: Batch, dtype: torch.dtype) -> Batch:
 
 
 class Batches:
-    """The minibatches of features x (n, ...) and targets y (n, ...), the ragged last one kept.
+    """The minibatches of features x (n, ...) and targets y (n, ...); the last one may be smaller.
 
-    With a `shuffle_seed` the order of epoch e is a function of (shuffle_seed, e) alone, so the number of the
-    epoch is all the state that a checkpoint needs; without it the order is that of the data.
+    With a `shuffle_seed` the order of an epoch is a function of (shuffle_seed, epoch) alone; without it the order is
+    that of the data. Lightning sets the epoch through `sampler`, and saves `state_dict` in a checkpoint within an
+    epoch. In a distributed run each rank has its own share of the rows and as many batches as the others.
     """
+
+    batch_sampler = None  # Lightning looks for one wherever there is a sampler
 
     def __init__(
         self, x: Tensor, y: Tensor, batch_size: int, dtype: torch.dtype, shuffle_seed: int | None = None
     ) -> None:
         self.x, self.y, self.batch_size, self.dtype, self.shuffle_seed = x, y, batch_size, dtype, shuffle_seed
-        self.epoch = self.served = 0  # served: minibatches since epoch 0 began, which a progress bar reads
+        self.epoch = 0
+        self._next = 0  # the batch at which an iteration begins: above 0 after a resume within an epoch
+        self.served = 0  # minibatches since epoch 0 began, for a progress bar
 
     def __len__(self) -> int:
-        return -(-len(self.x) // self.batch_size)
+        return -(-len(self.x) // (self.batch_size * _world_size()))
+
+    @property
+    def sampler(self) -> Batches:
+        """What Lightning calls `set_epoch` of."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; epochs are counted from 0."""
         self.epoch = epoch
 
+    def state_dict(self) -> dict[str, int]:
+        return {"next": self._next}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._next = state["next"]
+
     def order(self, epoch: int) -> Tensor | None:
         """The permutation (n,) of an epoch, None for the order of the data."""
         if self.shuffle_seed is None:
             return None
-        return torch.randperm(len(self.x), generator=generator(self.shuffle_seed, epoch)).to(self.x.device)
+        n = len(self.x)
+        return torch.randperm(n, generator=generator("epoch", self.shuffle_seed, epoch)).to(self.x.device)
 
     def __iter__(self) -> Iterator[Batch]:
-        order = self.order(self.epoch)
-        self.served = self.epoch * len(self)
-        for start in range(0, len(self.x), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            self.served += 1
+        begin, self._next = self._next, 0
+        order, ends = self.order(self.epoch), self._ends()
+        if order is None and _world_size() > 1:
+            order = torch.arange(len(self.x), device=self.x.device)
+        if order is not None and _world_size() > 1:
+            order = order[distributed.get_rank() :: _world_size()]
+        for number in range(begin, len(ends)):
+            rows = slice(ends[number - 1] if number else 0, ends[number])
+            self._next = (number + 1) % len(ends)
+            self.served = self.epoch * len(ends) + number + 1
             if order is None:
                 yield as_input(self.x[rows], self.dtype), self.y[rows]
             else:  # index_select is up to four times as fast as x[order[rows]]
                 chosen = order[rows]
                 yield as_input(self.x.index_select(0, chosen), self.dtype), self.y.index_select(0, chosen)
 
-
-class Epochs(Protocol):
-    """The minibatches of the epoch that was set."""
-
-    epoch: int
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-
-class Chunk:
-    """A number of `epochs`, from the epoch `first` on (counted from 0): iterates over each one's minibatches."""
-
-    def __init__(self, batches: Epochs, first: int, epochs: int) -> None:
-        self.batches, self.first, self.epochs = batches, first, epochs
-
-    def __iter__(self) -> Iterator[Epochs]:
-        for epoch in range(self.first, self.first + self.epochs):
-            self.batches.set_epoch(epoch)
-            yield self.batches
+    def _ends(self) -> list[int]:
+        """Where each minibatch ends among this rank's rows."""
+        number, world = len(self), _world_size()
+        n = len(range(distributed.get_rank() if world > 1 else 0, len(self.x), world))
+        ends = [min((i + 1) * self.batch_size, n) for i in range(number)]
+        if number > 1 and ends[-2] == n:  # the other ranks have one more row, and with it one more batch
+            ends[-2] -= 1
+        return ends
 
 
-class Chunks:
-    """The epochs up to the next logging point as the one item of a dataloader.
-
-    Lightning then takes one step, and pays its overhead once, from one logging point to the next.
-    """
-
-    def __init__(self, batches: Epochs, logging_points: list[int]) -> None:
-        self.batches, self.logging_points = batches, logging_points
-
-    def __len__(self) -> int:
-        return 1
-
-    def set_epoch(self, epoch: int) -> None:
-        self.batches.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[Chunk]:
-        first = self.batches.epoch
-        yield Chunk(self.batches, first, next(point for point in self.logging_points if point > first) - first)
+def _world_size() -> int:
+    """Processes of a distributed run."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

@@ -17,8 +17,8 @@ from platformdirs import user_cache_dir
 from torch import Tensor
 
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.batches import generator
 from lightning_d2l.data.download import official_folder, read_official
+from lightning_d2l.data.streams import generator
 
 log = logging.getLogger(__name__)
 Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -62,12 +62,13 @@ class FashionMNISTData(TensorDataModule):
         splits = {"test": _of_split(folder, "test")}
         val_size = 0 if self.folds else self.val_size
         if val_size or self.n_train:
-            order = balanced_order(y, generator(self.seed, 0))
+            order = balanced_order(y, generator("data/validation split", self.seed))
             val, kept = order[:val_size], order[val_size:][: self.n_train].sort().values
             if val_size:
                 splits["val"] = x[val], y[val]
             x, y = x[kept], y[kept]
-        splits["train"] = x, randomise(y, self.label_noise, len(self.class_names), generator(self.seed, 1))
+        random = generator("data/label noise", self.seed)
+        splits["train"] = x, randomise(y, self.label_noise, len(self.class_names), random)
         if self.resize:
             splits = {split: (resized(x, self.resize), y) for split, (x, y) in splits.items()}
         return splits

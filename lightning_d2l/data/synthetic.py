@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.batches import generator
+from lightning_d2l.data.streams import generator
 
 
 class RegressionData(TensorDataModule):
@@ -52,11 +52,11 @@ class RegressionData(TensorDataModule):
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         splits = {}
-        for number, (split, n) in enumerate(self.sizes.items()):
+        for split, n in self.sizes.items():
             if n == 0:
                 continue
             seed = self.seed if self.test_seed is None or split != "test" else self.test_seed
-            random = generator(seed, number)
+            random = generator(f"data/{split}", seed)
             inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
             noise = self.noise * torch.randn(n, 1, generator=random, dtype=torch.float64)
             self.inputs[split] = inputs

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lightning_d2l.data.batches import Batch, as_input, generator
+from lightning_d2l.data.batches import Batch, as_input
+from lightning_d2l.data.streams import generator
 
 EPOCH_BYTES = 2**27  # an epoch up to this size is laid out at once, larger ones a minibatch at a time
 FLOAT_BYTES = 2**28  # pixels up to this size become floats once, more of them a minibatch at a time
@@ -18,8 +19,8 @@ EVALUATION_NUMBERS = 2**22  # of all members in an evaluation batch, at most
 class StackedSplit:
     """The samples of one split for each of M members: x (n, ...) and y (n, ...), the same shapes for all.
 
-    Members may share the same tensors, which are then held once. Features (n, d) of members with fewer than
-    `num_inputs` are followed by zeros.
+    Tensors that members share are held once. Features (n, d) of members with fewer than `num_inputs` are padded with
+    zeros.
     """
 
     def __init__(self, members: Sequence[Batch], dtype: torch.dtype, device: torch.device, num_inputs: int = 0) -> None:
@@ -87,7 +88,7 @@ class StackedBatches:
     def orders(self) -> Tensor:
         """The permutation (M, n) of this epoch for each member."""
         n, device = self.split.n, self.split.x.device
-        drawn = [torch.randperm(n, generator=generator(seed, self.epoch)) for seed in self.seeds]
+        drawn = [torch.randperm(n, generator=generator("epoch", seed, self.epoch)) for seed in self.seeds]
         return torch.stack(drawn)[self.order_of].to(device)
 
     def __iter__(self) -> Iterator[Batch]:

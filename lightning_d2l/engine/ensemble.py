@@ -1,4 +1,4 @@
-"""Many runs of one structure as one LightningModule: their parameters stacked, their steps one batched computation."""
+"""Many runs of one structure as one LightningModule: parameters stacked, each step one batched computation."""
 
 from __future__ import annotations
 
@@ -13,41 +13,50 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 from torch.optim import Optimizer
 
-from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
+from lightning_d2l.compat_lightning import count_chunk, loop_states
+from lightning_d2l.data.batches import Batch, Batches
 from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 from lightning_d2l.engine.call import call_with
+from lightning_d2l.engine.chunks import Chunk, Chunks
 from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import Step, train_minibatches
-from lightning_d2l.engine.members import Member, Point, Snapshot, State, is_stacked, stacked, stacked_state
+from lightning_d2l.engine.loop import Step, diverged, train_minibatches
+from lightning_d2l.engine.members import (
+    LoggingPoint,
+    Member,
+    OptimizerState,
+    Snapshot,
+    is_stacked,
+    stacked,
+    stacked_state,
+)
 from lightning_d2l.engine.noise import StackedNoise
-from lightning_d2l.engine.optimizers import AtOnce, InTurn
+from lightning_d2l.engine.optimizers import Memberwise
 from lightning_d2l.engine.tracing import Program, traced
 
 ALL = slice(None)
-IN_TURN = 2**16  # multiplications of one member's step from which its matrices are multiplied by themselves
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
 
 
-class StackedModule(pl.LightningModule):
-    """M members, trained at once and measured as each would be by itself.
+class Ensemble(pl.LightningModule):
+    """M members, trained together and measured as single runs are.
 
-    Their modules have the same layers, settings and shapes, but for the strength of dropout and noise, the values of
-    parameters and buffers, and the last dimension of parameters that act on the input features: shorter ones are
-    followed by zeros, as are the features. Their optimizers are of one class and differ at most in lr and
-    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more. `tell` is called at
-    the end of each epoch, with its number from 1.
+    Their modules have the same layers, settings and shapes. They may differ in the strength of dropout and noise, the
+    values of parameters and buffers, and the last dimension of parameters that act on the input features: shorter
+    ones are padded with zeros, as are the features. Their optimizers are of one class and differ at most in lr and
+    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more.
 
-    A step of small networks is one of batched matrices, whose last digits may be others than a member's own. On the
-    CPU the matrices of larger networks (`IN_TURN`), where nothing is gained by batching them and Adam makes much of
-    last digits, are multiplied in turn, and their optimizers step in turn, to the bits of each run by itself.
+    Metrics are taken after the epochs `points`, counted from 1. `tell` is called at the end of each epoch, with its
+    number from 1. Sums of a batched product are taken in another order than those of a single one, so the numbers of
+    a member equal those of a single run within rounding.
     """
 
-    def __init__(self, members: Sequence[Member], tell: Callable[[int], None] = lambda epoch: None) -> None:
+    def __init__(
+        self, members: Sequence[Member], points: Sequence[int], tell: Callable[[int], None] = lambda epoch: None
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.tell = tell
-        self.members, first = list(members), members[0].module
-        self.logging_points, self.evaluate = first.logging_points, first.evaluate
+        self.members, self.logging_points, self.tell = list(members), points, tell
+        first = members[0].module
         base = copy.deepcopy(first)
         self.noise = StackedNoise(base, [m.module for m in members], [m.noise for m in members])
         self._base = [base]  # in a list: its parameters are not this module's
@@ -61,61 +70,49 @@ class StackedModule(pl.LightningModule):
         self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
-        self.points: dict[int, Point] = {}  # by the number of epochs
-        self._best_before: list[Tensor] = []
-        self._epoch: list[Step] = []
+        self.points: dict[int, LoggingPoint] = {}  # by the number of epochs
+        self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """None that Lightning should know of; the members' own, as one."""
+        """None that Lightning steps: one object takes the steps of all members' optimizers."""
         if not isinstance(self.members[0].optimizer, Exact):
             own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
-            products = self.members[0].batch_size * sum(p[0].numel() for p in self.stack)
-            self._in_turn = products >= IN_TURN and self.device.type == "cpu"
-            self.optimizer = (InTurn if self._in_turn else AtOnce)(list(self.stack), own, parameters)
+            self.optimizer = Memberwise(list(self.stack), own, parameters)
             self.optimizer.load(stacked_state(self.members))
         return []
 
     def train_dataloader(self) -> Chunks:
-        first = self.members[0]
-        names = ["train", *self.evaluate, "test"]
-        width = max(member.splits["train"][0].shape[-1] for member in self.members)
+        data = [member.data for member in self.members]
+        width = max(each.splits["train"][0].shape[-1] for each in data)
         self.splits = {
-            name: StackedSplit([m.splits[name] for m in self.members], self.stack[0].dtype, self.device, width)
-            for name in dict.fromkeys(names)
+            name: StackedSplit([each.splits[name] for each in data], self.stack[0].dtype, self.device, width)
+            for name in dict.fromkeys(["train", *data[0].evaluated, "test"])
         }
-        seeds = [member.shuffle_seed for member in self.members]
-        return Chunks(StackedBatches(self.splits["train"], first.batch_size, seeds), self.logging_points)
-
-    def go_on(self, best: Sequence[Sequence[Tensor]]) -> None:
-        """The members are not at their start: `best` are the parameters of each at its best logging point so far."""
-        self._best_before = [stacked(parameters) for parameters in zip(*best, strict=True)]
+        seeds = [each.shuffle_seed for each in data]
+        return Chunks(StackedBatches(self.splits["train"], data[0].batch_size, seeds), self.logging_points)
 
     def on_train_start(self) -> None:
         self._remember(self.trainer.current_epoch)
         self.best = self._snapshot()
-        for mine, before in zip(self.best.parameters, self._best_before, strict=False):
-            mine.copy_(before)
-
-    def on_train_epoch_start(self) -> None:
-        loader = self.trainer.train_dataloader
-        assert isinstance(loader, Chunks)
-        loader.set_epoch(self.trainer.current_epoch)
+        if self.members[0].best_parameters:
+            before = zip(*(member.best_parameters for member in self.members), strict=True)
+            for mine, parameters in zip(self.best.parameters, before, strict=True):
+                mine.copy_(stacked(parameters))
 
     @torch.no_grad()
     def training_step(self, chunk: Chunk, batch_idx: int) -> None:
-        loop = self.trainer.fit_loop
+        steps = 0
         for epoch, batches in enumerate(chunk, chunk.first + 1):
             if isinstance(self.members[0].optimizer, Exact):
-                self._epoch = self._solve()
+                self._last_epoch = self._solve()
             else:
-                self._epoch = train_minibatches(self._gradient, batches, self.optimizer)
-            # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
-            loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
-            self._mark_infinite_losses()
+                self._last_epoch = train_minibatches(self._gradient, batches, self.optimizer)
+            steps += len(self._last_epoch)
+            self._mark_infinite_losses(self.trainer.global_step + steps)
             self.tell(epoch)
-        loop.epoch_progress.increment_by(chunk.epochs - 1)  # it took the chunk for one epoch
+        count_chunk(self.trainer, steps, chunk.epochs)
 
     def _gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses (M,) and outputs (M, b, ...) of a minibatch; the gradients are left in the stack."""
@@ -125,14 +122,14 @@ class StackedModule(pl.LightningModule):
             self._noise_shapes[x.shape] = self.noise.shapes(lambda: self._call("forward", *one, x[0]))
         values = [*self.stack, *self.buffers(), x, y, *self.noise.draw(self._noise_shapes[x.shape], x)]
         if x.shape not in self._programs:
-            self._programs[x.shape] = traced(self._gradients, *values, in_turn=self._in_turn)
+            self._programs[x.shape] = traced(self._gradients, *values)
         *gradients, loss, output = self._programs[x.shape].run(*values)
         for parameter, gradient in zip(self.stack, gradients, strict=True):
             parameter.grad = gradient.contiguous()  # a fused optimizer reads memory in order
         return loss, output
 
     def _gradients(self, *values: Tensor) -> list[Tensor]:
-        """Gradients of the stack's parameters, losses and outputs, given what `_gradient` puts together."""
+        """Gradients of the stack's parameters, losses and outputs, for the values that `_gradient` collects."""
         p, b = len(self.stack), len(list(self.buffers()))
 
         def objective(parameters: list[Tensor], *rest: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,18 +143,18 @@ class StackedModule(pl.LightningModule):
 
     @torch.no_grad()
     def bytes_of_step(self, batch: Batch) -> int:
-        """Memory that a step on a minibatch takes beside the parameters; the stack takes the step."""
+        """Memory that a step on a minibatch takes beside the parameters. The step is taken."""
         _, outputs = self._gradient(batch)
         self.optimizer.step()
         remembered = [v for values in self.optimizer.state() for v in values.values() if isinstance(v, Tensor)]
         return self._programs[batch[0].shape].num_bytes + sum(t.nbytes for t in [*batch, outputs, *remembered])
 
     def _solve(self) -> list[Step]:
-        """The exact solutions, in place of steps."""
+        """The exact solutions, which replace steps."""
         found: list[Step] = []
         for member in self.members:
-            x, y = (t.to(self.stack[0].dtype) if t.is_floating_point() else t for t in member.splits["train"])
-            batches = Batches(x, y, member.batch_size, self.stack[0].dtype)
+            x, y = (t.to(self.stack[0].dtype) if t.is_floating_point() else t for t in member.data.splits["train"])
+            batches = Batches(x, y, member.data.batch_size, self.stack[0].dtype)
             assert isinstance(member.optimizer, Exact)
             found += member.optimizer.solve(member.module, batches)
         for parameter, values in zip(self.stack, zip(*(m.parameters for m in self.members), strict=True), strict=True):
@@ -172,7 +169,7 @@ class StackedModule(pl.LightningModule):
     def _mapped(
         self, method: str, parameters: Sequence[Tensor], *args: Any, shared: bool = False, some: slice = ALL
     ) -> Any:
-        """The same for `some` members, each with its part of the arguments (M, ...); what is `shared` has no M."""
+        """The same for `some` members, each with its part of the arguments (M, ...); `shared` arguments have no M."""
 
         def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor], args: tuple[Any, ...]) -> Any:
             return self._call(method, parameters, buffers, *args)
@@ -182,21 +179,19 @@ class StackedModule(pl.LightningModule):
 
     # What is measured
 
-    def _mark_infinite_losses(self) -> None:
-        losses = torch.stack([loss for loss, _, _ in self._epoch])
+    def _mark_infinite_losses(self, steps: int) -> None:
+        losses = torch.stack([loss for loss, _, _ in self._last_epoch])
         finite = losses.isfinite()
         if finite.all():
             return
         for number in (~finite.all(0)).nonzero().flatten().tolist():
             bad = int((~finite[:, number]).nonzero()[0])
-            step = self.trainer.global_step - len(losses) + bad + 1
-            self._mark(number, "the training loss", losses[bad, number].item(), step)
+            self._mark(number, "the training loss", losses[bad, number].item(), steps - len(losses) + bad + 1)
 
     def _mark(self, number: int, what: str, value: float, step: int) -> None:
         member = self.members[number]
         if not member.diverged:
-            lr = member.optimizer.param_groups[0].get("lr")
-            member.diverged = f"{what} is {value} at step {step} with optimizer.lr={lr}"
+            member.diverged = diverged(what, value, step, member.optimizer)
         if all(m.diverged for m in self.members):
             self.trainer.should_stop = True
 
@@ -205,18 +200,19 @@ class StackedModule(pl.LightningModule):
         epoch = self.trainer.current_epoch + 1
         if epoch in self.logging_points:
             seen = {}
-            if "train" not in self.evaluate:
-                outputs, ys = zip(*((output, y) for _, output, y in self._epoch), strict=True)
+            evaluated = self.members[0].data.evaluated
+            if "train" not in evaluated:
+                outputs, ys = list(zip(*self._last_epoch, strict=True))[1:]
                 seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
             parameters = list(self.stack)
-            seen |= {split: self._outputs(split, parameters) for split in self.evaluate}
+            seen |= {split: self._outputs(split, parameters) for split in evaluated}
             metrics = self._metrics(seen, parameters) | self._of_parameters()
             improved = self._take(epoch, metrics)
             self._remember(epoch)
             assert self.last is not None
             assert self.best is not None
             self.best.take(self.last, improved)
-        self._epoch = []
+        self._last_epoch = []
 
     @torch.no_grad()
     def on_train_end(self) -> None:
@@ -233,7 +229,7 @@ class StackedModule(pl.LightningModule):
                         self._mark(number, name, value, self.trainer.global_step)
 
     def end(self) -> None:
-        """Measure members that have no epoch left to train, for which Lightning does not start."""
+        """Measure members that have no epoch left to train: Lightning does not start for them."""
         self.train_dataloader()
         self.on_train_start()
         self.on_train_end()
@@ -251,10 +247,9 @@ class StackedModule(pl.LightningModule):
             size = max(1, MEASURED_NUMBERS // outputs[0].numel())
             for start in range(0, len(outputs), size):
                 some = slice(start, start + size)
-                output, y = outputs[some].double(), ys[some].double() if ys.is_floating_point() else ys[some]
-                metrics = self._mapped("measure", [p[some] for p in parameters], output, y, some=some)
-                for name in self._base[0].metric_names:
-                    found.setdefault(f"{name}/{split}", []).extend(metrics[name].tolist())
+                mine = [p[some] for p in parameters]
+                for name, values in self._mapped("measured", mine, outputs[some], ys[some], some=some).items():
+                    found.setdefault(f"{name}/{split}", []).extend(values.tolist())
         return found
 
     def _of_parameters(self) -> dict[str, list[float]]:
@@ -266,7 +261,7 @@ class StackedModule(pl.LightningModule):
     def _take(self, epoch: int, metrics: dict[str, list[float]]) -> Tensor:
         """Give each member its row; returns which of them (M,) are better than ever."""
         improved, step = [], self.trainer.global_step
-        monitor = self._base[0].monitor
+        monitor = self.members[0].data.monitor
         for number, member in enumerate(self.members):
             row = {name: values[number] for name, values in metrics.items()}
             for name, value in row.items():
@@ -283,18 +278,16 @@ class StackedModule(pl.LightningModule):
     # What is kept
 
     def _snapshot(self) -> Snapshot:
-        state: State = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
+        state: OptimizerState = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
         noise = [member.noise.get_state() for member in self.members]
         return Snapshot([p.detach().clone() for p in self.stack], state, noise)
 
     def _remember(self, epoch: int) -> None:
-        """Keep the state of the members that go on, and of Lightning's loops."""
+        """Keep the state of the members that still train, and of Lightning's loops."""
         now = self._snapshot()
         if self.last is None:
             self.last = now
         else:
             self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
-        names = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
-        loops = copy.deepcopy({name: getattr(self.trainer, name).state_dict() for name in names})
         shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
-        self.points[epoch] = Point(self.trainer.global_step, loops, shared)
+        self.points[epoch] = LoggingPoint(self.trainer.global_step, loop_states(self.trainer), shared)

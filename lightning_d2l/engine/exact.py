@@ -1,9 +1,9 @@
-"""The analytic solution of what is linear in its parameters, in place of descent (d2l 3.1.1.3)."""
+"""The analytic solution of a model that is linear in its parameters (d2l 3.1.1.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,31 +12,30 @@ from torch.optim import Optimizer
 
 from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.data.batches import Batches, as_input
+from lightning_d2l.engine.loop import Step
+from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.nets.least_squares import elastic_net_solution, ridge_solution
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 
-if TYPE_CHECKING:
-    from lightning_d2l.engine.loop import Step
-    from lightning_d2l.modules.base import SupervisedModule
-
 
 class Exact(Optimizer):
-    """Puts the optimum in place of the parameters, whatever they were.
+    """Replaces the parameters by the optimum, whatever their values are.
 
-    The optimum is that of the mean squared error of all training samples, as the loss weighs it, plus the penalties
-    and the `weight_decay`; where it is not unique, that of least norm. Nothing descends, so `lr` says nothing.
+    The optimum minimises the mean squared error of all training samples, times the factor of the loss, plus the
+    penalties and the `weight_decay`; where it is not unique, it is the one of least norm. No steps are taken, so `lr`
+    has no effect.
     """
 
     def __init__(self, params: Iterable[Any], lr: float | None = None, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"weight_decay": weight_decay})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        raise NotImplementedError("an exact solution is not reached in steps")
+        raise NotImplementedError("an exact solution takes no steps; the fast loop (trainer.engine=auto) solves for it")
 
     def solve(self, module: SupervisedModule, batches: Batches) -> list[Step]:
-        """Solve for all the samples of `batches`; returns the one step that this is."""
+        """Solve for all the samples of `batches`; returns the loss, outputs and targets as those of one step."""
         weight_decay = self.param_groups[0]["weight_decay"]
         x, y = as_input(batches.x, batches.dtype), batches.y
         weight, bias = optimum(module, x, y, weight_decay)

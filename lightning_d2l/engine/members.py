@@ -1,4 +1,4 @@
-"""The members of a stack: what each is made of, and the way of its numbers into the stack and back."""
+"""The members of an ensemble: what each trains, and the stacking and unstacking of their parameters."""
 
 from __future__ import annotations
 
@@ -12,37 +12,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from lightning_d2l.data.batches import Batch
+from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.modules.base import SupervisedModule
 
-State = list[dict[str, Any]]
-"""What an optimizer remembers of each parameter: tensors of the parameter's shape, and the number of its steps."""
+OptimizerState = list[dict[str, Any]]
+"""An optimizer's state of each parameter: tensors of the parameter's shape, and the number of its steps."""
 
 
 @dataclass(eq=False)
 class Member:
-    """One of many runs that train at once: what it is made of, and what has come of it."""
+    """One of many runs that train at once: its module and data, where it starts, and what was measured.
+
+    `noise` draws its dropout masks and noise. A member that continues has `start` epochs behind it, with `loops` of
+    its checkpoint and `best_parameters` of its best epoch so far.
+    """
 
     module: SupervisedModule
     optimizer: Optimizer
-    splits: dict[str, Batch]
-    batch_size: int
-    shuffle_seed: int
+    data: TensorDataModule
     noise: torch.Generator
+    start: int = 0
+    loops: dict[str, Any] | None = None
+    best_parameters: list[Tensor] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)  # what was measured at each logging point
     best: dict[str, float] = field(default_factory=dict)  # the best of these
     test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best if others
-    diverged: str = ""  # what became infinite or not a number, and when
+    diverged: str = ""  # what became infinite or not a number, and at which step
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         return list(self.module.parameters())
 
     @torch.no_grad()
-    def restore(self, snapshot: Snapshot, number: int, shared: State) -> None:
+    def restore(self, snapshot: Snapshot, number: int, shared: OptimizerState) -> None:
         """Take parameters and the optimizer's state from member `number` of a snapshot.
 
-        `shared` is what the optimizer remembered then: numbers that members share, and None for each tensor.
+        `shared` is the optimizer's state at that time: the numbers that members share, and None for each tensor.
         """
         parts = zip(self.parameters, snapshot.parameters, snapshot.optimizer, shared, strict=True)
         for p, stacked, state, numbers in parts:
@@ -54,10 +59,10 @@ class Member:
 
 @dataclass
 class Snapshot:
-    """The members' numbers at a logging point: parameters, optimizer states and the noise's random states."""
+    """The members' state at a logging point: parameters, optimizer states and the random states of the noise."""
 
     parameters: list[Tensor]
-    optimizer: State
+    optimizer: OptimizerState
     noise: list[Tensor]
 
     def take(self, other: Snapshot, chosen: Tensor) -> None:
@@ -73,12 +78,12 @@ class Snapshot:
 
 
 @dataclass
-class Point:
-    """What is the same for all members at a logging point."""
+class LoggingPoint:
+    """What all members share at a logging point."""
 
     step: int
     loops: dict[str, Any]  # Lightning's
-    optimizer: State  # what the optimizers remember beside tensors, and None for each of those
+    optimizer: OptimizerState  # the optimizers' states except for tensors, and None for each of those
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
@@ -87,9 +92,9 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([functional.pad(t.detach(), (0, width - t.shape[-1])) if t.dim() else t for t in tensors])
 
 
-def stacked_state(members: Sequence[Member]) -> State:
-    """The optimizers' states, of which numbers that have no shape are the same for all members."""
-    found: State = []
+def stacked_state(members: Sequence[Member]) -> OptimizerState:
+    """The optimizers' states; numbers without a shape are the same for all members."""
+    found: OptimizerState = []
     for parameters in zip(*(member.parameters for member in members), strict=True):
         states = [member.optimizer.state.get(p, {}) for member, p in zip(members, parameters, strict=True)]
         found.append(
@@ -99,10 +104,10 @@ def stacked_state(members: Sequence[Member]) -> State:
 
 
 def own(value: Tensor, like: Tensor) -> Tensor:
-    """A member's part of a stack, (..., D), without the zeros behind it: (..., d) as `like`."""
+    """A member's part of a stack, (..., D), without the padding: (..., d) as `like`."""
     return value[..., : like.shape[-1]] if like.dim() else value
 
 
 def is_stacked(name: str, value: object) -> bool:
-    """Whether a value of an optimizer's state is of the parameter's shape, and each member's own."""
+    """Whether a value of an optimizer's state has the parameter's shape, and is each member's own."""
     return isinstance(value, Tensor) and name != "step"

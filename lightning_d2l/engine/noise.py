@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from lightning_d2l.nets.noise import GaussianNoise
 
 STRENGTHS: dict[type[nn.Module], str] = {nn.Dropout: "p", GaussianNoise: "std"}
-"""The layers that draw random numbers in training, and the setting of each that may differ between members."""
+"""The layers that draw random numbers in training, with the setting of each that may differ between members."""
 
 
 class Given(nn.Module):
-    """Stands in a network for such a layer: in training it takes the random numbers from `values`."""
+    """Replaces such a layer in a network: in training it takes the random numbers from `values`."""
 
     def __init__(self, adds: bool) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Given(nn.Module):
 class StackedNoise:
     """The random layers of M networks of one structure, `nets`; in `base`, one more, each becomes a `Given`.
 
-    A member draws the numbers that its network would draw by itself, in the same order, from a generator of its own.
+    A member draws the numbers that its network would draw in a single run, in the same order, from its own generator.
     """
 
     def __init__(self, base: nn.Module, nets: Sequence[nn.Module], generators: Sequence[torch.Generator]) -> None:
@@ -58,12 +58,12 @@ class StackedNoise:
         for hook in hooks:
             hook.remove()
         if order != self.layers:
-            raise ValueError("a random layer is used twice, or in another order than the network's")
+            raise ValueError("a random layer is used twice, or in another order than that of the network's layers")
         return [layer.shape for layer in self.layers if layer.shape is not None]
 
     @contextmanager
     def given(self, values: Sequence[Tensor]) -> Iterator[None]:
-        """Within, the layers of `base` take these random numbers."""
+        """A context in which the layers of `base` take these random numbers."""
         for layer, value in zip(self.layers, values, strict=True):
             layer.values = value
         try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,28 +10,31 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_d2l.data.batches import Batch, Batches, Chunk, Chunks
-from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import Step, backpropagation, quickest, train_minibatches
+from lightning_d2l.config.check import nearest
+from lightning_d2l.data.batches import Batch
+from lightning_d2l.modules.build import OptimizerFactory, network, optimizer_factory
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
-
-OptimizerFactory = Callable[[list[Any]], Optimizer]
-
-
-class Diverged(Exception):
-    """The loss became infinite or not a number."""
+from lightning_d2l.modules.metrics import SampleMeans
 
 
 class SupervisedModule(pl.LightningModule):
-    """A network, a loss and an optimizer, trained on minibatches and measured on whole splits.
+    """A network, a loss and an optimizer as a LightningModule, for any Trainer and any batches (x, y).
 
-    One Lightning step runs all the minibatches up to the next of `logging_points` (numbers of epochs, from 1). With
-    `automatic_optimization` Lightning itself runs a step a minibatch: slower, to the same bits. `evaluate` names
-    the splits of the validation dataloaders. At a logging point `metrics` holds what was measured, by names such
-    as "loss/train". Unless "train" is evaluated, its metrics are those of each minibatch before the step on it.
+    `net` is a network or its description, such as `{"_target_": "lightning_d2l.nets.mlp.MLP", "num_inputs": 4, ...}`.
+    `loss` is a name of `LOSSES`, None for the usual one. `optimizer` is a name such as "sgd", a description
+    `{"_target_": "torch.optim.SGD", "lr": 0.1}`, or a function from parameters to an optimizer.
 
-    `loss` is a name of `LOSSES`, None for the usual one. `penalty` is what the descent adds to it, for the weights w:
-    l1 * sum |w| + l2 / 2 * sum w^2 (d2l 4.5). No reported loss contains it.
+    `penalty` is added to the loss that training minimises, for the weights w: l1 * sum |w| + l2 / 2 * sum w^2
+    (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too.
+
+    Metrics are logged at the end of an epoch as `<metric>/<split>`. Splits are "train", "val" and "test", or where
+    the validation loaders are a dict its keys. The metrics of "train" are those of each minibatch before the step on
+    it, unless a validation loader of that name measures the training data.
+
+    Descriptions, names and numbers are saved as hyperparameters, so that `load_from_checkpoint` needs no more
+    arguments; anything else is passed to it again: `load_from_checkpoint(path, net=net)`.
+
+    Raises ValueError on a name that is not registered, and on a batch whose targets don't fit the outputs.
     """
 
     usual_loss: str
@@ -41,154 +42,64 @@ class SupervisedModule(pl.LightningModule):
 
     def __init__(
         self,
-        net: nn.Module,
-        optimizer: OptimizerFactory,
-        logging_points: list[int],
-        evaluate: list[str],
-        automatic_optimization: bool = False,
+        net: nn.Module | Mapping[str, Any],
         loss: str | None = None,
-        penalty: Mapping[str, float] = MappingProxyType({"l1": 0.0, "l2": 0.0}),
+        optimizer: str | Mapping[str, Any] | OptimizerFactory = "sgd",
+        *,
+        penalty: Mapping[str, float] | None = None,
         gradients: bool = False,
+        **settings: Any,
     ) -> None:
         super().__init__()
-        self.net, self.optimizer_factory = net, optimizer
+        self.net, net_description = network(net)
+        self.optimizer_factory, optimizer_description = optimizer_factory(optimizer)
         self.loss_name = loss or self.usual_loss
+        if self.loss_name not in LOSSES:
+            raise ValueError(f"loss={loss}: must be one of {', '.join(LOSSES)}{nearest(self.loss_name, list(LOSSES))}")
         self.loss = LOSSES[self.loss_name]()
-        self.logging_points, self.evaluate = logging_points, evaluate
-        self.automatic_optimization = automatic_optimization
-        self.penalty, self.gradients = dict(penalty), gradients
-        self.metrics: dict[str, float] = {}
-        self._epoch: list[Step] = []  # what the last epoch's steps saw
-        self._seen: dict[str, list[tuple[Tensor, Tensor]]] = {}  # outputs and targets by split
+        self.penalty = {"l1": 0.0, "l2": 0.0, **(penalty or {})}
+        self.gradients = gradients
+        plain = {"loss": self.loss_name, "penalty": dict(self.penalty), "gradients": gradients, **settings}
+        described = {"net": net_description, "optimizer": optimizer_description}
+        self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
+        self._means: dict[str, SampleMeans] = {}  # by split; created when first seen, on the device of the outputs
 
-    def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The metrics, by `metric_names`, of the outputs (n, num_outputs) and targets of a whole split."""
-        return {"loss": self.loss(output, y)}
+    # What is computed: pure functions of tensors, which the engine calls too
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.net(x)
         return output
 
     def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The mean loss of a minibatch and its penalty, which training descends, and the outputs."""
+        """The mean loss of a minibatch plus the penalty, which training minimises, and the outputs."""
         x, y = batch
         output = self.net(x)
-        value = self.loss(output, y)
+        value = self.loss(output, self.targets(output, y))
         for norm, factor, power in (("l1", self.penalty["l1"], 1), ("l2", self.penalty["l2"] / 2, 2)):
             if self.penalty[norm]:
                 value = value + factor * torch.stack([w.abs().pow(power).sum() for w in self.weights()]).sum()
         return value, output
 
-    @property
-    def monitor(self) -> str:
-        """The metric whose lowest value marks the best epoch."""
-        return "loss/val" if "val" in self.evaluate else "loss/train"
+    def targets(self, output: Tensor, y: Tensor) -> Tensor:
+        """The targets in the shape and type that the loss takes; raises ValueError if they don't fit the outputs."""
+        raise NotImplementedError
+
+    def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The metrics, by `metric_names`, of outputs (n, num_outputs) and their targets: each a mean over samples."""
+        return {"loss": self.loss(output, y)}
+
+    def measured(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """The metrics of outputs and targets as they come from a loader, computed in float64 (float32 on MPS)."""
+        y, dtype = self.targets(output, y), torch.float32 if output.device.type == "mps" else torch.float64
+        found = self.measure(output.to(dtype), y.to(dtype) if y.is_floating_point() else y)
+        return {name: found[name] for name in self.metric_names}
 
     def weights(self) -> list[Tensor]:
-        """The parameters of two dimensions: not biases or slopes of activations."""
+        """The parameters of two dimensions or more: no biases or slopes of activations."""
         return [p for p in self.net.parameters() if p.dim() >= 2]
 
-    def configure_optimizers(self) -> Optimizer:
-        """Weight decay acts on weights alone."""
-        parameters = list(self.parameters())
-        optimizer = self.optimizer_factory(parameters)
-        if not optimizer.defaults.get("weight_decay"):
-            return optimizer  # one group of parameters takes a shorter step than two
-        weights = self.weights()
-        others = [p for p in parameters if p.dim() < 2]
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        return self.optimizer_factory([group for group in groups if group["params"]])
-
-    def on_train_epoch_start(self) -> None:
-        loader = self.trainer.train_dataloader
-        assert isinstance(loader, (Batches, Chunks))
-        loader.set_epoch(self.trainer.current_epoch)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        if not self.automatic_optimization:
-            self._train_chunk(batch)
-            return None
-        loss, output = self.objective(batch)
-        self._epoch.append((loss.detach(), output.detach(), batch[1]))
-        return loss
-
-    def _train_chunk(self, chunk: Chunk) -> None:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        loop, gradient = self.trainer.fit_loop, backpropagation(self.objective, list(self.parameters()))
-        steps = quickest(optimizer)
-        for batches in chunk:
-            if isinstance(optimizer, Exact):
-                assert isinstance(batches, Batches)
-                self._epoch = optimizer.solve(self, batches)
-            else:
-                self._epoch = train_minibatches(gradient, batches, steps)
-            # Lightning stops by its count of optimizer steps, and resumes from it; these it did not see.
-            loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(len(self._epoch))
-            self._require_finite_losses()
-        loop.epoch_progress.increment_by(chunk.epochs - 1)  # it took the chunk for one epoch
-
-    def _require_finite_losses(self) -> None:
-        losses = torch.stack([loss for loss, _, _ in self._epoch])
-        if not losses.isfinite().all():
-            bad = int(losses.isfinite().logical_not().nonzero()[0])
-            step = self.trainer.global_step - len(losses) + bad + 1
-            raise self._diverged("the training loss", losses[bad].item(), step)
-
-    def _diverged(self, what: str, value: float, step: int) -> Diverged:
-        lr = [group["lr"] for optimizer in self.trainer.optimizers for group in optimizer.param_groups]
-        return Diverged(f"{what} is {value} at step {step} with optimizer.lr={lr[0] if lr else None}")
-
-    def on_train_epoch_end(self) -> None:
-        epoch = self.trainer.current_epoch + 1
-        if self.automatic_optimization:
-            self._require_finite_losses()
-        if epoch in self.logging_points:
-            if "train" not in self.evaluate:
-                self._seen["train"] = [(output, y) for _, output, y in self._epoch]
-            self._report(epoch)
-        self._epoch, self._seen = [], {}
-
-    def on_validation_model_zero_grad(self) -> None:
-        """Keep the gradients of the last step, which TensorBoard shows; the next step clears them."""
-
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._seen.setdefault(self.evaluate[dataloader_idx], []).append((self.net(batch[0]), batch[1]))
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._seen.setdefault("test", []).append((self.net(batch[0]), batch[1]))
-
-    def on_test_epoch_end(self) -> None:
-        self._measure_splits()
-        self._log(self.trainer.current_epoch)
-        self._seen = {}
-
-    def _report(self, epoch: int) -> None:
-        """Measure the splits that were seen and the parameters."""
-        self._measure_splits()
-        weights = self.weights()
-        found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
-        self.metrics |= {name: value.item() for name, value in found.items()}
-        self._log(epoch)
-
-    def _measure_splits(self) -> None:
-        """Measure every split that was seen, whole and in float64."""
-        self.metrics = {}
-        for split, batches in sorted(self._seen.items()):
-            output, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-            y = y.double() if y.is_floating_point() else y
-            metrics = self.measure(output.double(), y)
-            self.metrics |= {f"{name}/{split}": metrics[name].item() for name in self.metric_names}
-
-    def _log(self, epoch: int) -> None:
-        """Log what was measured, with the epoch on the x-axis."""
-        for name, value in self.metrics.items():
-            if not math.isfinite(value):
-                raise self._diverged(name, value, self.trainer.global_step)
-        self.log_dict({**self.metrics, "step": float(epoch)})  # Lightning hands "step" to the loggers as x
-
     def measure_parameters(self, weights: list[Tensor], gradients: list[Tensor | None]) -> dict[str, Tensor]:
-        """The Euclidean norm of all weights together, and what else was asked for of the parameters.
+        """The Euclidean norm of all weights together, and the metrics that a penalty, a loss or `gradients` adds.
 
         With a penalty the share of weights that are exactly 0; with `gradients` the norm of the last minibatch's
         gradient with respect to the first and the last layer's weights; of a Gaussian likelihood its noise.
@@ -206,3 +117,81 @@ class SupervisedModule(pl.LightningModule):
         if isinstance(self.loss, GaussianNLL):
             metrics["sigma/noise"] = self.loss.sigma.detach()
         return metrics
+
+    # Lightning's hooks
+
+    def configure_optimizers(self) -> Optimizer:
+        """Weight decay acts on weights alone."""
+        parameters = list(self.parameters())
+        optimizer = self.optimizer_factory(parameters)
+        if not optimizer.defaults.get("weight_decay"):
+            return optimizer  # one group of parameters takes a shorter step than two
+        weights = self.weights()
+        others = [p for p in parameters if p.dim() < 2]
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        return self.optimizer_factory([group for group in groups if group["params"]])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, output = self.objective(batch)
+        if not self._validates_training_data():
+            self._see("train", output.detach(), batch[1])
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._see(self._split_of(dataloader_idx), self(batch[0]), batch[1])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._see("test", self(batch[0]), batch[1])
+
+    def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
+        """The network's outputs for the inputs of a batch (x, y), or for x itself."""
+        output: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
+        return output
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep the gradients of the last step, which are measured at the end of the epoch."""
+
+    def on_train_epoch_start(self) -> None:
+        self._means.pop("train", None)  # what an interrupted epoch left
+
+    def on_train_epoch_end(self) -> None:
+        weights = self.weights()
+        found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
+        self.log_dict(found | self._computed("train"), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        for split in [split for split in self._means if split != "train" or self._validates_training_data()]:
+            self.log_dict(self._computed(split), sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        self.log_dict(self._computed("test"), sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Within an epoch, also save the sums of the training metrics so far."""
+        if means := self._means.get("train"):
+            checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if saved := checkpoint.get("train_metrics"):
+            means = self._means["train"] = SampleMeans()
+            means.update(dict(zip(saved["names"], saved["total"].unbind(), strict=True)), 0)
+            means.total, means.count = saved["total"].clone(), saved["count"].clone()
+
+    def _see(self, split: str, output: Tensor, y: Tensor) -> None:
+        if len(y):
+            self._means.setdefault(split, SampleMeans()).update(self.measured(output, y), len(y))
+
+    def _computed(self, split: str) -> dict[str, Tensor]:
+        means = self._means.pop(split, None)
+        return {f"{name}/{split}": value for name, value in means.compute().items()} if means else {}
+
+    def _validates_training_data(self) -> bool:
+        loaders = self.trainer.val_dataloaders
+        return isinstance(loaders, dict) and "train" in loaders
+
+    def _split_of(self, dataloader_idx: int) -> str:
+        """The name of a validation loader: its key where they are a dict, else "val", or "val_1" from the second on."""
+        loaders = self.trainer.val_dataloaders
+        if isinstance(loaders, dict):
+            return str(list(loaders)[dataloader_idx])
+        return f"val_{dataloader_idx}" if dataloader_idx else "val"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.build import OptimizerFactory
 from lightning_d2l.modules.information import information_metrics
 
 INFORMATION = ("surprisal", "entropy", "cross_entropy", "kl")  # in nats, and with "_bits" behind them in bits
@@ -20,10 +22,27 @@ class ClassificationModule(SupervisedModule):
 
     usual_loss = "cross_entropy"
 
-    def __init__(self, *args: Any, information: bool = False, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        net: nn.Module | Mapping[str, Any],
+        loss: str | None = None,
+        optimizer: str | Mapping[str, Any] | OptimizerFactory = "sgd",
+        *,
+        penalty: Mapping[str, float] | None = None,
+        gradients: bool = False,
+        information: bool = False,
+    ) -> None:
+        super().__init__(net, loss, optimizer, penalty=penalty, gradients=gradients, information=information)
         names = [*INFORMATION, *(f"{name}_bits" for name in INFORMATION)] if information else []
         self.metric_names = ("loss", "acc", *names)
+
+    def targets(self, output: Tensor, y: Tensor) -> Tensor:
+        if output.dim() != 2 or y.shape != output.shape[:1] or y.is_floating_point():
+            raise ValueError(
+                f"targets {tuple(y.shape)} of {y.dtype} don't fit the outputs {tuple(output.shape)} of "
+                f"{type(self.net).__name__}: they must be classes (n,), and the outputs logits (n, num_classes)"
+            )
+        return y.long()
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         metrics = super().measure(output, y) | {"acc": (output.argmax(1) == y).double().mean()}

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.build import OptimizerFactory
 from lightning_d2l.modules.losses import GaussianNLL
 
 
 class RegressionModule(SupervisedModule):
-    """A loss of outputs and targets (n, 1); beside a Gaussian likelihood also the mean squared error."""
+    """A loss of outputs (n, q) and targets (n, q), or (n,) where q is 1.
+
+    A Gaussian likelihood is reported beside the mean squared error.
+    """
 
     usual_loss = "mse"
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+    def __init__(
+        self,
+        net: nn.Module | Mapping[str, Any],
+        loss: str | None = None,
+        optimizer: str | Mapping[str, Any] | OptimizerFactory = "sgd",
+        *,
+        penalty: Mapping[str, float] | None = None,
+        gradients: bool = False,
+    ) -> None:
+        super().__init__(net, loss, optimizer, penalty=penalty, gradients=gradients)
         self.metric_names = ("loss", "mse") if isinstance(self.loss, GaussianNLL) else ("loss",)
+
+    def targets(self, output: Tensor, y: Tensor) -> Tensor:
+        if y.shape != output.shape:
+            if y.numel() != output.numel() or len(y) != len(output):
+                raise ValueError(
+                    f"targets {tuple(y.shape)} don't fit the outputs {tuple(output.shape)} of {type(self.net).__name__}"
+                )
+            y = y.reshape(output.shape)
+        return y.to(output.dtype)
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {**super().measure(output, y), "mse": functional.mse_loss(output, y)}

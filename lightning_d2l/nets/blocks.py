@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
 
 
+@described
 class MLPBlock(nn.Module):
     """The multilayer perceptron as a block: two layers as attributes, and how they are joined in `forward` (d2l 5.1.1).
 
@@ -48,6 +50,7 @@ class MySequential(nn.Module):
         return x
 
 
+@described
 class MySequentialMLP(MySequential):
     """The multilayer perceptron as a MySequential of num_inputs, num_hiddens and num_outputs units (d2l 5.1.2)."""
 
@@ -57,6 +60,7 @@ class MySequentialMLP(MySequential):
         initialise(self, init, "relu")
 
 
+@described
 class NestedMLP(nn.Module):
     """A block of blocks: a sequence of hidden layers with ReLU, `net`, and a linear layer behind it (d2l 5.1.3).
 
@@ -79,6 +83,7 @@ class NestedMLP(nn.Module):
         return output
 
 
+@described
 class FixedHiddenMLP(nn.Module):
     """A constant layer between two uses of one linear layer, and control flow in `forward` (d2l 5.1.3).
 
@@ -123,6 +128,7 @@ class FixedHiddenMLP(nn.Module):
         return (size.sum(dims, keepdim=True) > 1) & (size.amax(dims, keepdim=True) < math.inf)
 
 
+@described
 class TiedMLP(nn.Sequential):
     """A multilayer perceptron with one linear layer in two places (d2l 5.2.3).
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
 from lightning_d2l.nets.noise import GaussianNoise
 
 
+@described
 class LinearRegression(nn.Sequential):
     """y = X w + b for X (n, num_inputs); returns (n, num_outputs) (d2l 3.3).
 
@@ -48,6 +50,7 @@ class LinearRegression(nn.Sequential):
         return layer
 
 
+@described
 class SoftmaxRegression(nn.Sequential):
     """Logits o = X W + b, (n, num_outputs), for images or features X (n, ...) (d2l 3.7).
 

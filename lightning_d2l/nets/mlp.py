@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
 from lightning_d2l.nets.noise import GaussianNoise
 
@@ -19,6 +20,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@described
 class MLP(nn.Sequential):
     """Fully connected layers with an activation, then dropout where it is above 0, after each hidden one.
 

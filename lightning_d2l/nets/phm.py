@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
 from lightning_d2l.nets.mlp import ACTIVATIONS
 
@@ -65,6 +66,7 @@ class PHMLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, n={self.n}, bias={self.bias is not None}"
 
 
+@described
 class PHMMLP(nn.Sequential):
     """A multilayer perceptron whose hidden layers are PHMLinear; the output layer is an nn.Linear.
 

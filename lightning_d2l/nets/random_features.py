@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from lightning_d2l.nets.description import described
 from lightning_d2l.nets.mlp import ACTIVATIONS
 
 
+@described
 class RandomFeatures(nn.Module):
     """A linear layer behind `num_features` random units, phi(V x) with V ~ N(0, 1 / num_inputs).
 

@@ -31,7 +31,7 @@ def listing(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
             if shape not in data:
                 data[shape] = build_data(job.config)
             if structure not in counts:
-                module = build_module(job.config, data[shape], [])
+                module = build_module(job.config, data[shape])
                 counts[structure] = sum(parameter.numel() for parameter in module.parameters())
         except Exception as error:
             raise RequestError(f"job {job.number} ({job.name}): {type(error).__name__}: {error}") from error

@@ -1,10 +1,9 @@
-"""A sweep on the disk: sweep.json, the lock that its process holds, and how far each of its runs has come."""
+"""The folder of a sweep: sweep.json, the lock that its process holds, and what a resumed sweep must agree with."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.studies.collect import OUTPUTS, SWEEP_FILE, newest_sweep
 from lightning_d2l.training.files import LAST, new_folder
-from lightning_d2l.training.record import STOPPED, read_record
+from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
 
-SWEEP_FILE = "sweep.json"
 FINISHED = ("completed", "diverged")
-# What may differ between a run's record and the configuration with which its sweep goes on.
+# Settings that may differ between the recorded runs of a sweep and the configuration that resumes it.
 FREE = ("resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds")
 
 
@@ -36,20 +35,17 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 
 
 def find_sweep(text: str) -> Path:
-    """The folder that `sweep.resume` names; "latest" is the sweep below outputs/ that was at work last."""
-    if text != "latest":
-        read_sweep(Path(text))
-        return Path(text)
-    found = sorted(Path("outputs").glob(f"**/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise RequestError("sweep.resume=latest: there is no sweep below outputs/")
-    return found[-1].parent
+    """The folder that `sweep.resume` names: a path, or "latest" for the newest sweep below outputs/."""
+    folder = newest_sweep(OUTPUTS) if text == "latest" else Path(text)
+    read_sweep(folder)
+    return folder
 
 
 def sweep_folder(config: DictConfig, generated: bool) -> Path:
-    """The folder of the sweep that is gone on with, or a new one that holds no other sweep or run.
+    """The folder of the sweep that is resumed, or a new one that contains no other sweep or run.
 
-    `generated` garments make a part of a new one's name. Raises RequestError if there can be no such folder.
+    The name of a new folder ends in "-generated" if the data are generated garments. Raises RequestError if the folder
+    can't be used.
     """
     if config.sweep.resume:
         return find_sweep(config.sweep.resume)
@@ -57,7 +53,7 @@ def sweep_folder(config: DictConfig, generated: bool) -> Path:
     if subdir := [o for o in config.hydra.overrides.hydra if o.lstrip("+").startswith("hydra.sweep.subdir=")]:
         raise RequestError(f"{subdir[0]}: must be left out; the folders of a sweep are named by what varies")
     wanted = Path(config.hydra.sweep.dir)
-    if given and any((wanted / name).exists() for name in (SWEEP_FILE, "run.json")):
+    if given and any((wanted / name).exists() for name in (SWEEP_FILE, RUN_FILE)):
         raise RequestError(
             f"hydra.sweep.dir={wanted}: holds a sweep or run already; choose another folder, or sweep.resume={wanted}"
         )
@@ -70,7 +66,7 @@ def sweep_folder(config: DictConfig, generated: bool) -> Path:
 
 
 def lock(folder: Path) -> AcquireReturnProxy[FileLock]:
-    """Hold a sweep's folder for this process alone; the lock of a killed process is free.
+    """Hold a sweep's folder for this process alone; the lock ends with the process.
 
     Raises RequestError if another process holds it.
     """
@@ -80,54 +76,25 @@ def lock(folder: Path) -> AcquireReturnProxy[FileLock]:
         raise RequestError(f"sweep.resume={folder}: this sweep is still running; wait for it or stop it") from None
 
 
-@dataclass(frozen=True)
-class State:
-    """How far a run has come, from its record.
-
-    `status` is completed, diverged, failed, interrupted (a signal, or the death of its process) or missing.
-    """
-
-    status: str
-    record: dict[str, Any]
-
-    @property
-    def error(self) -> str:
-        """What went wrong, in a line."""
-        lines = str(self.record.get("error") or "").strip().splitlines()
-        return lines[-1].removeprefix("failed: ") if lines else ""
-
-
-def state(folder: Path) -> State:
-    """The state of a run that is not running now."""
-    try:
-        record = read_record(folder)
-    except RequestError:
-        return State("missing", {})
-    status = record["status"]
-    if status == "running" or (status == "failed" and str(record.get("error")).startswith(STOPPED)):
-        status = "interrupted"
-    return State(status, record)
-
-
 def resumable(folder: Path) -> bool:
-    """Whether a run can go on from its own checkpoint."""
-    return state(folder).status == "interrupted" and (folder / LAST).exists()
+    """Whether a run was interrupted and has a checkpoint to resume from."""
+    return RunRecord.read_or_missing(folder).state == "interrupted" and (folder / LAST).exists()
 
 
 def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[RunSpec]) -> None:
-    """Raise RequestError unless the jobs of a sweep's record are these, by their overrides and configurations."""
-    there, here = (_values_by_key(overrides) for overrides in ([j["overrides"] for j in before["jobs"]],
-                                                                [j.overrides for j in jobs]))  # fmt: skip
+    """Raise RequestError unless `jobs` have the overrides and configurations that the sweep in `folder` recorded."""
+    there = _values_by_key([job["overrides"] for job in before["jobs"]])
+    here = _values_by_key([job.overrides for job in jobs])
     for key in dict.fromkeys([*there, *here]):
         if there.get(key) != here.get(key) and not key.startswith(FREE):
             raise _another(folder, key, _short(there.get(key)), _short(here.get(key)))
-    if [j["folder"] for j in before["jobs"]] != [j.name for j in jobs]:
-        raise RequestError(f"sweep.resume={folder}: the jobs come in another order there; repeat its command")
+    if [job["folder"] for job in before["jobs"]] != [job.name for job in jobs]:
+        raise RequestError(f"sweep.resume={folder}: its jobs are in a different order; repeat its command")
     for job in jobs:
-        record = state(folder / job.name).record
-        if not record:
+        record = RunRecord.read_or_missing(job.folder)
+        if not record.fields:
             continue
-        old, new = flat(record["config"]), flat(job.config)
+        old, new = flat(record.config), flat(job.config)
         for key in sorted({*old, *new}):
             if old.get(key) != new.get(key) and not key.startswith(FREE):
                 raise _another(folder, f"job {job.number} ({job.name}): {key}", old.get(key), new.get(key))
@@ -135,8 +102,8 @@ def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[RunSpec])
 
 def _another(folder: Path, what: str, there: object, here: object) -> RequestError:
     return RequestError(
-        f"sweep.resume={folder}: another sweep: {what} is {there} there and {here} here\n"
-        f"to go on with that one: python train.py sweep.resume={folder}"
+        f"sweep.resume={folder}: names a different sweep: {what} is {there} there and {here} here\n"
+        f"to resume that one: python train.py sweep.resume={folder}"
     )
 
 

@@ -1,4 +1,4 @@
-"""How much memory the members of a group take, measured on one of them, and how much there is."""
+"""The memory that a member of a group takes, measured on one of them, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lightning_d2l.data.batches import as_batch
-from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.exact import Exact
 from lightning_d2l.engine.members import Member
 
@@ -16,15 +16,15 @@ COPIES = 5  # of the parameters: the member's own, the stack's, the gradient, at
 
 
 def bytes_of_member(member: Member) -> int:
-    """Memory that one more member takes: its samples and their outputs, its parameters, and what a step computes."""
+    """The memory of one more member: its samples, their outputs, its parameters, and the tensors of a step."""
     parameters = sum(p.nbytes for p in member.parameters)
-    samples = sum(t.nbytes for split in member.splits.values() for t in split)
+    samples = sum(t.nbytes for split in member.data.splits.values() for t in split)
     step = 0
     if not isinstance(member.optimizer, Exact):
         like = next(member.module.parameters())
-        x, y = (t[None, : member.batch_size] for t in member.splits["train"])
+        x, y = (t[None, : member.data.batch_size] for t in member.data.splits["train"])
         batch = as_batch((x, y), like.dtype)
-        stack, before = StackedModule([member]), member.noise.get_state()
+        stack, before = Ensemble([member], [1]), member.noise.get_state()
         stack.configure_optimizers()
         step = stack.bytes_of_step(batch)
         member.noise.set_state(before)
@@ -32,7 +32,7 @@ def bytes_of_member(member: Member) -> int:
 
 
 def free_bytes(accelerator: str) -> int:
-    """Memory that is free where a run with this accelerator trains; of a container no more than its limit leaves."""
+    """The free memory of the device that this accelerator names; in a container at most what its limit leaves."""
     if accelerator in ("gpu", "auto") and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     try:
@@ -46,7 +46,7 @@ def free_bytes(accelerator: str) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory was refused."""
+    """Whether an error means that there was too little memory."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

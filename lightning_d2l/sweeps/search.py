@@ -1,7 +1,7 @@
-"""A sweep whose next settings follow from the results so far: Optuna's tree-structured Parzen estimator (TPE).
+"""A sweep whose next settings depend on the results so far: Optuna's tree-structured Parzen estimator (TPE).
 
-The records are all the memory that a search has: before each batch its study is built anew from the finished trials,
-with a random stream of the batch's own, so a search that was killed goes on as if it had not been.
+Optuna's study is built from the records before each batch, and the batch's number seeds its proposals, so a search
+that is killed and resumed proposes the same trials as one that is not.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig
 
 from lightning_d2l.compat_hydra import IntervalSweep, Override, OverridesParser
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import State, lock, read_sweep, sweep_folder
+from lightning_d2l.sweeps.folder import lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid
-from lightning_d2l.sweeps.sweep import Sweep, check_study, checked_jobs, listed
+from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, check_study, checked_jobs, listed
 from lightning_d2l.training.machine import garments_stand_in
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """`num_trials` runs, `batch_size` of them proposed at once, the `seed` of the proposals, and the metric.
+class SearchSettings:
+    """The number of runs, how many are proposed at once, the metric to optimize, and the seed of the proposals.
 
-    `metric` is of the last weights on validation data: an accuracy is made large, anything else small.
+    `metric` is that of the last weights on validation data; an accuracy is maximized, any other metric minimized.
+    Raises RequestError on a value out of range.
     """
 
     num_trials: int
@@ -49,8 +49,8 @@ class Settings:
                 raise RequestError(f"hydra.sweeper.{name}={value}: must be a whole number from {low} up")
         if not str(self.metric).endswith("/val"):
             raise RequestError(
-                f"hydra.sweeper.metric={self.metric}: must be of validation data, such as loss/val: "
-                "what is chosen on test data says nothing of new data"
+                f"hydra.sweeper.metric={self.metric}: must be of validation data, such as loss/val; "
+                "a metric that settings were chosen by is no estimate for new data"
             )
 
     @property
@@ -60,17 +60,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched: the fixed overrides, and a distribution for each swept key."""
+    """The space of a search: the fixed overrides, and a distribution for each swept key."""
 
     fixed: list[str]
     axes: dict[str, BaseDistribution]
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
-        """A trial's overrides."""
+        """The overrides of the trial with these values."""
         return [*self.fixed, *(f"{key}={_shown(values[key], axis)}" for key, axis in self.axes.items())]
 
     def values(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """What `overrides` was made from."""
+        """The values that `overrides` returned these overrides for."""
         given = dict(text.partition("=")[::2] for text in overrides)
         return {key: _read(given[key], axis) for key, axis in self.axes.items()}
 
@@ -86,9 +86,9 @@ class Space:
 
 
 def space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
-    """The space of a command line: an interval, on a logarithmic scale if tagged log, or a list of values each key.
+    """The space of a command line: for each swept key an interval, logarithmic if tagged log, or a list of values.
 
-    Raises RequestError if nothing is searched, or on an interval that is none.
+    Raises RequestError if nothing is swept, or if an interval is empty.
     """
     parsed: dict[str, Override] = {}
     for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
@@ -119,13 +119,13 @@ def _distribution(override: Override) -> BaseDistribution:
 
 
 def _described(axis: BaseDistribution) -> str:
-    """An axis in words."""
+    """An axis for a dry run, such as "0.0001 to 0.1, log scale"."""
     from optuna.distributions import CategoricalDistribution
 
     if isinstance(axis, CategoricalDistribution):
         return ", ".join(map(str, axis.choices))
     low, high, log = axis.low, axis.high, axis.log  # type: ignore[attr-defined]
-    return f"{_shown(low, axis)} to {_shown(high, axis)}{', by factors' if log else ''}"
+    return f"{_shown(low, axis)} to {_shown(high, axis)}{', log scale' if log else ''}"
 
 
 def _read(text: str, axis: BaseDistribution) -> Any:
@@ -137,7 +137,7 @@ def _read(text: str, axis: BaseDistribution) -> Any:
 
 
 def _shown(value: Any, axis: BaseDistribution) -> str:
-    """A value as an override has it: of a number four digits, which are enough, kept within the axis."""
+    """A value as written in an override; a real number is rounded to four significant digits, within the axis."""
     from optuna.distributions import FloatDistribution
 
     if isinstance(axis, FloatDistribution):
@@ -146,9 +146,9 @@ def _shown(value: Any, axis: BaseDistribution) -> str:
 
 
 class Search(Sweep):
-    """A sweep that makes its own jobs, in batches."""
+    """A sweep that proposes its own jobs, in batches."""
 
-    def __init__(self, *arguments: Any, settings: Settings, space: Space) -> None:
+    def __init__(self, *arguments: Any, settings: SearchSettings, space: Space) -> None:
         super().__init__(*arguments)
         self.settings, self.space = settings, space
 
@@ -157,15 +157,15 @@ class Search(Sweep):
         return max(self.settings.num_trials, len(self.jobs))
 
     def study(self) -> optuna.Study:
-        """The trials that are done. One that diverged is worse than every other, one that failed says nothing."""
+        """Optuna's study of the finished trials: a diverged one is pruned, a failed one is ignored."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         stream = self.settings.seed * 1_000_003 + len(self.jobs)
         sampler = optuna.samplers.TPESampler(seed=stream % 2**32)
         study = optuna.create_study(sampler=sampler, direction=self.settings.direction)
-        for job, found in self.states().items():
-            value, outcome = _outcome(found, self.settings.metric)
+        for job, record in self.records().items():
+            value, outcome = _outcome(record, self.settings.metric)
             values = self.space.values(job.overrides)
             study.add_trial(
                 optuna.trial.create_trial(state=outcome, value=value, params=values, distributions=self.space.axes)
@@ -185,20 +185,20 @@ class Search(Sweep):
         return self.placed(batch)
 
     def train(self, jobs: Sequence[RunSpec]) -> None:
-        """Train `jobs`, which an earlier process left, then what is proposed, batch by batch."""
+        """Train `jobs`, which an earlier process left unfinished, then propose and train batch by batch."""
         super().train(jobs)
         while len(self.jobs) < self.settings.num_trials and not self._must_stop():
             batch = self.propose()
             self.jobs = [*self.jobs, *batch]
-            self.record.update(jobs=listed(self.jobs))
+            self.update(jobs=listed(self.jobs))
             super().train(batch)
-        self.record.update(importance=self.importance())
+        self.update(importance=self.importance())
 
     def _must_stop(self) -> bool:
-        return self.stop_on_error and any(found.status == "failed" for found in self.states().values())
+        return self.stop_on_error and any(record.state == "failed" for record in self.records().values())
 
     def importance(self) -> dict[str, float]:
-        """The share of each key in what makes a trial good: PED-ANOVA (Watanabe et al. 2023); {} from too few."""
+        """The importance of each key, which add up to 1, by PED-ANOVA (Watanabe et al. 2023); {} below 4 trials."""
         import optuna
 
         study = self.study()
@@ -209,30 +209,31 @@ class Search(Sweep):
         return {key: round(float(share), 6) for key, share in found.items()}
 
 
-def _outcome(found: State, metric: str) -> tuple[float | None, optuna.trial.TrialState]:
+def _outcome(record: RunRecord, metric: str) -> tuple[float | None, optuna.trial.TrialState]:
     from optuna.trial import TrialState
 
-    if found.status == "completed":
-        return float(found.record["metrics"]["final"][metric]), TrialState.COMPLETE
-    return None, TrialState.PRUNED if found.status == "diverged" else TrialState.FAIL
+    if record.state == "completed":
+        return float(record.fields["metrics"]["final"][metric]), TrialState.COMPLETE
+    return None, TrialState.PRUNED if record.state == "diverged" else TrialState.FAIL
 
 
-def run_search(
-    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str], settings: Settings
-) -> int:
-    """Search, or go on with a search; returns the exit code as `Sweep.run` does.
+def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
+    """Start or resume a search; returns the exit code as `Sweep.run` does.
 
     Raises RequestError, with nothing written, if the space or one of its ends is wrong.
     """
     if importlib.util.find_spec("optuna") is None:
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
-    composer, asked = Composer(loader, config), space(arguments, loader)
+    config = spec.config
+    composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader)
     ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
     jobs = checked_jobs(composer, ends)
     check_study(config, jobs)
     configs = [job.config for job in jobs]
     if "val" not in configs[0]["trainer"]["evaluate"]:
-        raise RequestError(f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, which is searched by")
+        raise RequestError(
+            f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, the data that a search chooses by"
+        )
     known = [name for name in measured_metrics(configs[0]) if name.endswith("/val")]
     if known and settings.metric not in known:
         hint = nearest(settings.metric, known)
@@ -246,12 +247,11 @@ def run_search(
     with lock(folder):
         before = read_sweep(folder) if config.sweep.resume else {"jobs": []}
         jobs = _jobs_before(composer, asked, before, f"sweep.resume={folder}")
-        varied = list(asked.axes)
-        return Search(config, composer, jobs, folder, launcher, varied, settings=settings, space=asked).run()
+        return Search(spec, composer, jobs, folder, list(asked.axes), settings=settings, space=asked).run()
 
 
 def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], what: str) -> list[RunSpec]:
-    """The jobs of a search's record; raises RequestError if they are of another space."""
+    """The jobs that a search has recorded; raises RequestError if one is outside the space."""
     from optuna.trial import TrialState, create_trial
 
     jobs = []
@@ -260,10 +260,10 @@ def _jobs_before(composer: Composer, asked: Space, before: Mapping[str, Any], wh
             values = asked.values(old["overrides"])
             create_trial(state=TrialState.FAIL, params=values, distributions=asked.axes)
             same = True
-        except (KeyError, ValueError):  # an axis less, or a value that is none of an axis
+        except (KeyError, ValueError):  # the trial lacks a key, or has a value outside its axis
             same = False
         if not same or asked.overrides(values) != old["overrides"]:
-            raise RequestError(f"{what}: another search: trial {old['number']} is not of the space that is asked for")
+            raise RequestError(f"{what}: names a different search: its trial {old['number']} is outside this space")
         [job] = checked_jobs(composer, Grid([], [old["overrides"]], [old["folder"]]))
         jobs.append(dataclasses.replace(job, number=old["number"]))
     return jobs

@@ -1,4 +1,4 @@
-"""Which jobs can train together: decided from what their configurations build, not from the names of settings."""
+"""Which runs can train together: decided from the objects that are built, not from the names of settings."""
 
 from __future__ import annotations
 
@@ -10,51 +10,57 @@ import torch
 from torch import Tensor, nn
 
 from lightning_d2l.data.batches import as_batch, as_input
+from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import settings_of
 from lightning_d2l.engine.members import Member
 from lightning_d2l.engine.noise import STRENGTHS
 from lightning_d2l.engine.optimizers import ELEMENTWISE, VARIED
-from lightning_d2l.sweeps.group import Candidate
+from lightning_d2l.training.build import BuiltRun
 
-INPUTS = -1  # stands for the number of input features in a shape
-RUN = ("trainer", "logger", "verbose", "gradients", "information", "loss")  # settings of a run that members share
+INPUTS = -1  # replaces the number of input features in a shape
+RUN = ("trainer", "logger", "verbose", "gradients", "information", "loss")  # settings that members share
 
 
 class CannotStack(Exception):
-    """Why a job has to run by itself."""
+    """The reason why a run trains alone."""
 
 
-def structure(candidate: Candidate) -> Hashable:
-    """What has to be equal for jobs to train together: layers, settings, shapes, optimizer and number of steps.
+def structure(built: BuiltRun, member: Member) -> Hashable:
+    """What has to be equal for runs to train together: layers, settings, shapes, optimizer and number of steps.
 
-    Raises CannotStack where a job can't train with any other.
+    Raises CannotStack where a run can't train with any other.
     """
-    config, member = candidate.request.config, candidate.member
-    module, optimizer = member.module, member.optimizer
+    config, module, optimizer = built.spec.config, member.module, member.optimizer
     if config["trainer"]["engine"] == "lightning":
         raise CannotStack("trainer.engine=lightning")
-    if not isinstance(optimizer, (*ELEMENTWISE, Exact)):
-        raise CannotStack(f"{type(optimizer).__name__} mixes the gradients of parameters")
+    if reason := needs_lightning(module, built.data):
+        raise CannotStack(f"{reason} needs Lightning's own loop")
+    if type(optimizer) not in (*ELEMENTWISE, Exact):
+        raise CannotStack(f"a step of {type(optimizer).__name__} may mix parameters")
     if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:
         raise CannotStack(f"{frozen[0]} is not trained")
     if unused := _decays_unused(member):
-        raise CannotStack(f"{unused[0]} is not used, and weight decay would act on it")
-    x = member.splits["train"][0]
-    if changed := _changed_buffers(module.net, x):
-        raise CannotStack(f"{changed[0]} changes in training")
+        raise CannotStack(f"{unused[0]} is not used, and weight decay would change it")
+    x = member.data.splits["train"][0]
+    if changed := _changed_in_training(module.net, x):
+        raise CannotStack(f"{changed} changes in training")
     # The share of weights that are 0, which is measured with a penalty, would count zeros behind a weight.
     widened = set() if any(module.penalty.values()) else _first_weights(module.net, x)
     exact = isinstance(optimizer, Exact)
     penalty = any(module.penalty.values()) if exact else tuple(module.penalty.values())
-    defaults = {} if exact else {k: v for k, v in optimizer.defaults.items() if k not in VARIED}
+    settings = {} if exact else {k: v for k, v in settings_of(optimizer).items() if k not in VARIED}
+    splits = sorted(built.data.splits.items())
     return (
         tuple((name, _hashable(config[name])) for name in RUN),
-        (type(module), module.loss_name, penalty, candidate.prepared.max_epochs, candidate.start),
+        (type(module), module.loss_name, penalty, built.max_epochs, member.start),
         tuple((name, type(layer), _settings(layer)) for name, layer in module.net.named_modules()),
         tuple((name, _shape(p, widened)) for name, p in module.named_parameters()),
         tuple((name, b.shape, b.dtype) for name, b in module.named_buffers()),
-        (type(optimizer), _hashable(defaults), len(optimizer.param_groups[0]) if exact else member.batch_size),
-        tuple((split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in sorted(member.splits.items())),
+        (type(optimizer), _hashable(settings), len(optimizer.param_groups[0]) if exact else member.data.batch_size),
+        tuple(
+            (split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in sorted(member.data.splits.items())
+        ),
     )
 
 
@@ -67,28 +73,48 @@ def _decays_unused(member: Member) -> list[str]:
         return []
     module, training = member.module, member.module.training
     names, parameters = zip(*module.named_parameters(), strict=True)
-    x, y = member.splits["train"]
+    x, y = member.data.splits["train"]
     loss, _ = module.eval().objective(as_batch((x[:2], y[:2]), parameters[0].dtype))
     module.train(training)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [name for name, gradient in zip(names, gradients, strict=True) if gradient is None]
 
 
-def _changed_buffers(net: nn.Module, x: Tensor) -> list[str]:
-    """The buffers that a pass in training changes, such as the running means of batch normalisation."""
-    before = dict(net.named_buffers())
-    if not before:
-        return []
+def _changed_in_training(net: nn.Module, x: Tensor) -> str:
+    """The first buffer or attribute that a pass in training changes, or an empty string.
+
+    Examples are the running means of batch normalisation and a counter of the passes. A recorded step would neither
+    see the change nor make it.
+    """
     trained = copy.deepcopy(net).train()
+    buffers = {name: buffer.clone() for name, buffer in trained.named_buffers()}
+    before = {name: _attributes(layer) for name, layer in trained.named_modules()}
     with torch.no_grad():
         trained(as_input(x[:2], next(net.parameters()).dtype))
-    return [name for name, buffer in trained.named_buffers() if not torch.equal(buffer, before[name])]
+    for name, buffer in trained.named_buffers():
+        if not torch.equal(buffer, buffers[name]):
+            return name
+    for name, layer in trained.named_modules():
+        after = _attributes(layer)
+        for key in sorted({*before[name], *after}):
+            if before[name].get(key) != after.get(key):
+                return f"{name}.{key}".lstrip(".")
+    return ""
+
+
+def _attributes(layer: nn.Module) -> dict[str, Hashable]:
+    """The attributes of a layer that are no tensors or layers."""
+    return {k: _hashable(v) for k, v in vars(layer).items() if k not in _OWN and not isinstance(v, Tensor)}
+
+
+_OWN = frozenset(vars(nn.Module()))
+"""The attributes that every nn.Module has."""
 
 
 def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
-    """The weights, by id, that nn.Linear layers multiply the features themselves by, and that zeros may widen.
+    """The weights, by id, by which nn.Linear layers multiply the features themselves; they may be padded with zeros.
 
-    None where a layer draws random numbers for the features, which would be others for more of them.
+    None where a layer draws random numbers for the features: with more features the numbers would change.
     """
     if x.dim() != 2 or not x.is_floating_point():
         return set()
@@ -117,7 +143,7 @@ def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
 
 
 def _settings(layer: nn.Module) -> Hashable:
-    """A layer's settings, without its strength, if it has one, and the sizes that its parameters' shapes say."""
+    """A layer's settings, except for its strength and the sizes that the shapes of its parameters give."""
     apart = {"training", STRENGTHS.get(type(layer), "")} | (
         {"in_features", "out_features"} if isinstance(layer, nn.Linear) else set()
     )
@@ -125,7 +151,7 @@ def _settings(layer: nn.Module) -> Hashable:
 
 
 def _hashable(value: Any) -> Hashable:
-    """Equal for equal settings; a value that can't be compared is equal to itself alone."""
+    """Equal for equal settings; a value that can't be compared is equal only to itself."""
     if isinstance(value, dict):
         return tuple((k, _hashable(v)) for k, v in sorted(value.items(), key=str))
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A whole sweep: check every job, then train what is missing with any launcher, and say how it went."""
+"""A whole sweep: check every job, train those that are missing with any launcher, and print the outcome."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,59 +24,61 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
+from lightning_d2l.studies.check import check_study_of
+from lightning_d2l.studies.collect import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import (
-    FINISHED,
-    SWEEP_FILE,
-    State,
-    check_same,
-    lock,
-    read_sweep,
-    resumable,
-    state,
-    sweep_folder,
-)  # fmt: skip
+from lightning_d2l.sweeps.folder import FINISHED, check_same, lock, read_sweep, resumable, sweep_folder
 from lightning_d2l.sweeps.grid import Grid, grid
 from lightning_d2l.sweeps.progress import SweepProgress
+from lightning_d2l.sweeps.result import tell
+from lightning_d2l.training.files import write_json
 from lightning_d2l.training.machine import check_accelerator, garments_stand_in
-from lightning_d2l.training.record import Record, git_revision, versions
+from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 
 
-class Sweep:
-    """The jobs of a sweep in its folder, the composer of their .hydra files, and the launcher that trains them.
+@dataclass(frozen=True)
+class SweepSpec:
+    """What is asked of a sweep: the composed configuration without the swept keys, and all `arguments` in order.
 
-    `varied` are the swept keys. Raises RequestError if the sweep that is gone on with is another one.
+    `command` is what the user typed.
+    """
+
+    config: DictConfig
+    loader: ConfigLoader
+    launcher: Launcher
+    arguments: Sequence[str]
+    command: str
+
+
+class Sweep:
+    """The jobs of a sweep in its folder, trained by the launcher of `spec`; `varied` are the swept keys.
+
+    Raises RequestError if `sweep.resume` names a different sweep.
     """
 
     def __init__(
-        self,
-        config: DictConfig,
-        composer: Composer,
-        jobs: Sequence[RunSpec],
-        folder: Path,
-        launcher: Launcher,
-        varied: Sequence[str],
+        self, spec: SweepSpec, composer: Composer, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]
     ) -> None:
-        self.config, self.composer, self.folder, self.launcher = config, composer, folder, launcher
+        self.config, self.launcher, self.composer, self.folder = spec.config, spec.launcher, composer, folder
         self.jobs = self.placed(jobs)
-        self.stop_on_error: bool = config.sweep.on_error == "stop"
+        self.stop_on_error: bool = self.config.sweep.on_error == "stop"
         self.progress = SweepProgress(0, {})
-        self.record = Record(folder, self._fields(varied), SWEEP_FILE)
-        self._finished: dict[RunSpec, State] = {}
+        self.fields = self._first_fields(spec, varied)
+        self._finished: dict[RunSpec, RunRecord] = {}
 
-    def _fields(self, varied: Sequence[str]) -> dict[str, object]:
-        """sweep.json as it stands while the sweep runs."""
+    def _first_fields(self, spec: SweepSpec, varied: Sequence[str]) -> dict[str, Any]:
+        """sweep.json before the first run."""
         config, study = self.config, self.config.get("study")
         if config.sweep.resume:
             before = read_sweep(self.folder)
             check_same(self.folder, before, self.jobs)
             return before
-        words = [word for word in sys.argv[1:] if not word.startswith("sweep.resume=")]
+        words = [word for word in shlex.split(spec.command) if not word.startswith("sweep.resume=")]
         return {
             "status": "running",
-            "command": shlex.join(["python", "train.py", *words]),
+            "command": shlex.join(words),
             "overrides": [*config.hydra.overrides.hydra, *config.hydra.overrides.task],
             "varied": list(varied),
             "jobs": listed(self.jobs),
@@ -86,37 +89,42 @@ class Sweep:
             "git": git_revision(),
         }
 
+    def update(self, **fields: Any) -> None:
+        """Change fields of sweep.json; they are on the disk when the call returns."""
+        self.fields |= fields
+        write_json(self.folder / SWEEP_FILE, self.fields)
+
     def placed(self, jobs: Sequence[RunSpec]) -> list[RunSpec]:
         """Jobs with their folders in the sweep's folder."""
         return [dataclasses.replace(job, folder=self.folder / job.name) for job in jobs]
 
     @property
     def total(self) -> int:
-        """How many jobs there will be."""
+        """The number of jobs that there will be."""
         return len(self.jobs)
 
-    def states(self) -> dict[RunSpec, State]:
-        """How far each job has come, from the disk; the record of a run that has finished is read once."""
+    def records(self) -> dict[RunSpec, RunRecord]:
+        """The record of each job on the disk; that of a finished run is read once."""
         return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
 
-    def ended(self, job: RunSpec) -> State:
-        """Tell of a run that has ended; returns how."""
-        found = self._read(job)
-        self.progress.ended(job, found)
-        return found
+    def ended(self, job: RunSpec) -> RunRecord:
+        """Show that a run has ended; returns its record."""
+        record = self._read(job)
+        self.progress.ended(job, record)
+        return record
 
     def ended_together(self, jobs: Sequence[RunSpec]) -> None:
-        """Tell of runs that have ended at once."""
+        """Show that runs which trained at once have ended."""
         self.progress.ended_together({job: self._read(job) for job in jobs})
 
-    def _read(self, job: RunSpec) -> State:
-        found = state(job.folder)
-        if found.status in FINISHED:
-            self._finished[job] = found
-        return found
+    def _read(self, job: RunSpec) -> RunRecord:
+        record = RunRecord.read_or_missing(job.folder)
+        if record.state in FINISHED:
+            self._finished[job] = record
+        return record
 
     def make_ready(self, job: RunSpec) -> bool:
-        """True if a job goes on from its own checkpoint; if not, what an earlier attempt left is removed."""
+        """True if a job resumes from its own checkpoint; otherwise its folder is removed."""
         if resumable(job.folder):
             return True
         shutil.rmtree(job.folder, ignore_errors=True)
@@ -130,103 +138,98 @@ class Sweep:
             self._launch(jobs)
 
     def _launch(self, jobs: Sequence[RunSpec]) -> None:
-        """Hydra's launchers compose the jobs again and call the application's task function."""
+        """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
         hydra = self.config.hydra
-        place = f"hydra.sweep.dir={quote(str(self.folder))}"
         hydra.sweep.dir = str(self.folder)
-        hydra.overrides.hydra = [*hydra.overrides.hydra, place]
+        hydra.overrides.hydra = [*hydra.overrides.hydra, f"hydra.sweep.dir={quote(str(self.folder))}"]
         batch = []
         for job in jobs:
             again = [f"resume={quote(str(job.folder))}"] if self.make_ready(job) else []
             batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
         try:
             self.launcher.launch(batch, initial_job_idx=0)
-        except Exception as error:  # such as a worker that was killed: the runs' own records say what is done
+        except Exception as error:  # such as a killed worker process; the records of the runs show what has finished
             if self.config.verbose:
                 traceback.print_exc()
             print(f"the launcher failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
 
     def run(self) -> int:
         """Train what is missing; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped."""
-        from lightning_d2l.sweeps.result import tell
         from lightning_d2l.training.console import from_here
 
-        states = self.states()
-        jobs = [job for job, found in states.items() if found.status not in FINISHED]
-        kept = {job: found for job, found in states.items() if found.status in FINISHED}
-        began, before = time.monotonic(), self.record.fields["seconds"]
-        self.record.update(status="running")
+        records = self.records()
+        jobs = [job for job, record in records.items() if record.state not in FINISHED]
+        kept = {job: record for job, record in records.items() if record.state in FINISHED}
+        began, before = time.monotonic(), self.fields["seconds"]
+        self.update(status="running")
         already = f", {len(kept)} of them finished before" if kept else ""
         print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
         self.progress = SweepProgress(self.total, kept)
         stopped = 0
         try:
-            # Hydra's launchers print lines of their own
+            # Hydra's launchers print their own lines.
             with signals_stop_the_run(), self.progress if hasattr(self.launcher, "train") else nullcontext():
                 self.train(jobs)
         except Stopped as stop:
             stopped = stop.signum
-        except SystemExit as stop:  # of a run that a signal reached first
+        except SystemExit as stop:  # a run of one of Hydra's launchers got the signal
             stopped = stop.code - 128 if isinstance(stop.code, int) and stop.code > 128 else signal.SIGTERM
-        states = self.states()
-        complete = all(found.status in (*FINISHED, "failed") for found in states.values())
+        records = self.records()
+        complete = all(record.state in (*FINISHED, "failed") for record in records.values())
         seconds = round(before + time.monotonic() - began, 3)
-        self.record.update(status="completed" if complete else "stopped", seconds=seconds)
-        tell(self, states, stopped)
+        self.update(status="completed" if complete else "stopped", seconds=seconds)
+        tell(self.folder, self.fields, records, stopped)
         if stopped:
             return 128 + stopped
-        return 0 if all(found.status in FINISHED for found in states.values()) else 1
+        return 0 if all(record.state in FINISHED for record in records.values()) else 1
 
 
-def run_sweep(config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]) -> int:
+def run_sweep(spec: SweepSpec) -> int:
     """Train the jobs of a command line; returns the exit code as `Sweep.run` does.
 
-    `config` is the composed configuration of the sweep, without its swept keys. Raises RequestError, with nothing
-    written, if any of the jobs is wrong.
+    Raises RequestError, with nothing written, if any of the jobs is wrong.
     """
-    composer = Composer(loader, config)
-    asked = grid(arguments, loader)
+    composer = Composer(spec.loader, spec.config)
+    asked = grid(spec.arguments, spec.loader)
     jobs = checked_jobs(composer, asked)
-    check_study(config, jobs)
+    check_study(spec.config, jobs)
     generated = garments_stand_in([job.config for job in jobs])
-    if config.sweep.dry_run:
+    if spec.config.sweep.dry_run:
         from lightning_d2l.sweeps.dry_run import listing
 
         print(listing(jobs, asked.varied))
         return 0
-    folder = sweep_folder(config, generated)
+    folder = sweep_folder(spec.config, generated)
     with lock(folder):
-        return Sweep(config, composer, jobs, folder, launcher, asked.varied).run()
+        return Sweep(spec, composer, jobs, folder, asked.varied).run()
 
 
 def checked_jobs(composer: Composer, asked: Grid) -> list[RunSpec]:
-    """The jobs of a grid, their folders named but not placed; raises RequestError that names the first wrong one."""
+    """The jobs of a grid, each with its name as its folder; raises RequestError that names the first wrong one."""
     jobs = []
     for number, (name, overrides) in enumerate(zip(asked.names, asked.overrides, strict=True)):
         try:
-            settings = composer.settings(overrides)
-            check(settings)
-            check_accelerator(settings)
+            config = composer.settings(overrides)
+            check(config)
+            check_accelerator(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
         except RequestError as error:
             raise RequestError(f"job {number} ({name}): {error}") from error
         command = command_of_run(composer.master, overrides)
-        jobs.append(RunSpec(settings, Path(name), overrides, command, number, silent=True))
+        jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
     return jobs
 
 
 def check_study(config: DictConfig, jobs: Sequence[RunSpec]) -> None:
-    """Raise RequestError if the study of a sweep asks for what its jobs don't have."""
+    """Check the study of a sweep; raises RequestError if it names a key or a metric that the jobs don't have."""
     if (study := config.get("study")) is None:
         return
-    from lightning_d2l.studies.check import check_study_of
-    from lightning_d2l.studies.collect import Run
-
     node: dict[str, Any] = OmegaConf.to_container(study, resolve=True)  # type: ignore[assignment]
-    check_study_of(node, [Run(j.name, "", j.folder, {"config": j.config, "overrides": j.overrides}) for j in jobs])
+    records = [RunRecord(job.folder, {"config": job.config, "overrides": job.overrides}, job.name) for job in jobs]
+    check_study_of(node, records)
 
 
 def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
-    """Jobs as sweep.json has them."""
+    """The jobs in sweep.json."""
     return [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in jobs]

@@ -1,4 +1,4 @@
-"""Jobs of one structure at once, in this process; what can't train together, one after another."""
+"""Runs of one structure together, as one batch of models, in this process; all others one after another."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
-    from lightning_d2l.sweeps.group import Candidate
+    from lightning_d2l.engine.members import Member
     from lightning_d2l.sweeps.sweep import Sweep
+    from lightning_d2l.training.build import BuiltRun
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Of the launcher: the sizes of groups, and the share of the free memory that one may take."""
+class VectorizedSettings:
+    """Settings of the launcher: the sizes of groups, and the largest share of the free memory for one."""
 
     min_members: int
     max_members: int
     memory: float
 
     def wrong(self) -> str:
-        """What is out of range, or nothing."""
+        """What is out of range, or an empty string."""
         if self.min_members < 2:
             return f"hydra.launcher.min_members={self.min_members}: must be at least 2"
         if self.max_members < self.min_members:
@@ -41,7 +42,7 @@ class Settings:
         return ""
 
 
-def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: Settings) -> None:
+def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs in groups, and those that can't be grouped one after another, with the reason in a line.
 
     Raises Stopped when a signal has ended the training.
@@ -60,26 +61,28 @@ def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: Settings) -> None:
 
 
 class _Vectorized:
-    def __init__(self, sweep: Sweep, settings: Settings, reasons: dict[RunSpec, str]) -> None:
+    def __init__(self, sweep: Sweep, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
         self.sweep, self.settings, self.reasons = sweep, settings, reasons
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
 
-    def groups(self, jobs: Sequence[RunSpec]) -> Iterator[list[Candidate]]:
-        """Jobs that can train together, as soon as there are as many as a group may have."""
+    def groups(self, jobs: Sequence[RunSpec]) -> Iterator[list[tuple[BuiltRun, Member]]]:
+        """Runs that can train together, as soon as there are as many as a group may have."""
+        from lightning_d2l.sweeps.group import member_of
         from lightning_d2l.sweeps.structure import CannotStack, structure
 
-        waiting: dict[Hashable, list[Candidate]] = {}
+        waiting: dict[Hashable, list[tuple[BuiltRun, Member]]] = {}
         full: set[Hashable] = set()  # structures of which a group has trained
         for job in jobs:
             try:
-                found = self._candidate(job)
-                key = structure(found)
+                built = self._built(job)
+                member = member_of(built)
+                key = structure(built, member)
             except CannotStack as error:
                 self.reasons[job] = str(error)
-            except Exception as error:  # by itself it will fail too, and leave its traceback
+            except Exception as error:  # it will fail in its own run too, and leave its traceback there
                 self.reasons[job] = _line(error)
             else:
-                waiting.setdefault(key, []).append(found)
+                waiting.setdefault(key, []).append((built, member))
                 if len(waiting[key]) == self.settings.max_members:
                     full.add(key)
                     yield waiting.pop(key)
@@ -89,29 +92,29 @@ class _Vectorized:
                 yield group
             else:
                 alone = len(group) == 1 and key not in full
-                reason = "no other is like it" if alone else f"too few left for {self.settings.min_members} at once"
-                self.reasons |= dict.fromkeys([each.job for each in group], reason)
+                few = f"fewer than {self.settings.min_members} runs are left to train together"
+                reason = "no other run has the same structure" if alone else few
+                self.reasons |= dict.fromkeys([built.spec for built, _ in group], reason)
 
-    def _candidate(self, job: RunSpec) -> Candidate:
-        from lightning_d2l.sweeps.group import candidate
+    def _built(self, job: RunSpec) -> BuiltRun:
         from lightning_d2l.training import console
-        from lightning_d2l.training.build import build_data, prepare
+        from lightning_d2l.training.build import build
 
         if not job.config["verbose"]:
             console.quiet()
+        spec = sequential.ready(self.sweep, job, resume=self.sweep.make_ready(job))
         key = json.dumps(job.config["data"], sort_keys=True)
-        data = self._data.get(key) or build_data(job.config)
-        self._data[key] = data
-        request = sequential.request(self.sweep, job, resume=self.sweep.make_ready(job))
-        return candidate(job, request, prepare(job.config, data))
+        built = build(spec, self._data.get(key))
+        self._data.setdefault(key, built.data)
+        return built
 
-    def train(self, group: list[Candidate]) -> None:
-        """Train a group, in as many parts as memory asks for."""
+    def train(self, group: list[tuple[BuiltRun, Member]]) -> None:
+        """Train a group, in several parts where it does not fit into memory."""
         from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
 
-        jobs = [each.job for each in group]
+        jobs = [built.spec for built, _ in group]
         try:
-            need = max(1, bytes_of_member(group[0].member))
+            need = max(1, bytes_of_member(group[0][1]))
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
@@ -131,11 +134,11 @@ class _Vectorized:
                 traceback.print_exc()
             self.reasons |= dict.fromkeys(jobs, _line(error))
 
-    def _train_together(self, group: list[Candidate]) -> None:
+    def _train_together(self, group: list[tuple[BuiltRun, Member]]) -> None:
         from lightning_d2l.sweeps.group import Group
 
         Group(group, self.sweep.progress).train()
-        self.sweep.ended_together([each.job for each in group])
+        self.sweep.ended_together([built.spec for built, _ in group])
 
 
 def _line(error: Exception) -> str:

@@ -1,37 +1,41 @@
-"""What a configuration describes: its data, its network and module, before the first step."""
+"""What a configuration describes, before the first step: data, network, module."""
 
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import hydra.utils
 import torch
 from torch import nn
 
 from lightning_d2l.config.registry import EXACT
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.batches import stream
+from lightning_d2l.data.streams import stream
+from lightning_d2l.modules import ClassificationModule, RegressionModule
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.modules.classification import ClassificationModule
-from lightning_d2l.modules.regression import RegressionModule
+from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.optimum import Optimum, exact_optimum
+from lightning_d2l.training.spec import RunSpec
 
-INITIALISATION, SHUFFLING, NOISE = 0, 1, 2  # the random streams of a seed; noise is dropout's masks
+# The random streams of a run's seed; noise is that of dropout and of the inputs.
+INITIALISATION, SHUFFLING, NOISE = "run/initialisation", "run/shuffling", "run/noise"
 
 
-@dataclass
-class Prepared:
-    """A run before its first step: its data and its module, as the configuration has them."""
+@dataclass(eq=False)
+class BuiltRun:
+    """A run before its first step. Metrics are measured at `points`: numbers of epochs, from 1."""
 
+    spec: RunSpec
     data: TensorDataModule
     module: SupervisedModule
-    exact: Optimum | None
-    max_epochs: int
-    solved: bool  # exactly, not by steps
+    points: list[int]
+    exact: Optimum | None = None  # the analytic solution, where there is a formula
+
+    @property
+    def max_epochs(self) -> int:
+        return self.points[-1]
 
     @property
     def name(self) -> str:
@@ -41,13 +45,18 @@ class Prepared:
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.module.parameters())
 
+    @property
+    def solved(self) -> bool:
+        """Whether the parameters are solved for and no steps are taken."""
+        return bool(self.spec.config["optimizer"]["_target_"] == EXACT)
+
     def fields(self) -> dict[str, Any]:
-        """What the record says of it."""
+        """What the record holds of it."""
         model = type(self.module.net).__name__
         return {"data": self.data.identity(), "model": model, "num_parameters": self.num_parameters}
 
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
-        """What the record says of the end, beside the exact solution where there is one."""
+        """What the record holds of the end, beside the analytic solution where there is one."""
         found: dict[str, Any] = {"metrics": {"final": final, "best": best}}
         if self.exact:
             found["metrics"]["exact"] = self.exact.losses(self.module, self.data)
@@ -55,19 +64,19 @@ class Prepared:
         return found
 
 
-def prepare(config: Mapping[str, Any], data: TensorDataModule | None = None) -> Prepared:
-    """Build what a configuration describes, on `data` if it is at hand already."""
-    settings = config["trainer"]
-    solved = config["optimizer"]["_target_"] == EXACT
-    max_epochs = 1 if solved else settings["max_epochs"]  # however often it is solved, the solution is the same
+def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
+    """Build what the configuration of a run describes, on `data` if they are in memory already."""
+    config, settings = spec.config, spec.config["trainer"]
+    # The solution is the same however often it is computed.
+    max_epochs = 1 if config["optimizer"]["_target_"] == EXACT else settings["max_epochs"]
+    data = copy.copy(data) if data else build_data(config)  # runs share the tensors, and each has its own order
+    data.shuffle_seed = stream(SHUFFLING, config["seed"])
+    module = build_module(config, data)
+    # A loss with parameters changes with every step, so that of the training data is measured after an epoch.
+    learned = isinstance(module.loss, nn.Module) and "train" not in settings["evaluate"]
+    data.evaluate = ["train"] * learned + settings["evaluate"]
     points = logging_points(max_epochs, settings["log_every_n_epochs"])
-    data = data or build_data(config)
-    chunks = [] if settings["engine"] == "lightning" else points
-    data.plan(stream(config["seed"], SHUFFLING), chunks, settings["evaluate"])
-    module = build_module(config, data, points)
-    if settings["precision"] == "64-true":
-        module.double()  # before a checkpoint's weights are loaded into it
-    return Prepared(data, module, exact_optimum(module, data, config["optimizer"]), max_epochs, solved)
+    return BuiltRun(spec, data, module, points, exact_optimum(module, data, config["optimizer"]))
 
 
 def logging_points(max_epochs: int, every: int) -> list[int]:
@@ -75,29 +84,25 @@ def logging_points(max_epochs: int, every: int) -> list[int]:
     return sorted({1, *range(every, max_epochs + 1, every), max_epochs})
 
 
-def built(node: Mapping[str, Any], *args: Any, **more: Any) -> Any:
-    """The object that a checked node describes: its `_target_`, called with its settings."""
-    settings = {key: value for key, value in node.items() if key != "_target_"}
-    return hydra.utils.get_object(node["_target_"])(*args, **copy.deepcopy(settings), **more)
-
-
 def build_data(config: Mapping[str, Any]) -> TensorDataModule:
     """The data module of a configuration, its splits in memory."""
-    data: TensorDataModule = built(config["data"])
+    data: TensorDataModule = build_node(config["data"])
     data.setup()
     return data
 
 
-def build_module(config: Mapping[str, Any], data: TensorDataModule, points: list[int]) -> SupervisedModule:
-    """The module of a configuration, its network initialised from the seed's own stream."""
-    torch.manual_seed(stream(config["seed"], INITIALISATION))
-    sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
-    net: nn.Module = built(config["model"], **sizes)
-    optimizer = functools.partial(built, config["optimizer"])
-    settings = (net, optimizer, points, data.evaluate, config["trainer"]["engine"] == "lightning")
+def build_module(config: Mapping[str, Any], data: TensorDataModule) -> SupervisedModule:
+    """The module of a configuration in its precision, its network initialised from the seed's stream."""
+    torch.manual_seed(stream(INITIALISATION, config["seed"]))
+    net = {**config["model"], "num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     strength = config["penalty"].get("lambda", 1.0)
     penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
-    losses = {"loss": config["loss"], "penalty": penalty, "gradients": config["gradients"]}
+    settings = {"penalty": penalty, "gradients": config["gradients"]}
+    module: SupervisedModule
     if data.task == "classification":
-        return ClassificationModule(*settings, **losses, information=config["information"])
-    return RegressionModule(*settings, **losses)
+        information = config["information"]
+        module = ClassificationModule(net, config["loss"], config["optimizer"], **settings, information=information)
+    else:
+        module = RegressionModule(net, config["loss"], config["optimizer"], **settings)
+    # Before the weights of a checkpoint are loaded, which it would round otherwise.
+    return module.double() if config["trainer"]["precision"] == "64-true" else module

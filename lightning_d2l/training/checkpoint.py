@@ -1,30 +1,35 @@
-"""Checkpoints that are whole or absent, from which a run goes on to the same bits."""
+"""Checkpoints that are complete or absent, from which the same loop continues bit for bit."""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
+from lightning_d2l import compat_lightning
+from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.engine.loop import Diverged, diverged, require_finite
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing
+
+Row = dict[str, float]
+"""The metrics of a logging point, with "epoch" and "step"."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes through a temporary file beside the destination, at most every `interval` seconds.
 
-    What is younger waits in memory for `flush`. Files go out in the order in which they were saved last, so that
-    best.ckpt, saved before last.ckpt, is never older than the last.ckpt that knows of it.
+    A younger checkpoint waits in memory for `flush`. Files are written in the order in which they were last saved, so
+    that best.ckpt, saved before last.ckpt, is never older than the last.ckpt that refers to it.
     """
 
     def __init__(self, interval: float) -> None:
@@ -33,12 +38,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._written = time.monotonic() - interval
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        # Training goes on with these tensors, so what waits is a copy.
+        # Training changes these tensors in place, so a copy waits.
         copy = tree_map(lambda v: v.clone() if isinstance(v, Tensor) else v, checkpoint)
         others = {other: waiting for other, waiting in self._waiting.items() if other != Path(path)}
-        self._waiting = {**others, Path(path): copy}  # in one step: a signal here must not lose what waits
+        self._waiting = {**others, Path(path): copy}  # one assignment: a signal here must not lose what waits
 
     def flush(self, *, even_if_young: bool = True) -> None:
+        """Write what waits, unless the last writing was less than `interval` seconds ago."""
         if not even_if_young and time.monotonic() - self._written < self.interval:
             return
         for path in list(self._waiting):
@@ -49,7 +55,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of plain weights; raises RequestError if there is none or it is anything else."""
+    """A checkpoint of plain values; raises RequestError if there is none or it holds anything else."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if isinstance(checkpoint, dict) and "state_dict" in checkpoint:
@@ -57,20 +63,20 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise RequestError(f"{path}: no checkpoint there") from None
     except Exception as error:
-        raise RequestError(f"{path}: not a plain weights file, so it is not loaded") from error
+        raise RequestError(f"{path}: not a file of plain weights, so it is not loaded") from error
     raise RequestError(f"{path}: holds no state_dict")
 
 
 def finished_epochs(checkpoint: dict[str, Any]) -> int:
-    """Epochs behind a checkpoint; its "epoch" can't tell none from one, since Lightning counts on after saving."""
+    """The number of epochs behind a checkpoint; raises RequestError if it does not hold it."""
     try:
-        return int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-    except KeyError as error:
-        raise RequestError(f"the checkpoint lacks {error}, so there is nothing to go on from") from error
+        return compat_lightning.finished_epochs(checkpoint["loops"])
+    except (KeyError, TypeError) as error:
+        raise RequestError(f"the checkpoint lacks {error}, so a run can't continue from it") from error
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all random generators of this process, as what a checkpoint may hold."""
+    """The states of all random generators of this process, as plain values."""
     name, keys, *rest = np.random.get_state(legacy=True)
     version, words, gauss = random.getstate()
     return {
@@ -81,16 +87,31 @@ def random_states() -> dict[str, Any]:
     }
 
 
-class Recorder(Checkpoint):
-    """At each logging point: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
+def set_random_states(states: dict[str, Any]) -> None:
+    """Put back what `random_states` returned."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
 
-    Best is the lowest `monitor`, the validation loss where there is one.
+
+class Recorder(Checkpoint):
+    """At each of `points`: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
+
+    A row holds every metric that was logged under a name with a slash. Best is the lowest `monitor`. Each row is also
+    given to `tell`. Raises Diverged if a metric is not finite.
     """
 
-    def __init__(self, folder: Path, io: AtomicCheckpointIO, monitor: str) -> None:
-        self.folder, self.io, self.monitor = folder, io, monitor
+    def __init__(
+        self, folder: Path, io: AtomicCheckpointIO, points: list[int], monitor: str, tell: Callable[[Row], None]
+    ) -> None:
+        self.folder, self.io, self.points, self.monitor, self.tell = folder, io, points, monitor, tell
         self.file = MetricsFile(folder)
-        self.best: dict[str, float] = {}
+        self.best: Row = {}
+        self._random_states: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": dict(self.best), **random_states()}
@@ -100,34 +121,63 @@ class Recorder(Checkpoint):
         self._random_states = state
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (state := getattr(self, "_random_states", None)) is not None:
-            torch.set_rng_state(state["torch"])
-            if state["cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(state["cuda"])
-            name, keys, *rest = state["numpy"]
-            np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-            version, words, gauss = state["python"]
-            random.setstate((version, tuple(words.tolist()), gauss))
+        if self._random_states is not None:
+            set_random_states(self._random_states)
         remove_unfinished(self.folder)
         self.file.cut_after(trainer.current_epoch)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.io.flush()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SupervisedModule)
         epoch = trainer.current_epoch + 1
-        if epoch not in pl_module.logging_points:
+        if epoch not in self.points:
             return
-        row = {"epoch": epoch, "step": trainer.global_step, **pl_module.metrics}
+        row: Row = {"epoch": epoch, "step": trainer.global_step, **logged_metrics(trainer)}
         self.file.append(row)
         if not self.best or row[self.monitor] < self.best[self.monitor]:
             self.best = row
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.io.flush(even_if_young=False)
+        self.tell(row)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.io.flush()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self.io.flush()
+
+
+def logged_metrics(trainer: pl.Trainer) -> Row:
+    """The metrics of the last epoch by name: those of each split, then all others; raises Diverged."""
+    found = {name: value.item() for name, value in trainer.callback_metrics.items() if "/" in name}
+    for name, value in found.items():
+        if not np.isfinite(value):
+            raise Diverged(diverged(name, value, trainer.global_step, next(iter(trainer.optimizers), None)))
+    order = {split: number for number, split in enumerate(("test", "train", "val"))}
+    return dict(sorted(found.items(), key=lambda item: order.get(item[0].rpartition("/")[2], len(order))))
+
+
+class LoggingPoints(Callback):
+    """Lightning's own loop validates at `points` alone, and raises Diverged at the end of an epoch, as the fast loop.
+
+    `points` are numbers of epochs, from 1.
+    """
+
+    def __init__(self, points: list[int]) -> None:
+        self.points = points
+        self._losses: list[Tensor] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._losses = []
+        compat_lightning.validate_in_this_epoch(trainer, trainer.current_epoch + 1 in self.points)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if isinstance(outputs, dict) and "loss" in outputs:
+            self._losses.append(outputs["loss"].detach())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._losses:
+            require_finite(self._losses, trainer.global_step, next(iter(trainer.optimizers), None))

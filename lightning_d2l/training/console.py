@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar in a terminal, a line an epoch in a log, a small table at the end."""
+"""The messages of a run: a progress bar in a terminal, a line an epoch in a log, a small table at the end."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from pytorch_lightning.loggers.logger import Logger
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lightning_d2l.compat_lightning import CHATTY_LOGGERS
 from lightning_d2l.config.text import number
 from lightning_d2l.data.base import TensorDataModule
 
 log = logging.getLogger(__name__)
 
-# Said of every run by Lightning, TensorBoard and torch's tracer, and nothing that the reader of a run can act on.
+# Messages of Lightning, TensorBoard and torch's tracer that come with every run, and that a reader can't act on.
 _CHATTER = (
     "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "litlogger", "litmodels",
     "LOCAL_RANK", "Restored all states", "Restoring states", "Loaded model weights",
@@ -36,16 +35,16 @@ _CHATTER = (
 
 
 TRAIN_LOG = "train.log"
-DATE = "%Y-%m-%d"  # its first line, so that the others need only the time
+DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
 WIDTH = 80
 SPLITS = ("train", "val", "test")
 
 
 class Lines(logging.Formatter):
-    """Messages in lines of at most 80 columns, but for long words; a command, and a traceback, stay as they are.
+    """Messages in lines of at most 80 columns. Long words, commands and tracebacks are not broken.
 
-    A line of items, which two blanks part, is broken between them, and goes on below the second; any other between
-    words.
+    A line of items that are separated by two blanks is broken between items, and continues below the second item. Any
+    other line is broken between words.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -79,10 +78,13 @@ class _NoChatter(logging.Filter):
         return not any(words in record.getMessage() for words in _CHATTER)
 
 
+_NO_CHATTER = _NoChatter()  # one object, so that adding it twice has no effect
+
+
 def quiet() -> None:
-    """Leave out the advertisements and notices of dependencies, by their words; other warnings stay."""
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(_NoChatter())
+    """Hide the advertisements and notices of dependencies, by their words; other warnings stay."""
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).addFilter(_NO_CHATTER)
     for words in _CHATTER:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
 
@@ -93,9 +95,9 @@ def _with_time() -> Lines:
 
 @contextmanager
 def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[None]:
-    """Messages go to the console and, with their time, to train.log; those for the file alone are at level DEBUG.
+    """Send messages to the console and, with their time, to train.log; those of level DEBUG to the file alone.
 
-    With `silent` all are for the file alone.
+    With `silent` all messages go to the file alone.
     """
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
     screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / TRAIN_LOG)
@@ -103,8 +105,8 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
     screen.setFormatter(Lines("%(message)s"))
     file.setFormatter(_with_time())
     package.setLevel(logging.DEBUG)
-    # A full disk is reported once, by the run, and not by every line of its log and by TensorBoard's thread too.
-    logging.raiseExceptions = False
+    # A full disk is reported once, by the run, and not again by each line of its log and by TensorBoard's thread.
+    raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
     before, threading.excepthook = threading.excepthook, lambda args: log.debug("%r", args.exc_value)
     for handler in (screen, file):
         root.addHandler(handler)
@@ -112,7 +114,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
         log.debug(time.strftime(DATE))
         yield
     finally:
-        threading.excepthook = before
+        threading.excepthook, logging.raiseExceptions = before, raise_exceptions
         for handler in (screen, file):
             root.removeHandler(handler)
             with suppress(OSError):
@@ -120,7 +122,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
 
 
 class _Bar(Progress):
-    """A progress bar that looks up for itself how many minibatches were served."""
+    """A progress bar that reads the number of served minibatches from the data module."""
 
     data: TensorDataModule
 
@@ -130,11 +132,10 @@ class _Bar(Progress):
         yield from super().get_renderables()
 
 
-class Console(Logger):
-    """A Lightning logger for people. In a terminal the lines of the epochs go to the log file alone."""
+class Console:
+    """The line of each logging point, and a bar in a terminal, where the lines go to the log file alone."""
 
     def __init__(self, data: TensorDataModule, max_epochs: int, *, bar: bool) -> None:
-        super().__init__()
         self.data, self.max_epochs = data, max_epochs
         self.bar: _Bar | None = None
         if bar and sys.stdout.isatty():
@@ -144,50 +145,40 @@ class Console(Logger):
             self.bar.data = data
         self.last_epoch, self.last_time = 0, time.monotonic()
 
-    @property
-    def name(self) -> str:
-        return "console"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the record holds them."""
-
     def start(self, epoch: int) -> None:
-        """Begin to count time, and show the bar, at a number of finished epochs."""
+        """Start the clock and show the bar, at a number of finished epochs."""
         self.last_epoch, self.last_time = epoch, time.monotonic()
         if self.bar:
             self.bar.add_task("", total=self.max_epochs * self.data.num_batches, epoch=epoch, metrics="")
             self.bar.start()
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if "loss/train" not in metrics or step is None:
-            return
-        now = time.monotonic()
-        samples = (step - self.last_epoch) * len(self.data.splits["train"][0])
+    def row(self, metrics: Mapping[str, float]) -> None:
+        """Show the metrics of a logging point."""
+        epoch, now = int(metrics["epoch"]), time.monotonic()
+        samples = (epoch - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
-        log.log(logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(step, self.max_epochs, metrics), rate)
+        log.log(
+            logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate
+        )
         if self.bar:
             loss = f"loss {number(metrics['loss/train'])}  {rate}"
-            self.bar.update(TaskID(0), epoch=step, metrics=loss)
-        self.last_epoch, self.last_time = step, now
+            self.bar.update(TaskID(0), epoch=epoch, metrics=loss)
+        self.last_epoch, self.last_time = epoch, now
 
     def stop(self) -> None:
-        """Take the bar away; safe to call at any time, and more than once."""
+        """Remove the bar. It may be called at any time, and more than once."""
         if self.bar:
             self.bar.stop()
 
 
 def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
-    """What is said at a logging point."""
+    """The line of a logging point."""
     values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
     return f"epoch {epoch}/{max_epochs}  {values}"
 
 
 def write_log(folder: Path, messages: Iterable[str]) -> None:
-    """Leave a train.log with these messages, as if they were said now."""
+    """Write a train.log with these messages, at the present time."""
     lines, record = _with_time(), logging.makeLogRecord({})
     with (folder / TRAIN_LOG).open("w") as file:
         for record.msg in [time.strftime(DATE), *messages]:
@@ -197,7 +188,7 @@ def write_log(folder: Path, messages: Iterable[str]) -> None:
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Metrics named `<metric>/<split>` of a few rows, such as final and best, as lines of at most 80 columns.
 
-    What is of no split, such as norm/weights, comes below them.
+    Metrics of no split, such as norm/weights, follow below.
     """
     splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
     lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)], []
@@ -211,7 +202,7 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def from_here(path: Path) -> Path:
-    """A path as one would type it in the current folder."""
+    """A path relative to the current folder, where it lies below it."""
     try:
         return Path(path).resolve().relative_to(Path.cwd())
     except ValueError:

@@ -7,19 +7,20 @@ import importlib.util
 import io
 import json
 import logging
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.batches import as_input
+from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.files import replacing
-from lightning_d2l.training.reuse import FinishedRun
 
 FILES = {"safetensors": "weights.safetensors", "state_dict": "weights.pt", "onnx": "model.onnx"}
 """The forms, and the name of each one's file in a run's folder."""
@@ -34,20 +35,20 @@ def check_writable(form: str, into: Path) -> None:
         raise RequestError(f"--as=onnx: needs {missing[0]}, which pip install 'lightning_d2l[onnx]' brings")
 
 
-def export(finished: FinishedRun, form: str, into: Path) -> str:
+def export(built: BuiltRun, form: str, into: Path) -> str:
     """Write the network to the file `into`, whole or not at all; returns the lines of Python that load it.
 
     Raises RequestError if the file exists or can't be written, or the network can't be had in this form.
     """
     check_writable(form, into)
-    net = finished.module.net.eval()
-    content = {"safetensors": _safetensors, "state_dict": _state_dict, "onnx": _onnx}[form](net, finished)
+    net = built.module.net.eval()
+    content = {"safetensors": _safetensors, "state_dict": _state_dict, "onnx": _onnx}[form](net, built)
     try:
         with replacing(into) as file:
             file.write(content)
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
-    net_lines, path = _construction(finished), repr(str(into))
+    net_lines, path = _construction(built), repr(str(into))
     return "\n".join(
         {
             "safetensors": ["import safetensors.torch", net_lines, f"safetensors.torch.load_model(net, {path})"],
@@ -55,31 +56,31 @@ def export(finished: FinishedRun, form: str, into: Path) -> str:
             "onnx": [
                 "import onnxruntime",
                 f"session = onnxruntime.InferenceSession({path})",
-                f"(output,) = session.run(None, {{'input': x}})  # {_input(finished)}",
+                f"(output,) = session.run(None, {{'input': x}})  # {_input(built)}",
             ],
         }[form]
     )
 
 
-def metadata(finished: FinishedRun) -> dict[str, str]:
+def metadata(built: BuiltRun) -> dict[str, str]:
     """What the weights are: the model and its settings as JSON, the data's name and source, and this version."""
     return {
-        "model": json.dumps(_settings(finished)),
-        "data": finished.data.name,
-        "source": finished.data.source,
-        "classes": json.dumps(finished.data.class_names),
+        "model": json.dumps(_settings(built)),
+        "data": built.data.name,
+        "source": built.data.source,
+        "classes": json.dumps(built.data.class_names),
         "lightning_d2l": lightning_d2l.__version__,
     }
 
 
-def _settings(finished: FinishedRun) -> dict[str, Any]:
-    sizes = {"num_inputs": finished.data.num_inputs, "num_outputs": finished.data.num_outputs}
-    return {**finished.record["config"]["model"], **sizes}
+def _settings(built: BuiltRun) -> dict[str, Any]:
+    sizes = {"num_inputs": built.data.num_inputs, "num_outputs": built.data.num_outputs}
+    return {**built.spec.config["model"], **sizes}
 
 
-def _construction(finished: FinishedRun) -> str:
+def _construction(built: BuiltRun) -> str:
     """Python that builds the network, but for its initial values."""
-    settings = _settings(finished)
+    settings = _settings(built)
     module, _, name = settings.pop("_target_").rpartition(".")
     sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
     arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
@@ -87,37 +88,31 @@ def _construction(finished: FinishedRun) -> str:
     return f"from {module} import {name}\n{call}"
 
 
-def _input(finished: FinishedRun) -> str:
-    x = finished.data.splits["train"][0]
+def _input(built: BuiltRun) -> str:
+    x = built.data.splits["train"][0]
     shape = ", ".join(["n", *map(str, x.shape[1:])])
     return f"x ({shape}) float32{' in [0, 1]' if x.dtype == torch.uint8 else ''}"
 
 
-def _state_dict(net: nn.Module, finished: FinishedRun) -> bytes:
+def _state_dict(net: nn.Module, built: BuiltRun) -> bytes:
     file = io.BytesIO()
     torch.save({name: value.clone() for name, value in net.state_dict().items()}, file)
     return file.getvalue()
 
 
-def _safetensors(net: nn.Module, finished: FinishedRun) -> bytes:
-    """Each tied tensor once, under the first of its names; the metadata say by which others it is known."""
+def _safetensors(net: nn.Module, built: BuiltRun) -> bytes:
+    """Tied tensors are written once; the metadata hold the other names of each."""
     import safetensors.torch
 
-    kept: dict[str, Tensor] = {}
-    ties: dict[str, str] = {}
-    for name, value in net.state_dict(keep_vars=True).items():
-        first = next((other for other, tensor in kept.items() if tensor is value), None)
-        if first is None:
-            kept[name] = value
-        else:
-            ties[name] = first
-    weights = {name: value.detach().contiguous() for name, value in kept.items()}
-    return safetensors.torch.save(weights, {**ties, **metadata(finished)})
+    with tempfile.TemporaryDirectory() as folder:  # save_model writes to a path
+        path = Path(folder) / FILES["safetensors"]
+        safetensors.torch.save_model(net, str(path), metadata(built))
+        return path.read_bytes()
 
 
-def _onnx(net: nn.Module, finished: FinishedRun) -> bytes:
+def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
     """A batch of any size goes in, as floats, and the outputs come out (logits where there are classes)."""
-    x = as_input(finished.data.splits["train"][0][:2], next(net.parameters()).dtype)
+    x = as_input(built.data.splits["train"][0][:2], next(net.parameters()).dtype)
     try:
         with _silence():
             program = torch.onnx.export(
@@ -135,7 +130,7 @@ def _onnx(net: nn.Module, finished: FinishedRun) -> bytes:
             f"--as=onnx: {name} has steps, such as a loop over its data, that torch can't export"
         ) from error
     assert program is not None
-    for key, value in metadata(finished).items():
+    for key, value in metadata(built).items():
         program.model.metadata_props[key] = value
     content: bytes = program.model_proto.SerializeToString()
     return content

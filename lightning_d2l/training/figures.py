@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.axes import Axes
@@ -17,10 +16,7 @@ from torch import Tensor, nn
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import replacing
-from lightning_d2l.training.predictions import outputs
-
-if TYPE_CHECKING:
-    from lightning_d2l.training.reuse import Prediction
+from lightning_d2l.training.predictions import Prediction, outputs
 
 BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}

@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import number
 from lightning_d2l.data.batches import as_batch
-from lightning_d2l.training.reuse import FinishedRun
+from lightning_d2l.training.build import BuiltRun
 
 NAME_WIDTH = 18  # longer names stand on a line of their own, so that the table keeps to 80 columns
 
@@ -46,26 +46,26 @@ class NamedTensor:
         }
 
 
-def tensors(finished: FinishedRun) -> list[NamedTensor]:
+def tensors(built: BuiltRun) -> list[NamedTensor]:
     """Every parameter and buffer, tied ones under each of their names.
 
     Gradients are those of the objective on the first minibatch of training data in the data's order, without dropout.
     """
-    module, data = finished.module, finished.data
+    module, data = built.module, built.data
     dtype = next(module.parameters()).dtype
     x, y = (part[: data.batch_size] for part in data.splits["train"])
     module.eval()
     module.zero_grad()
     loss, _ = module.objective(as_batch((x, y), dtype))
     loss.backward()  # type: ignore[no-untyped-call]
-    return list(_named(finished))
+    return list(_named(built))
 
 
-def _named(finished: FinishedRun) -> Iterator[NamedTensor]:
+def _named(built: BuiltRun) -> Iterator[NamedTensor]:
     first: dict[int, str] = {}
     for kind, named in (
-        ("parameter", finished.module.named_parameters(remove_duplicate=False)),
-        ("buffer", finished.module.named_buffers(remove_duplicate=False)),
+        ("parameter", built.module.named_parameters(remove_duplicate=False)),
+        ("buffer", built.module.named_buffers(remove_duplicate=False)),
     ):
         for full_name, tensor in named:
             name = full_name.removeprefix("net.")

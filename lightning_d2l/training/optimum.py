@@ -1,4 +1,4 @@
-"""Beside the descent of a linear regression, its analytic solution: how far training got (d2l 3.1.1.3)."""
+"""The analytic solution of a linear regression, to compare its training with (d2l 3.1.1.3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 
 
 class Optimum:
-    """The exact solution of a module's objective on its training data, and where its parameters stood at first."""
+    """The exact solution for a module on its training data, and the distance of its first parameters from it."""
 
     def __init__(self, module: SupervisedModule, data: TensorDataModule, weight_decay: float) -> None:
         self.weight, self.bias = optimum(module, *data.splits["train"], weight_decay)
@@ -38,10 +38,10 @@ class Optimum:
 
 
 def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: dict[str, Any]) -> Optimum | None:
-    """The optimum that a configuration's descent has, or None if there is no formula for it."""
+    """The optimum that the steps of a configuration approach, or None if there is no formula for it."""
     linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
     decay = optimizer.get("weight_decay", 0.0)
-    decoupled = decay and optimizer["_target_"] == ADAM_W  # its decay is the penalty of no objective
+    decoupled = decay and optimizer["_target_"] == ADAM_W  # its decay is no gradient of a penalty
     if not linear or decoupled or module.loss_name not in SQUARED_LOSSES:
         return None
     return Optimum(module, data, decay)

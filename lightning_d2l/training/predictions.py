@@ -1,7 +1,8 @@
-"""What a network makes of samples, and the file of it that a run may leave."""
+"""The outputs of a network for samples, and the file of them that a run may write."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,9 +14,19 @@ from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import replacing
 
 
+@dataclass
+class Prediction:
+    """An input, the network's output for it, and a note on how the input was read."""
+
+    name: str
+    x: Tensor
+    output: Tensor
+    note: str = ""
+
+
 @torch.no_grad()
 def outputs(net: nn.Module, x: Tensor) -> Tensor:
-    """What a network returns for x (n, ...), without dropout, (n, num_outputs) on the CPU."""
+    """The outputs (n, num_outputs), on the CPU, of a network for x (n, ...), without dropout."""
     like = next(net.parameters())
     net.eval()
     return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])

@@ -1,105 +1,81 @@
-"""What a finished run is good for: predictions, its test figures again, the same run again."""
+"""The uses of a finished run: predictions, its test metrics again, the same run again."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import with_defaults
 from lightning_d2l.config.text import number
-from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
-from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.training import console
-from lightning_d2l.training.build import build_data, build_module
+from lightning_d2l.training.build import BuiltRun, build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import BEST, LAST
-from lightning_d2l.training.job import run
-from lightning_d2l.training.predictions import outputs
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.fit import run, test_metrics
+from lightning_d2l.training.predictions import Prediction, outputs
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
-TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained with others at once
+TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained together with others
 
 
-@dataclasses.dataclass
-class FinishedRun:
-    """A run folder, with its data and its network as they were in a checkpoint."""
-
-    folder: Path
-    record: dict[str, Any]
-    data: TensorDataModule
-    module: SupervisedModule
-
-
-def load_run(folder: Path, checkpoint: Path) -> FinishedRun:
+def load_run(folder: Path, checkpoint: Path, *, same_data: bool = True) -> BuiltRun:
     """The run of a folder, its weights from `checkpoint` below it.
 
-    Raises RequestError if the folder holds no run, or the data or checkpoint is not the run's.
+    Raises RequestError if the folder holds no run, the checkpoint is not the run's, or, with `same_data`, the data
+    are others than those that the run was trained on.
     """
-    record = read_record(folder)
-    config = record["config"] = with_defaults(record["config"])
-    check(config)
+    record = RunRecord.read(folder)
+    check(config := with_defaults(record.config))
     weights = load_checkpoint(folder / checkpoint)["state_dict"]
     data = build_data(config)
-    if "data" in record and data.identity()["checksum"] != record["data"]["checksum"]:
-        wanted = record["data"]["source"]
-        raise RequestError(f"{folder}: its data were {wanted} with another checksum; these are {data.source}")
-    module = build_module(config, data, [])
-    if config["trainer"]["precision"] == "64-true":
-        module.double()
+    known = record.fields.get("data")
+    if same_data and known and data.identity()["checksum"] != known["checksum"]:
+        raise RequestError(f"{folder}: its data were {known['source']} with another checksum; these are {data.source}")
+    module = build_module(config, data)
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
         raise RequestError(f"{folder / checkpoint}: the weights of another model") from error
-    return FinishedRun(folder, record, data, module)
+    return BuiltRun(RunSpec(config, folder), data, module, [1])
 
 
 def evaluate(folder: Path) -> dict[str, dict[str, float]]:
     """Metrics on the test split of the last weights ("final") and of the best epoch's ("best")."""
-    finished, results = load_run(folder, LAST), {}
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        precision=finished.record["config"]["trainer"]["precision"],
-    )
+    built, results = load_run(folder, LAST), {}
+    built.spec.config["trainer"]["accelerator"] = "cpu"
     for name, checkpoint in (("final", LAST), ("best", BEST)):
-        finished.module.load_state_dict(load_checkpoint(folder / checkpoint)["state_dict"])
-        trainer.test(finished.module, finished.data, verbose=False)
-        results[name] = dict(finished.module.metrics)
+        built.module.load_state_dict(load_checkpoint(folder / checkpoint)["state_dict"])
+        results[name] = test_metrics(built)
     return results
 
 
 def rerun(folder: Path, into: Path) -> int:
-    """Do a run again, from its record alone, in the folder `into`; 0 if its numbers come out the same, else 1.
+    """Do a run again, from its record alone, in the folder `into`; 0 if the numbers are the same, else 1.
 
-    Those of a run that trained with others at once are the same but for the rounding of another order of sums.
+    Those of a run that trained together with others are compared within rounding: sums are taken in another order.
     """
-    before = read_record(folder)
-    check(config := with_defaults(before["config"]))
-    code = run(RunSpec(config, into, before["overrides"], before["command"]))
-    after = read_record(into)
-    tolerance = TOLERANCES[config["trainer"]["precision"]] if before.get("members", 1) > 1 else 0.0
-    if code == 0 and _same(before.get("metrics"), after.get("metrics"), tolerance):
-        within = f" to {tolerance:g}" if tolerance else ""
+    before = RunRecord.read(folder)
+    check(config := with_defaults(before.config))
+    code = run(RunSpec(config, into, before.fields["overrides"], before.fields["command"]))
+    after = RunRecord.read(into).fields.get("metrics")
+    tolerance = TOLERANCES[config["trainer"]["precision"]] if before.fields.get("members", 1) > 1 else 0.0
+    if code == 0 and _same(before.fields.get("metrics"), after, tolerance):
+        within = f" within {tolerance:g}" if tolerance else ""
         print(f"same numbers{within} as {console.from_here(folder)}")
         return 0
     if code == 0:
-        print(f"other numbers than {console.from_here(folder)}: {before.get('metrics')} there")
-        print(f"versions there: {before['versions']}")
+        print(f"other numbers than {console.from_here(folder)}: {before.fields.get('metrics')} there")
+        print(f"versions there: {before.fields['versions']}")
     return code or 1
 
 
@@ -112,19 +88,9 @@ def _same(there: Any, here: Any, tolerance: float) -> bool:
     return bool(there == here)
 
 
-@dataclasses.dataclass
-class Prediction:
-    """One input and what the network makes of it."""
-
-    name: str
-    x: Tensor
-    output: Tensor
-    note: str = ""
-
-
-def predict(finished: FinishedRun, files: list[Path]) -> list[Prediction]:
+def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
     """Predict image files, or the rows of CSV files with one column an input; without files, ten test samples."""
-    data = finished.data
+    data = built.data
     if not files:
         x, y = data.splits["test"]
         names = [f"test {i}" for i in range(min(10, len(x)))]
@@ -135,7 +101,7 @@ def predict(finished: FinishedRun, files: list[Path]) -> list[Prediction]:
     else:
         assert isinstance(data, RegressionData)
         inputs = [item for file in files for item in read_csv(file, data)]
-    return [Prediction(name, x[0], outputs(finished.module.net, x)[0], note) for name, x, note in inputs]
+    return [Prediction(name, x[0], outputs(built.module.net, x)[0], note) for name, x, note in inputs]
 
 
 def read_image(file: Path, side: int) -> tuple[Tensor, str]:

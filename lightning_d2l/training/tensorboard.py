@@ -84,7 +84,10 @@ class TensorBoard(Logger):
         """Nothing: `open` writes them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if not self.has_layout:
+        if "epoch" in metrics:  # Lightning's number of the epoch, from 0; the x axis is the number of finished epochs
+            step = int(metrics["epoch"]) + 1
+            metrics = {name: value for name, value in metrics.items() if name != "epoch"}
+        if not self.has_layout and "loss/train" in metrics:
             add_summary(self.writer, _layout(self.metrics, metrics))
             self.has_layout = True
         for name, value in metrics.items():

@@ -14,7 +14,7 @@ from lightning_d2l.book.demos.matrix_product import expected_largest_entry, lyap
 from lightning_d2l.book.demos.softmax_overflow import loss_and_gradient, naive, spread_logits
 from lightning_d2l.book.demos.symmetry import distinct_units
 from lightning_d2l.book.demos.variance_by_depth import measure, theory, weight_and_bias_variance
-from lightning_d2l.data.batches import generator
+from lightning_d2l.data.streams import generator
 from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.scratch.softmax_regression import cross_entropy
 
@@ -47,7 +47,7 @@ def test_largest_entry_has_the_predicted_mean(n):
 
 def test_product_is_that_of_numpy():
     first, product, _ = products(3, 2, 5, seed=0)
-    factors = torch.randn(2, 5, 3, 3, dtype=torch.float64, generator=generator(0))
+    factors = torch.randn(2, 5, 3, 3, dtype=torch.float64, generator=generator("demo", 0))
     np.testing.assert_array_equal(first, factors[0])
     np.testing.assert_allclose(product, np.matmul(*factors.numpy()), rtol=1e-12)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import stream
+from lightning_d2l.data.streams import stream
 from lightning_d2l.nets.blocks import FixedHiddenMLP, MLPBlock, MySequential, NestedMLP
 
 
@@ -25,7 +25,7 @@ class Forgetful(nn.Module):
 
 def run(seed: int) -> Demo:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 0))
+        torch.manual_seed(stream("demo", seed, 0))
         x = torch.rand(2, 20)
         blocks = {
             "MLPBlock": MLPBlock(20, 10),

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import Batches, generator
+from lightning_d2l.data.batches import Batches
 from lightning_d2l.data.fashion_mnist import FashionMNISTData
+from lightning_d2l.data.streams import generator
 
 PUBLISHED_SECONDS = 3.37
 """What the book printed for a pass with 4 worker processes (3.5.2), on a machine of its own."""
@@ -61,7 +62,7 @@ def seconds_a_pass(batches: Batches, passes: int) -> list[float]:
 
 def a_few_of_each_class(x: Tensor, y: Tensor, names: tuple[str, ...], seed: int, few: int = 5) -> Figure:
     """Images drawn from x (n, 28, 28) at random, a column for each class of y (n,)."""
-    order = torch.randperm(len(y), generator=generator(seed))
+    order = torch.randperm(len(y), generator=generator("demo", seed))
     columns = [torch.cat([*pad(x[order[y[order] == c][:few]], (2, 2, 2, 2))]) for c in range(len(names))]
     figure = Figure(figsize=(9, 4.9), dpi=120, layout="constrained")
     panel = figure.subplots()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import generator
+from lightning_d2l.data.streams import generator
 from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
 
 N, MATRICES = 4, 101
@@ -49,7 +49,7 @@ def products(n: int, matrices: int, draws: int, seed: int) -> tuple[Tensor, Tens
 
     The last result is log10 of the largest absolute entry after each matrix, (matrices, draws). All is float64.
     """
-    factors = torch.randn(matrices, draws, n, n, dtype=torch.float64, generator=generator(seed))
+    factors = torch.randn(matrices, draws, n, n, dtype=torch.float64, generator=generator("demo", seed))
     product, largest = factors[0], [factors[0]]
     for factor in factors[1:]:
         product = product @ factor

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import stream
+from lightning_d2l.data.streams import stream
 from lightning_d2l.nets.blocks import TiedMLP
 from lightning_d2l.nets.initialisation import Init, initialise
 
@@ -21,7 +21,7 @@ SCHEMES: dict[str, Init] = {
 
 def run(seed: int) -> Demo:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 0))
+        torch.manual_seed(stream("demo", seed, 0))
         access, access_numbers = reach()
         schemes, scheme_numbers = schemes_compared()
         shared, shared_numbers = sharing()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import stream
+from lightning_d2l.data.streams import stream
 from lightning_d2l.nets.phm import PHMLinear
 
 INPUTS, OUTPUTS = 784, 256
@@ -19,7 +19,7 @@ def run(seed: int) -> Demo:
         f"  {'n':>3}{'numbers in H':>14}{'in A':>8}{'in S':>10}{'weights':>10}{'of n = 1':>10}{'error of H':>13}",
     ]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 0))
+        torch.manual_seed(stream("demo", seed, 0))
         layers = [PHMLinear(INPUTS, OUTPUTS, n, bias=False) for n in (1, 2, 4, 8, 16)]
     for layer in layers:
         in_a = 0 if layer.A is None else layer.A.numel()

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import Batches, generator, stream
+from lightning_d2l.data.batches import Batches
+from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import Init
 from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.training.figures import BLUE, GREEN, ORANGE
@@ -46,11 +47,11 @@ def distinct_units(weight: Tensor, tolerance: float = 1e-6) -> int:
 
 def train(init: Init, dropout: float, seed: int) -> Trained:
     """Train a tanh network with one hidden layer by minibatch SGD on y = x1 x2, which no single unit can represent."""
-    x = torch.randn(256, 2, generator=generator(seed, 0))
+    x = torch.randn(256, 2, generator=generator("demo", seed, 0))
     y = x.prod(1, keepdim=True)
-    batches = Batches(x, y, 16, torch.float32, shuffle_seed=stream(seed, 1))
+    batches = Batches(x, y, 16, torch.float32, shuffle_seed=stream("demo", seed, 1))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 2))
+        torch.manual_seed(stream("demo", seed, 2))
         net = MLP(2, 1, UNITS, "tanh", dropout, init=init)
         hidden = next(layer for layer in net if isinstance(layer, nn.Linear))
         optimizer = torch.optim.SGD(net.parameters(), LR)

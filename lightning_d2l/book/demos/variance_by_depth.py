@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.book.demos.activations import value_and_gradient
-from lightning_d2l.data.batches import generator, stream
+from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import gain
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
 from lightning_d2l.training.figures import BLUE, GREEN, ORANGE, RED
@@ -64,9 +64,9 @@ def measure(init: str, activation: str, width: int, depth: int, batch: int, seed
     inputs. The gradient with respect to the network's output is N(0, 1) as well. In float64: the smallest ones are
     far below the range of float32.
     """
-    random = generator(seed, 0)
+    random = generator("demo", seed, 0)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 1))
+        torch.manual_seed(stream("demo", seed, 1))
         net = MLP(width, width, [width] * depth, activation, init=init).double().requires_grad_(False)
     x = torch.randn(batch, width, dtype=torch.float64, generator=random).requires_grad_()
     signals = []
@@ -86,7 +86,7 @@ def run(seed: int) -> Demo:
     measured, expected = {}, {}
     for activation in SHOWN:
         for init in STYLES:
-            runs = [measure(init, activation, WIDTH, DEPTH, BATCH, stream(seed, k)) for k in range(SEEDS)]
+            runs = [measure(init, activation, WIDTH, DEPTH, BATCH, stream("demo", seed, k)) for k in range(SEEDS)]
             measured[activation, init] = [torch.stack(values).log10() for values in zip(*runs, strict=True)]
             expected[activation, init] = [values.log10() for values in theory(init, activation, WIDTH, DEPTH)]
     numbers = {}

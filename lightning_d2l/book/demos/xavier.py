@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
-from lightning_d2l.data.batches import stream
+from lightning_d2l.data.streams import stream
 from lightning_d2l.nets.initialisation import initialise
 from lightning_d2l.training.figures import BLUE, ORANGE, RED
 
@@ -37,7 +37,7 @@ def run(seed: int) -> Demo:
         f"  {'layer':<18}{'bound':>10}{'largest |w|':>13}{'variance':>11}{'uniform':>11}{'normal':>11}",
     ]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream(seed, 0))
+        torch.manual_seed(stream("demo", seed, 0))
         for n_in, n_out in SIZES:
             name, variance = f"Linear({n_in}, {n_out})", 2 / (n_in + n_out)
             uniform, normal = (draws(n_in, n_out, scheme) for scheme in ("xavier_uniform", "xavier_normal"))

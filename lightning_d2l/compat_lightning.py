@@ -1,0 +1,53 @@
+"""The private and unstable names of Lightning that this package uses; seen in pytorch-lightning 2.6.
+
+tests/test_compat_lightning.py fails by name when one of them changes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
+"""The loops whose states a checkpoint holds."""
+CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
+"""The Python loggers of Lightning's notices and advertisements."""
+
+
+def count_chunk(trainer: pl.Trainer, steps: int, epochs: int) -> None:
+    """Count what one training step of a chunk did: so many optimizer steps in so many epochs.
+
+    Lightning counts the chunk as one batch of one epoch and sees none of the optimizer steps; it stops by these
+    counters, resumes from them, and hands their number to the loggers.
+    """
+    loop = trainer.fit_loop
+    loop.epoch_loop.manual_optimization.optim_step_progress.increment_by(steps)
+    loop.epoch_loop._batches_that_stepped += steps - 1
+    loop.epoch_progress.increment_by(epochs - 1)
+
+
+def loop_states(trainer: pl.Trainer) -> dict[str, Any]:
+    """The states of the loops, as a checkpoint holds them."""
+    return copy.deepcopy({name: getattr(trainer, name).state_dict() for name in LOOPS})
+
+
+def continue_from(trainer: pl.Trainer, loops: Mapping[str, Any]) -> None:
+    """Let `fit` continue where the loops of a checkpoint stopped."""
+    trainer.fit_loop.load_state_dict(loops["fit_loop"])
+
+
+def finished_epochs(loops: Mapping[str, Any]) -> int:
+    """The number of epochs behind the loops of a checkpoint.
+
+    A checkpoint's own "epoch" can't distinguish none from one, since Lightning counts on after saving. Raises
+    KeyError if the loops lack it.
+    """
+    return int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
+
+
+def validate_in_this_epoch(trainer: pl.Trainer, wanted: bool) -> None:
+    """Let the epoch that begins end with a validation, or without one."""
+    trainer.check_val_every_n_epoch = 1 if wanted else trainer.current_epoch + 2

@@ -1,0 +1,155 @@
+"""One run by the fast loop: the minibatches up to the next logging point are one training step of Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_d2l.compat_lightning import count_chunk
+from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.batches import Batch, Batches
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import (
+    Diverged,
+    Step,
+    backpropagation,
+    diverged,
+    quickest,
+    require_finite,
+    train_minibatches,
+)
+from lightning_d2l.modules.base import SupervisedModule
+
+
+class Epochs(Protocol):
+    """The minibatches of the epoch that was set."""
+
+    epoch: int
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Chunk:
+    """A number of `epochs`, from the epoch `first` on (counted from 0): iterates over each one's minibatches."""
+
+    def __init__(self, batches: Epochs, first: int, epochs: int) -> None:
+        self.batches, self.first, self.epochs = batches, first, epochs
+
+    def __iter__(self) -> Iterator[Epochs]:
+        for epoch in range(self.first, self.first + self.epochs):
+            self.batches.set_epoch(epoch)
+            yield self.batches
+
+
+class Chunks:
+    """The epochs up to the next of `points` (numbers of epochs, from 1) as the one item of a loader.
+
+    Lightning takes one step from one logging point to the next, so its overhead is paid once.
+    """
+
+    def __init__(self, batches: Epochs, points: Sequence[int]) -> None:
+        self.batches, self.points = batches, points
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def sampler(self) -> Epochs:
+        """What Lightning calls `set_epoch` of."""
+        return self.batches
+
+    def __iter__(self) -> Iterator[Chunk]:
+        first = self.batches.epoch
+        yield Chunk(self.batches, first, next(point for point in self.points if point > first) - first)
+
+
+class ChunkedModule(pl.LightningModule):
+    """Trains and validates a module as Lightning's own loop would, and logs the same metrics at the logging points.
+
+    `points` are the numbers of epochs, from 1, after which metrics are logged. Checkpoints are those of the module.
+    Raises Diverged when the loss or a metric is not finite.
+    """
+
+    def __init__(self, module: SupervisedModule, data: TensorDataModule, points: Sequence[int]) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.module, self.data, self.points = module, data, points
+        self._last_epoch: list[Step] = []
+
+    def configure_optimizers(self) -> Optimizer:
+        return self.module.configure_optimizers()
+
+    def train_dataloader(self) -> Chunks:
+        place = self._place()
+        self._evaluated = {split: self.data.evaluation_batches(split, *place) for split in self.data.evaluated}
+        return Chunks(self.data.training_batches(*place, self.data.shuffle_seed), self.points)
+
+    def _place(self) -> tuple[torch.device, torch.dtype]:
+        like = next(self.module.parameters())
+        return like.device, like.dtype
+
+    def training_step(self, chunk: Chunk, batch_idx: int) -> None:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        gradient = backpropagation(self.module.objective, list(self.module.parameters()))
+        optimizer_steps, steps = quickest(optimizer), 0
+        for batches in chunk:
+            if isinstance(optimizer, Exact):
+                assert isinstance(batches, Batches)
+                self._last_epoch = optimizer.solve(self.module, batches)
+            else:
+                self._last_epoch = train_minibatches(gradient, batches, optimizer_steps)
+            steps += len(self._last_epoch)
+            require_finite([loss for loss, _, _ in self._last_epoch], self.trainer.global_step + steps, optimizer)
+        count_chunk(self.trainer, steps, chunk.epochs)
+
+    @torch.no_grad()
+    def on_train_epoch_end(self) -> None:
+        metrics = {
+            f"{name}/{split}": value
+            for split, batches in self._evaluated.items()
+            for name, value in split_metrics(self.module, batches).items()
+        }
+        if "train" not in self._evaluated:
+            outputs, ys = (torch.cat(parts) for parts in list(zip(*self._last_epoch, strict=True))[1:])
+            metrics |= {f"{name}/train": value for name, value in self.module.measured(outputs, ys).items()}
+        weights = self.module.weights()
+        metrics |= self.module.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
+        for name, value in metrics.items():
+            if not value.isfinite():
+                optimizer = self.optimizers(use_pl_optimizer=False)
+                assert isinstance(optimizer, Optimizer)
+                raise Diverged(diverged(name, value.item(), self.trainer.global_step, optimizer))
+        self.log_dict(metrics)
+        self._last_epoch = []
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        return self.module.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module.load_state_dict(*args, **kwargs)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint |= hyperparameters(self.module)
+
+
+def hyperparameters(module: pl.LightningModule) -> dict[str, Any]:
+    """What a checkpoint holds of a module for `load_from_checkpoint`."""
+    return {module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams), module.CHECKPOINT_HYPER_PARAMS_NAME: "kwargs"}
+
+
+@torch.no_grad()
+def split_metrics(module: SupervisedModule, batches: Batches) -> dict[str, Tensor]:
+    """The metrics of a whole split, without dropout."""
+    training = module.training
+    module.eval()
+    outputs, ys = zip(*((module(x), y) for x, y in batches), strict=True)
+    module.train(training)
+    return module.measured(torch.cat(outputs), torch.cat(ys))

@@ -1,0 +1,70 @@
+"""Networks and optimizers from plain descriptions: `{"_target_": name, **settings}` with a registered name."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hydra.utils import get_object
+from torch import nn
+from torch.optim import Optimizer
+
+from lightning_d2l.config.check import nearest
+from lightning_d2l.config.registry import MODELS, OPTIMIZERS
+from lightning_d2l.nets.description import description_of
+
+OptimizerFactory = Callable[[list[Any]], Optimizer]
+"""A function from parameters, or groups of them, to an optimizer."""
+OPTIMIZER_NAMES = {name.rpartition(".")[2].lower(): name for name in OPTIMIZERS if name.startswith("torch.")}
+
+
+def build(node: Mapping[str, Any], *args: Any, **more: Any) -> Any:
+    """The object that a checked description names: its `_target_`, called with its settings."""
+    settings = {key: value for key, value in node.items() if key != "_target_"}
+    return get_object(node["_target_"])(*args, **copy.deepcopy(settings), **more)
+
+
+def network(net: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any] | None]:
+    """A network and its description, None for one of a class that keeps none.
+
+    Raises ValueError on a description whose `_target_` is not a registered model.
+    """
+    if isinstance(net, nn.Module):
+        return net, description_of(net)
+    if net.get("_target_") not in MODELS:
+        raise ValueError(f"net: _target_={net.get('_target_')} is not a registered model")
+    made: nn.Module = build(net)
+    return made, dict(net)
+
+
+def optimizer_factory(
+    optimizer: str | Mapping[str, Any] | OptimizerFactory,
+) -> tuple[OptimizerFactory, dict[str, Any] | None]:
+    """What makes the optimizer, and its description, None where it has none.
+
+    Raises ValueError on a name or description that is not a registered optimizer.
+    """
+    if isinstance(optimizer, str):
+        if optimizer not in OPTIMIZER_NAMES:
+            hint = nearest(optimizer, list(OPTIMIZER_NAMES))
+            raise ValueError(f"optimizer={optimizer}: must be one of {', '.join(OPTIMIZER_NAMES)}{hint}")
+        optimizer = {"_target_": OPTIMIZER_NAMES[optimizer]}
+    elif callable(optimizer):
+        described = _described(optimizer)
+        return optimizer, described
+    if optimizer.get("_target_") not in OPTIMIZERS:
+        raise ValueError(f"optimizer: _target_={optimizer.get('_target_')} is not a registered optimizer")
+    return functools.partial(build, optimizer), dict(optimizer)
+
+
+def _described(factory: OptimizerFactory) -> dict[str, Any] | None:
+    """The description of a registered class, or of functools.partial of one with plain settings."""
+    settings: Mapping[str, Any] = {}
+    made: Any = factory
+    if isinstance(factory, functools.partial) and not factory.args:
+        made, settings = factory.func, factory.keywords
+    target = next((name for name in OPTIMIZERS if isinstance(made, type) and get_object(name) is made), None)
+    plain = all(isinstance(value, (bool, int, float, str, list, tuple, type(None))) for value in settings.values())
+    return {"_target_": target, **settings} if target and plain else None

@@ -1,0 +1,284 @@
+"""One run, from its specification to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import re
+import shlex
+import signal
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import quote
+from lightning_d2l.config.text import number
+from lightning_d2l.data.batches import as_input
+from lightning_d2l.data.streams import stream
+from lightning_d2l.engine.choice import needs_lightning
+from lightning_d2l.engine.chunks import ChunkedModule
+from lightning_d2l.engine.loop import Diverged
+from lightning_d2l.modules.build import build as build_node
+from lightning_d2l.training import console
+from lightning_d2l.training.build import NOISE, BuiltRun, build
+from lightning_d2l.training.checkpoint import (
+    AtomicCheckpointIO,
+    LoggingPoints,
+    Recorder,
+    Row,
+    finished_epochs,
+    load_checkpoint,
+)
+from lightning_d2l.training.files import BEST, LAST, MetricsFile
+from lightning_d2l.training.predictions import save_predictions
+from lightning_d2l.training.record import STOPPED, RunRecord, git_revision, versions
+from lightning_d2l.training.signals import Stopped, signals_stop_the_run
+from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.tensorboard import TensorBoard
+
+log = logging.getLogger(__name__)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def run(spec: RunSpec) -> int:
+    """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
+
+    Raises RequestError, and leaves the folder unchanged, if there is no run in it to resume.
+    """
+    folder = spec.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with console.log_to(folder, verbose=spec.config["verbose"], silent=spec.silent), signals_stop_the_run():
+        previous = RunRecord.read(folder).fields if spec.resuming else {}
+        if spec.resuming:
+            load_checkpoint(folder / LAST)  # refused before the record is changed
+        record = RunRecord(folder, previous or first_fields(spec))
+        began = time.monotonic()
+        status, message, code = "failed", "", 1
+        try:
+            record.update(status="running", error=None, config={**spec.config, "resume": None})
+            record.update(**train(spec, record))
+            status, code = "completed", 0
+        except Diverged as error:
+            status, message = "diverged", f"diverged: {error}"
+        except Stopped as stop:
+            message = f"{STOPPED} {signal.Signals(stop.signum).name}; to resume: {resume_command(spec)}"
+            code = 128 + stop.signum
+        except RequestError as error:
+            message, code = f"error: {error}", 2
+        except Exception as error:
+            full = isinstance(error, OSError) and error.errno in UNWRITABLE
+            message = f"error: hydra.run.dir={folder}: {error}" if full else f"failed: {type(error).__name__}: {error}"
+            code = 2 if full else 1
+            log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
+        with contextlib.suppress(OSError):  # a full disk was reported above
+            seconds = round(previous.get("seconds", 0.0) + time.monotonic() - began, 3)
+            record.update(status=status, error=message or None, seconds=seconds)
+        if message:
+            log.error(message)
+            log.info("run folder  %s", console.from_here(folder))
+        return code
+
+
+def train(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
+    """Build, fit and test; returns what the record holds of the outcome.
+
+    Raises Diverged, RequestError, Stopped, and what the model raises.
+    """
+    config, folder = spec.config, spec.folder
+    if not config["verbose"]:
+        console.quiet()
+    built, settings = build(spec), config["trainer"]
+    record.update(**built.fields())
+    log.info("%s", first_line(built))
+
+    start = finished_epochs(load_checkpoint(folder / LAST)) if spec.resuming else 0
+    if start > built.max_epochs:
+        raise RequestError(f"trainer.max_epochs={built.max_epochs}: must be at least {start}, the epochs of {folder}")
+    line = console.Console(built.data, built.max_epochs, bar=not spec.part_of_sweep)
+    board = _open_board(built, start)
+    try:
+        line.start(start)
+        best = fit(built, line.row, [board] if board else [])
+    finally:
+        line.stop()
+    final, best = test(built, best)
+    if settings["save_predictions"]:
+        save_predictions(folder / "predictions.csv", built.data, built.module.net)
+    _finish_board(built, board, final)
+    outcome = built.outcome(final, best)
+    log.info("\n%s\n", summary(outcome))
+    here = console.from_here(folder)
+    log.info("run folder  %s", here)
+    if not spec.part_of_sweep:
+        log.info("look at it  tensorboard --logdir %s", "outputs" if here.parts[:1] == ("outputs",) else here)
+        log.info("use it      lightning-d2l predict %s", here)
+    return outcome
+
+
+def fit(built: BuiltRun, tell: Any, loggers: list[Any]) -> Row:
+    """Train by the loop that `trainer.engine` asks for, from last.ckpt on where the run is resumed.
+
+    Each row of metrics is given to `tell`. Returns the row of the best epoch. Raises RequestError if the fast loop is
+    asked for and can't train the run.
+    """
+    spec, engine = built.spec, built.spec.config["trainer"]["engine"]
+    reason = "" if engine == "lightning" else needs_lightning(built.module, built.data)
+    if reason and engine == "fast":
+        raise RequestError(f"trainer.engine=fast: {reason} needs Lightning's own loop; must be auto or lightning")
+    if reason:
+        log.info("Lightning's own loop trains: %s needs it", reason)
+    io = AtomicCheckpointIO(spec.config["trainer"]["checkpoint_every_n_seconds"])
+    recorder = Recorder(spec.folder, io, built.points, built.data.monitor, tell)
+    lightning = bool(reason) or engine == "lightning"
+    trainer = pl.Trainer(
+        **trainer_settings(spec.config, built.max_epochs),
+        logger=loggers,
+        callbacks=[*([LoggingPoints(built.points)] if lightning else []), recorder],
+        plugins=[io],
+        default_root_dir=str(spec.folder),
+        log_every_n_steps=1,
+    )
+    checkpoint = str(spec.folder / LAST) if spec.resuming else None
+    torch.manual_seed(stream(NOISE, spec.config["seed"]))
+    if lightning:
+        trainer.fit(built.module, built.data, ckpt_path=checkpoint, weights_only=True)
+    else:
+        chunked = ChunkedModule(built.module, built.data, built.points)
+        trainer.fit(chunked, ckpt_path=checkpoint, weights_only=True)
+    return recorder.best
+
+
+def trainer_settings(config: Mapping[str, Any], max_epochs: int = 1) -> dict[str, Any]:
+    """How Lightning's Trainer is set up for a run, by the names of its arguments."""
+    return {
+        "max_epochs": max_epochs,
+        "accelerator": config["trainer"]["accelerator"],
+        "devices": 1,
+        "precision": config["trainer"]["precision"],
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+
+
+def test(built: BuiltRun, best: Row) -> tuple[Row, Row]:
+    """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
+    module, folder = built.module, built.spec.folder
+    final = dict(MetricsFile(folder).rows()[-1])
+    last = at_best = test_metrics(built)
+    if best["epoch"] != final["epoch"]:
+        weights = {name: value.clone() for name, value in module.state_dict().items()}
+        module.load_state_dict(load_checkpoint(folder / BEST)["state_dict"])
+        at_best = test_metrics(built)
+        module.load_state_dict(weights)
+    return final | last, best | at_best
+
+
+def test_metrics(built: BuiltRun) -> Row:
+    """The metrics of the module's present weights on the test split; raises Diverged if one is not finite."""
+    trainer = pl.Trainer(**trainer_settings(built.spec.config), logger=False, enable_checkpointing=False)
+    (found,) = trainer.test(built.module, built.data, verbose=False)
+    metrics = {name: float(value) for name, value in found.items()}
+    for name, value in metrics.items():
+        if not torch.tensor(value).isfinite():
+            raise Diverged(f"{name} is {value}")
+    return metrics
+
+
+def _open_board(built: BuiltRun, start: int) -> TensorBoard | None:
+    spec = built.spec
+    if spec.config["logger"] is None:
+        return None
+    board: TensorBoard = build_node(spec.config["logger"])
+    history = [row for row in MetricsFile(spec.folder).rows() if row["epoch"] <= start]
+    board.open(spec.folder, hyperparameters(built), built.module.metric_names, history)
+    if not spec.part_of_sweep:
+        x = built.data.splits["train"][0][:1]
+        board.watch(built.module.net, as_input(x, next(built.module.parameters()).dtype))
+    return board
+
+
+def _finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> None:
+    """Draw the figures of a single run, and close TensorBoard's file with them and the test metrics."""
+    pictures = []
+    if not built.spec.part_of_sweep:
+        from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
+
+        how = "exact solution" if built.solved else f"{built.max_epochs} epochs"
+        title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
+        rows = MetricsFile(built.spec.folder).rows()
+        pictures = figures.draw(built.spec.folder, built.data, built.module.net, rows, title)
+    if board:
+        board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, built.max_epochs)
+        board.add_pictures(pictures, built.max_epochs)
+        board.close()
+
+
+def hyperparameters(built: BuiltRun) -> dict[str, Any]:
+    """The hyperparameters of a run in TensorBoard's HParams."""
+    found = {"model": type(built.module.net).__name__, "data": built.data.name, "source": built.data.source}
+    return found | _varied(built.spec.config, built.spec.overrides)
+
+
+def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The settings in which runs mostly differ, and those that the run's command line set."""
+    usual = ("seed", "optimizer.lr", "optimizer.weight_decay", "data.batch_size", "trainer.max_epochs")
+    given = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    found = {}
+    for key in dict.fromkeys([*usual, *given]):
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if node is not None and not isinstance(node, Mapping):
+            found[key] = node
+    return found
+
+
+def first_line(built: BuiltRun) -> str:
+    """The first line of a run's log."""
+    return f"{built.name}: {built.num_parameters:,} parameters, seed {built.spec.config['seed']}"
+
+
+def summary(outcome: Mapping[str, Any]) -> str:
+    """The table at the end of a run, with notes that explain its rows."""
+    metrics, notes = outcome["metrics"], []
+    final, best = metrics["final"], metrics["best"]
+    rows = {"final": final}
+    if best["epoch"] != final["epoch"]:
+        rows["best"] = best
+        notes.append(
+            f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}"
+        )
+    if "exact" in metrics:
+        rows["exact"] = metrics["exact"]
+        first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
+        notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
+    return "\n".join([console.table(rows), *notes])
+
+
+def first_fields(spec: RunSpec) -> dict[str, Any]:
+    """The fields of a run's record from its start."""
+    return {
+        "status": "running",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": spec.command,
+        "overrides": spec.overrides,
+        "seed": spec.config["seed"],
+        "versions": versions(),
+        "git": git_revision(),
+    }
+
+
+def resume_command(spec: RunSpec) -> str:
+    """The command that resumes a run that was stopped."""
+    overrides = [o for o in spec.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
+    folder = str(console.from_here(spec.folder))
+    value = folder if re.fullmatch(r"[\w./-]+", folder) else quote(folder, '"')  # the shell's own quotes are single
+    return shlex.join(["python", "train.py", *overrides, f"resume={value}"])
