@@ -1,78 +1,101 @@
-"""What Hydra finds of lightning_d2l.sweeps: it imports this module at every start, so it stays light."""
+"""The launchers and sweepers that Hydra finds here; the work is done in lightning_d2l.sweeps.
+
+Hydra imports this module at every start, so it must import quickly.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.compat_hydra import BasicLauncher, BasicSweeper
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from lightning_d2l.compat_hydra import Plugins, basic_launcher
 
 if TYPE_CHECKING:
-    from lightning_d2l.sweeps.sweep import Sweep
+    from lightning_d2l.sweeps.sweep import Sweep, SweepSpec
     from lightning_d2l.training.spec import RunSpec
 
 
-class GridSweeper(BasicSweeper):
+class _Sweeper(Sweeper):
+    """Collects what a sweep is asked for; `params` are overrides that come before those of the command line."""
+
+    def __init__(self, params: dict[str, str] | None) -> None:
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        self.given: dict[str, Any] = {
+            "config": config,
+            "loader": hydra_context.config_loader,
+            "launcher": Plugins.instance().instantiate_launcher(**parts),
+            "command": getattr(task_function, "command", ""),
+        }
+
+    def spec(self, arguments: list[str]) -> SweepSpec:
+        from lightning_d2l.sweeps.sweep import SweepSpec
+
+        first = [f"{key}={value}" for key, value in self.params.items()]
+        return SweepSpec(arguments=[*first, *arguments], **self.given)
+
+
+class GridSweeper(_Sweeper):
     """hydra/sweeper=grid: every combination of the swept values, each checked before the first one trains."""
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Ends the program with the sweep's exit code."""
+    def sweep(self, arguments: list[str]) -> int:
+        """Returns the exit code."""
         from lightning_d2l.sweeps.sweep import run_sweep
 
-        assert self.config is not None
-        assert self.launcher is not None
-        assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
-        raise SystemExit(run_sweep(self.config, loader, self.launcher, [*self._parse_config(), *arguments]))
+        return run_sweep(self.spec(arguments))
 
 
-class OptunaSweeper(BasicSweeper):
-    """hydra/sweeper=optuna: batches of settings that follow from the results of those before."""
+class OptunaSweeper(_Sweeper):
+    """hydra/sweeper=optuna: batches of settings, each chosen from the results of those before."""
 
-    def __init__(
-        self, num_trials: int, batch_size: int, metric: str, seed: int, max_batch_size: int | None, params: Any
-    ) -> None:
-        super().__init__(max_batch_size, params)
-        self.num_trials, self.batch_size, self.metric, self.seed = num_trials, batch_size, metric, seed
+    def __init__(self, params: dict[str, str] | None, **settings: Any) -> None:
+        super().__init__(params)
+        self.settings = settings
 
-    def sweep(self, arguments: list[str]) -> None:
-        """Ends the program with the search's exit code."""
-        from lightning_d2l.sweeps.search import Settings, run_search
+    def sweep(self, arguments: list[str]) -> int:
+        """Returns the exit code."""
+        from lightning_d2l.sweeps.search import SearchSettings, run_search
 
-        assert self.config is not None
-        assert self.launcher is not None
-        assert self.hydra_context is not None
-        loader = self.hydra_context.config_loader
-        settings = Settings(self.num_trials, self.batch_size, self.metric, self.seed)
-        words = [*self._parse_config(), *arguments]
-        raise SystemExit(run_search(self.config, loader, self.launcher, words, settings))
+        return run_search(self.spec(arguments), SearchSettings(**self.settings))
 
 
-class SequentialLauncher(BasicLauncher):
-    """hydra/launcher=sequential: one run after another, in this process.
+class _Launcher(Launcher):
+    """A launcher for our sweepers; for Hydra's own sweepers it does what hydra/launcher=basic does."""
 
-    Another sweeper than the grid sees Hydra's basic launcher in it.
-    """
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.basic = basic_launcher()
+        self.basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self.basic.launch(job_overrides, initial_job_idx)
+
+
+class SequentialLauncher(_Launcher):
+    """hydra/launcher=sequential: one run after another, in this process."""
 
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
-        """Train jobs that the grid sweeper has composed and checked."""
+        """Train jobs that our sweepers have composed and checked."""
         from lightning_d2l.sweeps.sequential import train
 
         train(sweep, jobs)
 
 
-class VectorizedLauncher(BasicLauncher):
-    """hydra/launcher=vectorized: runs of one structure at once, as one batch of models, in this process.
+class VectorizedLauncher(_Launcher):
+    """hydra/launcher=vectorized: runs of one structure at once, as one batch of models, in this process."""
 
-    Another sweeper than the grid sees Hydra's basic launcher in it.
-    """
-
-    def __init__(self, min_members: int, max_members: int, memory: float) -> None:
-        super().__init__()
-        self.min_members, self.max_members, self.memory = min_members, max_members, memory
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
 
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
-        """Train jobs that the grid sweeper has composed and checked."""
-        from lightning_d2l.sweeps.vectorized import Settings, train
+        """Train jobs that our sweepers have composed and checked."""
+        from lightning_d2l.sweeps.vectorized import VectorizedSettings, train
 
-        train(sweep, jobs, Settings(self.min_members, self.max_members, self.memory))
+        train(sweep, jobs, VectorizedSettings(**self.settings))

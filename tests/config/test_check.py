@@ -50,7 +50,14 @@ WRONG = {
     "hydra/launcher=slrum": "hydra/launcher=slrum: unknown option",
     "foo": "foo: not of the form key=value",
     "--foo": "--foo",
-    "--config-path /etc": "--config-path",
+    "--config-path /etc": "--config-path: not supported",
+    "--experimental-rerun job.pickle": "--experimental-rerun: not supported",
+    "--config-dir nowhere": "--config-dir=nowhere: no such folder",
+    "--cfg job --multirun": "must be one of them at most",
+    "trainer.automatic_optimization=true": "trainer.automatic_optimization: unknown key",
+    "optimizer=exact model=linear_regression trainer.engine=lightning": "trainer.engine=lightning: must be auto",
+    "model.init=3": "model.init=3: must be one of default, normal",
+    "penalty=0.1": "penalty=0.1: must be a group of settings: l1, l2, lambda",
     "model._target_=os.system": "os.system is not registered, so it is not run",
     "model._target_=torch.optim.SGD": "not registered",
     "+model.init.std={_target_:os.system}": "not registered",
@@ -89,7 +96,7 @@ def test_a_config_folder_is_no_way_round_the_registry(tmp_path, capsys):
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_model_of_ones_own_needs_one_registered_line(tmp_path, monkeypatch):
+def test_a_custom_model_needs_one_registered_line(tmp_path, monkeypatch):
     mine = config("model=mlp") | {"model": {"_target_": "my_package.MyNet", "depth": 3}}
     with pytest.raises(RequestError, match=r"my_package\.MyNet: not registered"):
         check(mine)
@@ -118,4 +125,14 @@ def test_questions_and_mistakes_are_answered_without_importing_torch(arguments):
 def test_verbose_shows_the_traceback(capsys):
     assert app.main(["optimizer.lr=0", "verbose=true"]) == 2
     assert "Traceback" in capsys.readouterr().err
-    assert os.environ.get("HYDRA_FULL_ERROR") is None
+
+
+@pytest.mark.parametrize("answered", [["--version"], ["--help"], ["--cfg", "job", "--package", "optimizer"]])
+def test_questions_are_answered_without_a_change_of_the_command_line(answered, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["train.py", "untouched"])
+    assert app.main(answered) == 0
+    assert sys.argv == ["train.py", "untouched"]
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    assert {"--version": "Hydra", "--help": "Settings (key=value)", "--cfg": "lr:"}[
+        answered[0]
+    ] in capsys.readouterr().out

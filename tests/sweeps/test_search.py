@@ -99,7 +99,7 @@ def test_the_study_that_searches_needs_no_sweeper_beside_it_and_the_command_line
     assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra.sweeper.num_trials=7"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "7 runs, 5 at a time, by loss/val, from"
-    assert lines[1:3] == ["  optimizer.lr: 0.0001 to 0.1, by factors", "  model.num_hiddens: 16 to 512, by factors"]
+    assert lines[1:3] == ["  optimizer.lr: 0.0001 to 0.1, log scale", "  model.num_hiddens: 16 to 512, log scale"]
     assert lines[3:] == ["  model.num_layers: 1, 2, 3", "  model.dropout: 0 to 0.6"]
     assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra/sweeper=grid"]) == 2
     assert "an interval is for hydra/sweeper=optuna" in capsys.readouterr().err
@@ -111,9 +111,9 @@ def test_without_optuna_the_way_to_get_it_is_named(monkeypatch, capsys):
     assert "pip install 'lightning_d2l[optuna]'" in capsys.readouterr().err
 
 
-def test_another_space_is_not_gone_on_with(searched, capsys):
+def test_a_search_of_a_different_space_is_not_resumed(searched, capsys):
     assert app.main([*WORDS, f"sweep.resume={searched}", "optimizer.lr=interval(0.1,0.2)"]) == 2
-    assert "another search" in capsys.readouterr().err
+    assert "names a different search" in capsys.readouterr().err
 
 
 def test_nothing_to_search_is_refused():

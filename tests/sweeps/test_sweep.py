@@ -1,4 +1,4 @@
-"""A sweep: checked whole before it trains, complete whatever fails, and gone on with only if it is the same."""
+"""A sweep checks all jobs before the first one trains; a failure costs no other run; only the same sweep is resumed."""
 
 import json
 
@@ -7,9 +7,8 @@ import pytest
 from lightning_d2l import app
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.studies import collect
-from lightning_d2l.sweeps import folder as sweep_folders
 from lightning_d2l.sweeps.folder import lock, read_sweep
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord, read_record
 from tests.runs import POLYNOMIAL
 
 SMALL = ["-m", *POLYNOMIAL, "trainer.max_epochs=1"]
@@ -33,7 +32,7 @@ def statuses(folder) -> dict[str, str]:
         ("data.degre=1,2", "data.degre: unknown key; did you mean degree"),
         ("hydra.sweep.subdir=x", "named by what varies"),
         ("sweep.on_error=halt", "sweep.on_error=halt: must be one of continue, stop"),
-        ("sweep.resume=latest", "no sweep below outputs/"),
+        ("sweep.resume=latest", "no sweep below outputs"),
         ("sweep.resume=/nowhere", "/nowhere: not a sweep's folder"),
     ],
 )
@@ -97,20 +96,21 @@ def test_divergence_alone_is_a_result(tmp_path):
 
 def test_the_record_of_a_finished_run_is_read_once(tmp_path, monkeypatch, capsys):
     reads = []
+    working = RunRecord.read
 
-    def reading(path):
-        record = read_record(path)
-        reads.append((path.name, record["status"]))
+    def reading(folder):
+        record = working(folder)
+        reads.append((folder.name, record.status))
         return record
 
-    monkeypatch.setattr(sweep_folders, "read_record", reading)
-    monkeypatch.setattr(collect, "_read", None)
+    monkeypatch.setattr(RunRecord, "read", reading)
+    monkeypatch.setattr(collect, "read_fields", None)
     assert sweep(tmp_path / "s", "seed=2,1") == 0
     assert reads == [("seed=2", "completed"), ("seed=1", "completed")]
     assert "report " in capsys.readouterr().out
 
 
-def test_a_changed_sweep_is_not_gone_on_with(tmp_path, capsys):
+def test_a_changed_sweep_is_not_resumed(tmp_path, capsys):
     folder = tmp_path / "s"
     assert sweep(folder, "seed=1,2") == 0
     for words, said in [
@@ -120,7 +120,7 @@ def test_a_changed_sweep_is_not_gone_on_with(tmp_path, capsys):
     ]:
         assert app.main([*SMALL, *words, f"sweep.resume={folder}"]) == 2
         assert said in capsys.readouterr().err
-    record = read_record(folder / "seed=2")
+    record = RunRecord.read(folder / "seed=2").fields
     record["config"]["data"]["noise"] = 0.7
     (folder / "seed=2" / "run.json").write_text(json.dumps(record))
     assert app.main([*SMALL, "seed=1,2", f"sweep.resume={folder}"]) == 2
