@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from lightning_d2l.compat_hydra import Plugins, basic_launcher
+from lightning_d2l.compat_hydra import JobReturn, Plugins, basic_launcher
 
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.sweep import Sweep, SweepSpec

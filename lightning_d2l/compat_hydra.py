@@ -15,11 +15,12 @@ from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import get_overrides_dirname  # what ${hydra.job.override_dirname} is set to
 from hydra._internal.hydra import Hydra  # the program behind @hydra.main: run, multirun, show_cfg, app_help, ...
 from hydra._internal.utils import create_config_search_path, get_args_parser  # what @hydra.main begins with
+from hydra.core.config_loader import ConfigLoader  # composes the jobs of a sweep
 from hydra.core.global_hydra import GlobalHydra  # the Hydra object that hydra.compose uses
 from hydra.core.override_parser.overrides_parser import OverridesParser  # parses `optimizer.lr=0.1,0.2`
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, ValueType  # and its results
 from hydra.core.plugins import Plugins  # builds the launcher that hydra/launcher names
-from hydra.core.utils import env_override  # sets the variables of hydra.job.env_set while a job runs
+from hydra.core.utils import JobReturn, env_override  # a job's result; its environment variables while it runs
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class
@@ -27,9 +28,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper  # OmegaConf's YAML dumper, which quotes ambiguous strings
 
 __all__ = [
-    "BASIC_LAUNCHER", "BASIC_SWEEPER", "Hydra", "IntervalSweep", "Override", "OverrideType", "OverridesParser",
-    "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override", "get_args_parser",
-    "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra", "unmatched_key",
+    "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
+    "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override",
+    "get_args_parser", "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra", "unmatched_key",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_d2l.compat_hydra import (
+    ConfigLoader,
     Override,
     OverridesParser,
     OverrideType,

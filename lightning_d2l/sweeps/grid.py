@@ -8,9 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hydra.core.config_loader import ConfigLoader
-
-from lightning_d2l.compat_hydra import Override, OverridesParser
+from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import SWEEP
 

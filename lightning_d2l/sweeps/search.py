@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from hydra.core.config_loader import ConfigLoader
-
-from lightning_d2l.compat_hydra import IntervalSweep, Override, OverridesParser
+from lightning_d2l.compat_hydra import ConfigLoader, IntervalSweep, Override, OverridesParser
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
