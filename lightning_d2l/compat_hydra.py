@@ -30,7 +30,8 @@ from omegaconf._utils import get_omega_conf_dumper  # OmegaConf's YAML dumper, w
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
     "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override",
-    "get_args_parser", "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra", "unmatched_key",
+    "get_args_parser", "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra",
+    "unmatched_key",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.

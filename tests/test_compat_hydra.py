@@ -1,5 +1,6 @@
 """Each private or undocumented name of Hydra and OmegaConf still does what compat_hydra.py uses it for."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def test_create_main_hydra2_and_create_config_search_path_find_the_further_folde
         (["-sc", "install=bash"], "hydra_bash_completion"),
     ],
 )
-def test_get_args_parser_and_the_answers_of_hydra(hydra, arguments, printed, capsys):
+def test_get_args_parser_and_the_answers_of_hydra(hydra, arguments, printed, capsys, monkeypatch):
+    monkeypatch.setattr(logging.root, "handlers", [])  # --info sets up logging for the rest of the process
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
     parser = compat.get_args_parser()
     compat.answer(hydra, "train", parser, parser.parse_args(arguments))
     output = capsys.readouterr()
