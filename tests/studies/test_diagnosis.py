@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from lightning_d2l.studies.diagnosis import NORMAL_95, Errors, diagnose, floor_of, uncertainty
 from lightning_d2l.studies.statistics import Estimate, estimate
-from lightning_d2l.theory.problem import split_size
 
 
 def exactly(mean: float) -> Estimate:
@@ -66,10 +65,3 @@ def test_fresh_data_sets_average_the_sampling_error():
     one, four = ([{"data": {"n_val": 50, "seed": seed}} for seed in range(k)] for k in (1, 4))
     assert uncertainty(exactly(2.0), one, "val") == pytest.approx(NORMAL_95 * 2 * (2 / 50) ** 0.5)
     assert uncertainty(exactly(2.0), four, "val") == pytest.approx(uncertainty(exactly(2.0), one, "val") / 2)
-
-
-def test_sizes_of_splits():
-    images = {"n_train": None, "val_size": 10_000, "folds": None}
-    assert [split_size(images, split) for split in ("train", "val", "test")] == [50_000, 10_000, 10_000]
-    folds = {"n_train": 100, "n_val": 7, "n_test": 30, "folds": 5}
-    assert [split_size(folds, split) for split in ("train", "val", "test")] == [80, 20, 30]

@@ -1,12 +1,14 @@
+import math
+
 import numpy as np
 import pytest
 
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.study import study_of
-from lightning_d2l.theory.polynomials import capacity
-from lightning_d2l.theory.problem import initial_std
-from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.theory.polynomials import best_polynomial_error, capacity
 from tests.studies.records import write_sweep
+
+COEFFICIENTS = [5.0, 1.2, -3.4, 5.6]  # of the default polynomial, x^i / i!
 
 
 def test_capacity_is_what_least_squares_on_a_fixed_design_shows(tmp_path):
@@ -28,27 +30,14 @@ def test_capacity_is_what_least_squares_on_a_fixed_design_shows(tmp_path):
             np.testing.assert_allclose(curves[metric].y[position], ((labels - fitted) ** 2).mean(), rtol=0.01)
 
 
-@pytest.mark.parametrize(
-    ("model", "std"),
-    [
-        ({"std": 0.1}, 0.1),
-        ({"init": "zeros"}, 0),
-        ({"init": "normal"}, 0.01),
-        ({"init": {"name": "normal", "std": 1.0}}, 1),
-        ({"init": {"name": "xavier_normal", "std": 1.0}}, None),
-    ],
-)
-def test_initial_weights(model, std):
-    assert initial_std({"model": model}) == std
-
-
-@pytest.mark.parametrize("name", THEORIES)
-def test_no_theory_speaks_of_runs_that_it_is_not_about(name, tmp_path):
-    """An MLP on a polynomial: all but the noise floor and what is exact of any design is of something else."""
-    keys = ("optimizer.weight_decay", "model.input_noise", "model.dropout", "penalty.lambda", "optimizer.lr")
-    for key in keys:
-        axes = {key: [0.1, 0.2], "model._target_": ["MLP"], "model.init": ["kaiming"]}
-        folder = write_sweep(tmp_path / key, axes, lambda *_: {"loss/test": 1.0}, study={"x": key})
-        sweeps = collect([folder])
-        curves = THEORIES[name](study_of(sweeps), sweeps[0].runs)
-        assert {curve.label for curve in curves} <= {"noise floor"}
+@pytest.mark.parametrize("factorial", [True, False])
+def test_the_best_polynomial_is_that_of_a_regression_on_many_points(factorial):
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)  # exact for N(0, 1) up to degree 39
+    scale = [math.factorial(i) if factorial else 1 for i in range(4)]
+    true = sum(c * nodes**i / scale[i] for i, c in enumerate(COEFFICIENTS))
+    root = np.sqrt(weights / weights.sum())
+    for degree in range(5):
+        powers = np.stack([nodes**i for i in range(degree + 1)], axis=1)
+        fit = powers @ np.linalg.lstsq(powers * root[:, None], true * root, rcond=None)[0]
+        error = np.sum(root**2 * (true - fit) ** 2)
+        assert best_polynomial_error(COEFFICIENTS, factorial, degree) == pytest.approx(error, abs=1e-10)

@@ -1,0 +1,18 @@
+import pytest
+
+from lightning_d2l.studies.collect import collect
+from lightning_d2l.studies.study import study_of
+from lightning_d2l.theory.theories import THEORIES
+from tests.studies.records import write_sweep
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_no_theory_speaks_of_runs_that_it_is_not_about(name, tmp_path):
+    """An MLP on a polynomial: all but the noise floor and what is exact of any design is of something else."""
+    keys = ("optimizer.weight_decay", "model.input_noise", "model.dropout", "penalty.lambda", "optimizer.lr")
+    for key in keys:
+        axes = {key: [0.1, 0.2], "model._target_": ["MLP"], "model.init": ["kaiming"]}
+        folder = write_sweep(tmp_path / key, axes, lambda *_: {"loss/test": 1.0}, study={"x": key})
+        sweeps = collect([folder])
+        curves = THEORIES[name](study_of(sweeps), sweeps[0].runs)
+        assert {curve.label for curve in curves} <= {"noise floor"}

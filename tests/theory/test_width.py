@@ -1,0 +1,38 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from lightning_d2l.theory.width import straight_pieces
+
+CUBIC = (5.0, 1.2, -3.4, 5.6)
+
+
+def test_straight_pieces_start_at_the_regression_line_and_end_at_the_asymptote():
+    errors = straight_pieces(CUBIC, True)
+    # y = ... - 1.7 x^2 + 0.933 x^3: what is left beside the line are the Hermite polynomials of degree 2 and 3.
+    assert errors[0] == pytest.approx(2 * (3.4 / 2) ** 2 + 6 * (5.6 / 6) ** 2, rel=2e-3)
+    # de Boor (1973): (integral of (f''^2 p)^(1/5))^5 / 720 / pieces^4, approached from below.
+    x = np.linspace(-6, 6, 10_001)
+    density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+    constant = (((5.6 * x - 3.4) ** 2 * density) ** 0.2).sum() * (x[1] - x[0])
+    ratios = [errors[k - 1] / (constant**5 / 720 / k**4) for k in (4, 8, 16, 32)]
+    assert all(a < b < 1 for a, b in itertools.pairwise(ratios))
+    assert ratios[-1] > 0.75
+
+
+def test_no_network_does_better_than_straight_pieces():
+    """Least squares on the ReLU features of many random hidden layers, on the grid of the theory itself."""
+    errors = straight_pieces(CUBIC, True)
+    random = np.random.default_rng(0)
+    x = np.linspace(-5, 5, 1001)
+    weights = np.exp(-(x**2) / 2) / np.exp(-(x**2) / 2).sum()
+    y = 5 + 1.2 * x - 1.7 * x**2 + 5.6 / 6 * x**3
+    for h in (1, 2, 4, 8):
+        found = []
+        for _ in range(200):
+            hidden = np.maximum(0, random.choice([-1, 1], h) * x[:, None] + random.normal(0, 1.5, h))
+            features = np.sqrt(weights)[:, None] * np.column_stack([np.ones_like(x), hidden])
+            residual = np.sqrt(weights) * y - features @ np.linalg.lstsq(features, np.sqrt(weights) * y, rcond=None)[0]
+            found.append(residual @ residual)
+        assert errors[h] < min(found)
