@@ -202,10 +202,10 @@ def _load(args: argparse.Namespace) -> BuiltRun:
 
 
 def _rerun(args: argparse.Namespace) -> int:
-    from lightning_d2l.training.record import read_record
+    from lightning_d2l.training.record import RunRecord
     from lightning_d2l.training.reuse import rerun
 
-    read_record(args.folder)
+    RunRecord.read(args.folder)
     base = args.folder.resolve()
     candidates = (base.with_name(f"{base.name}-rerun{f'-{n}' if n > 1 else ''}") for n in itertools.count(1))
     into = args.into or next(folder for folder in candidates if not folder.exists())

@@ -29,7 +29,7 @@ from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.fit import run
-from lightning_d2l.training.record import read_record, versions
+from lightning_d2l.training.record import RunRecord, versions
 from lightning_d2l.training.spec import RunSpec
 
 MISSING = "not run: official data missing"
@@ -149,14 +149,14 @@ def _outcome(experiment: Experiment, seed: int, into: Path) -> dict[str, float]:
 def _done(folder: Path, config: dict[str, Any]) -> bool:
     if not (folder / "run.json").exists():
         return False
-    record = read_record(folder)
+    record = RunRecord.read(folder).fields
     return bool(record["status"] == "completed" and record["config"] == config and record["versions"] == versions())
 
 
 def _numbers(folder: Path, config: dict[str, Any], quantities: Iterable[Quantity]) -> dict[str, float]:
     rows = {int(row["epoch"]): row for row in MetricsFile(folder).rows()}
     numbers = {f"{name}@{epoch}": value for epoch, row in rows.items() for name, value in row.items()}
-    numbers |= read_record(folder)["metrics"]["final"]
+    numbers |= RunRecord.read(folder).fields["metrics"]["final"]
     if any(quantity.key not in numbers for quantity in quantities):
         weight, *bias = (v.flatten().double() for v in load_checkpoint(folder / LAST)["state_dict"].values())
         data = build_data(config)
@@ -218,7 +218,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 def provenance(into: Path) -> str:
     """When, on which data and with which versions the runs below a folder were made, in a few lines of Markdown."""
-    records = [read_record(path.parent) for path in sorted(into.glob("*/*/run.json"))]
+    records = [RunRecord.read(path.parent).fields for path in sorted(into.glob("*/*/run.json"))]
     data = {
         (d["name"], d["source"], d["checksum"]) for record in records if (d := record["data"])["source"] != "synthetic"
     }

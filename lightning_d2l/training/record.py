@@ -215,20 +215,6 @@ QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
 """What `RunRecord.metric` computes from other fields: name to function(run)."""
 
 
-# Names of before, until every file uses RunRecord.
-class Record:
-    def __init__(self, folder: Path, fields: Mapping[str, Any], name: str = RUN_FILE) -> None:
-        self.path, self.fields = folder / name, dict(fields)
-
-    def update(self, **fields: Any) -> None:
-        self.fields |= fields
-        write_json(self.path, self.fields)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    return RunRecord.read(folder).fields
-
-
 @functools.cache
 def versions() -> dict[str, str]:
     """Versions of the installed packages that a run depends on."""

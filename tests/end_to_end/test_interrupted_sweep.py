@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l.sweeps.folder import read_sweep
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from tests.end_to_end.test_run import STATEFUL, command, same_run, train
 from tests.runs import POLYNOMIAL
 
@@ -50,7 +50,7 @@ def test_a_sweep_of_20_jobs_killed_and_resumed_gives_the_same_bits(launcher, epo
         process.kill()
         process.wait()
         assert read_sweep(killed)["status"] == "running"
-        interrupted += any(read_record(path.parent)["status"] == "running" for path in killed.glob("*/run.json"))
+        interrupted += any(RunRecord.read(path.parent).status == "running" for path in killed.glob("*/run.json"))
     assert interrupted, "every kill fell between two jobs"
     assert finished(killed) < 20
     done = train(f"sweep.resume={killed}")

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from tests.runs import run_here
 
 BOOK = ("data.val_size=0", "trainer.evaluate=[test]", "logger=none", "data.source=official", "trainer.accelerator=cpu")
@@ -15,7 +15,7 @@ def means(tmp_path, *overrides: str) -> dict[str, float]:
     for seed in range(5):
         folder = tmp_path / str(seed)
         assert run_here(folder, *overrides, f"seed={seed}") == 0
-        records.append(read_record(folder)["metrics"]["final"])
+        records.append(RunRecord.read(folder).fields["metrics"]["final"])
     return {name: statistics.mean(record[name] for record in records) for name in records[0]}
 
 
@@ -46,7 +46,7 @@ def test_linear_regression_follows_its_closed_form(lr, noise, batch_size, loss, 
     finals = []
     for seed in range(8):
         assert run_here(tmp_path / str(seed), *overrides, f"seed={seed}", f"data.seed={seed}") == 0
-        finals.append(read_record(tmp_path / str(seed))["metrics"]["final"]["loss/train"])
+        finals.append(RunRecord.read(tmp_path / str(seed)).fields["metrics"]["final"]["loss/train"])
     pre, c = (1.0, 2 * lr) if loss == "mse" else (0.5, lr)
     # E|X w - y|^2 contracts by (1 - c)^2 plus the minibatch's own noise, c^2 (d + 1) / batch_size for Gaussian inputs
     steps = epochs * 1000 // batch_size

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_d2l import cli
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint
 from lightning_d2l.training.files import MetricsFile
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from tests.conftest import ROOT
 from tests.runs import POLYNOMIAL, run_here
 from tests.second_device import off_the_cpu
@@ -46,7 +46,7 @@ def same_run(first: Path, second: Path) -> None:
     for name, value in weights(first).items():
         assert torch.equal(value, weights(second)[name]), name
     assert (first / "metrics.csv").read_text() == (second / "metrics.csv").read_text()
-    assert read_record(first)["metrics"] == read_record(second)["metrics"]
+    assert RunRecord.read(first).fields["metrics"] == RunRecord.read(second).fields["metrics"]
 
 
 def test_a_run_leaves_its_folder_and_can_be_used(tmp_path, capsys):
@@ -149,7 +149,7 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
     began = time.monotonic()
     assert train(*STATEFUL, f"hydra.run.dir={undisturbed}").returncode == 0
     length = time.monotonic() - began
-    start_up = length - read_record(undisturbed)["seconds"]
+    start_up = length - RunRecord.read(undisturbed).fields["seconds"]
     moments, kills = random.Random(0), 0
     while kills < 2:
         last = killed / "checkpoints/last.ckpt"
@@ -166,7 +166,7 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
         process.wait()
         assert json.loads((killed / "run.json").read_text())["status"] == "running"
         kills += 1
-    assert read_record(killed).get("metrics") is None, "the kills came too late to interrupt anything"
+    assert RunRecord.read(killed).fields.get("metrics") is None, "the kills came too late to interrupt anything"
     done = train(*STATEFUL, f"resume={killed}")
     assert done.returncode == 0, done.stderr
     same_run(undisturbed, killed)
@@ -214,12 +214,12 @@ def test_resume_refuses_another_models_folder(tmp_path):
     done = train(*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}")
     assert done.returncode == 2
     assert "not a plain weights file" in done.stderr
-    assert read_record(folder)["status"] == "completed"
+    assert RunRecord.read(folder).status == "completed"
 
 
 def test_divergence_is_a_status_with_exit_code_1(tmp_path):
     assert run_here(tmp_path / "run", *POLYNOMIAL, "optimizer.lr=10") == 1
-    record = read_record(tmp_path / "run")
+    record = RunRecord.read(tmp_path / "run").fields
     assert record["status"] == "diverged"
     assert "optimizer.lr=10" in record["error"]
 
@@ -232,7 +232,7 @@ def test_a_failing_model_leaves_its_traceback(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(LinearRegression, "forward", forward)
     assert run_here(tmp_path / "run", *POLYNOMIAL) == 1
-    assert read_record(tmp_path / "run")["status"] == "failed"
+    assert RunRecord.read(tmp_path / "run").status == "failed"
     assert "Traceback" in (tmp_path / "run/train.log").read_text()
     shown = capsys.readouterr().out
     assert "failed: RuntimeError: shapes do not fit" in shown

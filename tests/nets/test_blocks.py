@@ -12,7 +12,7 @@ from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.reuse import load_run, predict
 from tests.runs import run_here
 
@@ -115,7 +115,7 @@ def test_a_block_trains_and_is_saved_and_loaded_like_any_model(option, tmp_path)
     overrides = numbers if option in ("fixed_hidden_mlp", "tied_mlp") else images
     short = ["trainer.max_epochs=2", "trainer.accelerator=cpu", "logger=none"]
     assert run_here(tmp_path, f"model={option}", *overrides, *short) == 0
-    record = read_record(tmp_path)
+    record = RunRecord.read(tmp_path).fields
     assert record["num_parameters"] == TRAINED[option]
     finished = load_run(tmp_path, LAST)
     trained = load_checkpoint(tmp_path / LAST)["state_dict"]

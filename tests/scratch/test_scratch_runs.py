@@ -12,7 +12,7 @@ from lightning_d2l.scratch.softmax_regression import accuracy, cross_entropy
 from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from tests.runs import config, run_here
 
 PLAIN = ["logger=none", "trainer.accelerator=cpu"]
@@ -34,7 +34,7 @@ def test_linear_regression_from_scratch_equals_the_concise_one(tmp_path):
         for name, overrides in (("scratch", scratch), ("concise", concise)):
             folder = tmp_path / f"{name}-{decay}"
             assert run_here(folder, *overrides, *exact, f"optimizer.weight_decay={decay}") == 0
-            metrics.append(read_record(folder)["metrics"]["final"])
+            metrics.append(RunRecord.read(folder).fields["metrics"]["final"])
         assert metrics[0] == pytest.approx(metrics[1], rel=1e-9)
         assert (metrics[0]["loss/test"] < 6e-5) == (decay == 0)
         weights, reference = net_weights(tmp_path / f"scratch-{decay}"), net_weights(tmp_path / f"concise-{decay}")
@@ -52,7 +52,7 @@ def test_a_run_from_scratch_resumes_to_the_same_bits_and_loads_again(tmp_path):
     assert state.keys() == {"W1", "b1", "W2", "b2"}
     assert all(torch.equal(value, resumed[name]) for name, value in state.items())
 
-    record = read_record(tmp_path / "whole")
+    record = RunRecord.read(tmp_path / "whole").fields
     assert (record["model"], record["num_parameters"]) == ("MLPScratch", 784 * 32 + 32 + 32 * 10 + 10)
     net = MLPScratch(784, 10, 32)
     net.load_state_dict(state)

@@ -11,7 +11,7 @@ from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group, candidate
 from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
 from lightning_d2l.training.build import prepare
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
 
@@ -23,7 +23,7 @@ def sweep(folder: Path, *words: str) -> int:
 
 
 def statuses(folder: Path) -> list[str]:
-    return [read_record(folder / job["folder"])["status"] for job in read_sweep(folder)["jobs"]]
+    return [RunRecord.read(folder / job["folder"]).status for job in read_sweep(folder)["jobs"]]
 
 
 def need(*words: str) -> int:

@@ -8,7 +8,7 @@ from lightning_d2l import app
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.studies import collect
 from lightning_d2l.sweeps.folder import lock, read_sweep
-from lightning_d2l.training.record import RunRecord, read_record
+from lightning_d2l.training.record import RunRecord
 from tests.runs import POLYNOMIAL
 
 SMALL = ["-m", *POLYNOMIAL, "trainer.max_epochs=1"]
@@ -160,12 +160,12 @@ def test_a_study_needs_no_dash_m_and_its_axes_can_be_changed(tmp_path, capsys):
         assert statuses(folder) == {f"degree={d},seed={s}": "completed" for d in (1, 3) for s in (0, 1)}
         record = read_sweep(folder)
         assert (record["study"]["x"], record["varied"]) == ("data.degree", ["data.degree", "seed"])
-    run = read_record(folders[0] / "degree=3,seed=1")
+    run = RunRecord.read(folders[0] / "degree=3,seed=1").fields
     assert run["overrides"] == ["data.degree=3", "seed=1", "study=tiny"]
     assert "study" not in run["config"]
     assert run["command"].endswith("hydra.mode=RUN")
     assert app.main([*words[:3], "data.degree=4", "hydra.mode=RUN", "hydra.run.dir=alone"]) == 0
-    assert read_record(tmp_path / "alone")["num_parameters"] == 5
+    assert RunRecord.read(tmp_path / "alone").fields["num_parameters"] == 5
 
 
 def test_hydras_own_launcher_trains_the_same(tmp_path, capsys):
@@ -173,7 +173,7 @@ def test_hydras_own_launcher_trains_the_same(tmp_path, capsys):
     assert sweep(ours, "data.degree=1,3", "hydra/launcher=sequential") == 0
     assert sweep(hydras, "data.degree=1,3", "hydra/launcher=basic") == 0
     for job in ("degree=1", "degree=3"):
-        first, second = read_record(ours / job), read_record(hydras / job)
+        first, second = RunRecord.read(ours / job).fields, RunRecord.read(hydras / job).fields
         assert first["metrics"] == second["metrics"]
         assert first["config"] == second["config"]
         assert (ours / job / ".hydra/config.yaml").read_text() == (hydras / job / ".hydra/config.yaml").read_text()

@@ -21,7 +21,7 @@ from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import MetricsFile
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.signals import Stopped
 from tests.runs import POLYNOMIAL
 from tests.second_device import off_the_cpu
@@ -66,7 +66,7 @@ def assert_same_leaves(found: Any, expected: Any, *apart: str, tolerance: float 
 
 def assert_same_run(found: Path, expected: Path) -> None:
     """Records, metrics, predictions and checkpoints, but for the last digits of numbers."""
-    mine, theirs = read_record(found), read_record(expected)
+    mine, theirs = RunRecord.read(found).fields, RunRecord.read(expected).fields
     assert mine.pop("members") > 1
     assert_same_leaves(mine, theirs, "/started", "/seconds", "/command", "/git")
     rows, others = MetricsFile(found).rows(), MetricsFile(expected).rows()
@@ -110,7 +110,7 @@ def test_a_group_leaves_what_each_run_leaves_by_itself(tmp_path, capsys):
             assert [step for step, _ in points] == [step for step, _ in others]
             assert [value for _, value in points] == pytest.approx([value for _, value in others], rel=1e-5)
         diverged = "1e+200" in found.name
-        assert read_record(found)["status"] == ("diverged" if diverged else "completed")
+        assert RunRecord.read(found).status == ("diverged" if diverged else "completed")
         if not diverged:
             rows, others = (list(csv.reader((run / "predictions.csv").open())) for run in (found, expected))
             assert rows[0] == others[0]
@@ -133,7 +133,7 @@ def test_a_polynomial_has_its_own_distance_from_its_own_solution(words, tmp_path
     assert sweep(together, *words) == sweep(alone, *words, "hydra/launcher=sequential") == 0
     for found, expected in zip(folders(together), folders(alone), strict=True):
         assert_same_run(found, expected)
-        assert "distance_to_exact" in read_record(found)
+        assert "distance_to_exact" in RunRecord.read(found).fields
 
 
 def test_a_members_folder_is_that_of_a_run(tmp_path, capsys):
@@ -142,7 +142,7 @@ def test_a_members_folder_is_that_of_a_run(tmp_path, capsys):
     assert sweep(together, *MLPS, data, "seed=1,2") == 0
     assert sweep(alone, *MLPS, data, "seed=1,2", "trainer.max_epochs=9", "hydra/launcher=sequential") == 0
     run = together / "seed=2"
-    record = read_record(run)
+    record = RunRecord.read(run).fields
     capsys.readouterr()
     assert cli.main(["evaluate", str(run), "--format", "json"]) == 0
     evaluated = json.loads(capsys.readouterr().out)
@@ -150,10 +150,10 @@ def test_a_members_folder_is_that_of_a_run(tmp_path, capsys):
         assert evaluated[which]["loss/test"] == pytest.approx(record["metrics"][which]["loss/test"], rel=1e-9)
     assert cli.main(["predict", str(run)]) == 0
     cli.main(["rerun", str(run), "--into", str(tmp_path / "again")])
-    assert_same_leaves(read_record(tmp_path / "again")["metrics"], record["metrics"])
+    assert_same_leaves(RunRecord.read(tmp_path / "again").fields["metrics"], record["metrics"])
     own = [*MLPS[1:], data, "seed=2", "trainer.max_epochs=9", f"resume={quote(str(run))}"]
     assert app.main(own) == 0
-    assert_same_leaves(read_record(run)["metrics"], read_record(alone / "seed=2")["metrics"])
+    assert_same_leaves(RunRecord.read(run).fields["metrics"], RunRecord.read(alone / "seed=2").fields["metrics"])
     assert [row["epoch"] for row in MetricsFile(run).rows()] == list(range(1, 10))
 
 
@@ -213,12 +213,12 @@ def test_a_killed_group_goes_on_to_the_same_bits(method, call, epochs, interrupt
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1", "loss=gaussian_nll"]  # with a parameter of no dimensions
     assert sweep(undisturbed, *words) == 0
-    best = {read_record(folder)["metrics"]["best"]["epoch"] for folder in folders(undisturbed)}
+    best = {RunRecord.read(folder).fields["metrics"]["best"]["epoch"] for folder in folders(undisturbed)}
     assert {1, 6} <= best, "the best epoch came before the kill for some, and after it for others"
     interrupted(method, call, Killed())
     with pytest.raises(Killed):
         sweep(killed, *words)
-    assert {read_record(folder)["status"] for folder in folders(killed)} == {"running"}
+    assert {RunRecord.read(folder).status for folder in folders(killed)} == {"running"}
     assert {len(MetricsFile(folder).rows()) for folder in folders(killed)} <= epochs | {min(epochs), max(epochs) - 1}
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -235,10 +235,14 @@ def test_a_killed_group_with_a_diverged_member_ends_as_undisturbed(kill_and_resu
     assert sweep(undisturbed, *words) == 0
     kill_and_resume(killed, words, call=4)
     for found, expected in zip(folders(killed), folders(undisturbed), strict=True):
-        mine, theirs = read_record(found), read_record(expected)
+        mine, theirs = RunRecord.read(found).fields, RunRecord.read(expected).fields
         assert (mine["status"], mine["error"]) == (theirs["status"], theirs["error"])
         assert_same_leaves(mine.get("metrics"), theirs.get("metrics"))
-    assert [read_record(folder)["status"] for folder in folders(killed)] == ["completed", "diverged", "completed"]
+    assert [RunRecord.read(folder).status for folder in folders(killed)] == [
+        "completed",
+        "diverged",
+        "completed",
+    ]
 
 
 def test_a_killed_group_of_larger_networks_ends_with_the_weights_of_each_by_itself(kill_and_resume, tmp_path):
@@ -253,7 +257,7 @@ def test_a_killed_group_of_larger_networks_ends_with_the_weights_of_each_by_itse
 def assert_same_bits(sweep: Path, other: Path) -> None:
     for found, expected in zip(folders(sweep), folders(other), strict=True):
         assert (found / "metrics.csv").read_text() == (expected / "metrics.csv").read_text()
-        assert read_record(found)["metrics"] == read_record(expected)["metrics"]
+        assert RunRecord.read(found).fields["metrics"] == RunRecord.read(expected).fields["metrics"]
     assert_same_weights(sweep, other)
 
 
@@ -278,7 +282,7 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
     assert sweep(stopped, *words) == 128 + 15
     assert "sweep.resume=stopped" in capsys.readouterr().out
     for folder in folders(stopped):
-        record = read_record(folder)
+        record = RunRecord.read(folder).fields
         assert record["status"] == "failed"
         assert "stopped by SIGTERM; go on with: python train.py" in record["error"]
         assert f"'resume=\"stopped/{folder.name}\"'" in record["error"]  # can be pasted, though = is Hydra's
@@ -289,7 +293,9 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
     assert app.main([f"sweep.resume={stopped}"]) == 0
     assert_same_bits(stopped, undisturbed)
     assert app.main([*words[1:-2], "seed=1", words[-1], "resume=alone"]) == 0
-    found, expected = (read_record(folder)["metrics"] for folder in (tmp_path / "alone", undisturbed / "seed=1"))
+    found, expected = (
+        RunRecord.read(folder).fields["metrics"] for folder in (tmp_path / "alone", undisturbed / "seed=1")
+    )
     assert_same_leaves(found, expected, tolerance=1e-5)
 
 
@@ -368,8 +374,8 @@ def test_what_can_not_train_together_says_why_and_trains_one_by_one(words, reaso
     assert len(said[0]) <= 80
     assert sweep(tmp_path / "alone", *words, "hydra/launcher=sequential") == 0
     for found, expected in zip(folders(tmp_path / "vectorized"), folders(tmp_path / "alone"), strict=True):
-        if "members" not in read_record(found):
-            assert read_record(found)["metrics"] == read_record(expected)["metrics"]
+        if "members" not in RunRecord.read(found).fields:
+            assert RunRecord.read(found).fields["metrics"] == RunRecord.read(expected).fields["metrics"]
 
 
 OPTIONS = {
@@ -383,7 +389,7 @@ OPTIONS = {
 def test_a_launcher_option_out_of_range_costs_no_run(word, reason, tmp_path, capsys):
     assert sweep(tmp_path / "s", *SMALL, "trainer.max_epochs=1", "seed=1,2", word) == 0
     assert reason in capsys.readouterr().out
-    assert [read_record(folder)["status"] for folder in folders(tmp_path / "s")] == ["completed"] * 2
+    assert [RunRecord.read(folder).status for folder in folders(tmp_path / "s")] == ["completed"] * 2
 
 
 def test_what_has_no_other_like_it_does_not_keep_others_apart(tmp_path, capsys):

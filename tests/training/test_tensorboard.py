@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch import nn
 
 from lightning_d2l.training.files import MetricsFile
-from lightning_d2l.training.record import read_record
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.tensorboard import TensorBoard, write_events
 from tests.runs import run_here
 
@@ -85,7 +85,7 @@ def test_each_scalar_of_a_run_is_on_one_chart_and_each_row_of_its_metrics_is_the
     for row in MetricsFile(tmp_path).rows():
         for name in row.keys() - {"epoch", "step"}:
             assert (row["epoch"], np.float32(row[name])) in found[name]
-    final = read_record(tmp_path)["metrics"]["final"]
+    final = RunRecord.read(tmp_path).fields["metrics"]["final"]
     assert found["loss/test"] == [(3, np.float32(final["loss/test"]))]
 
 
