@@ -41,10 +41,10 @@ def check_sweep(nodes: Mapping[str, Any]) -> None:
     """Check the `sweep` node of a configuration, and the `study` node if there is one."""
     check_settings(nodes["sweep"], registry.SWEEP, "sweep.")
     if nodes.get("study") is not None:
-        check_study(nodes["study"])
+        check_study_settings(nodes["study"])
 
 
-def check_study(node: Any) -> None:
+def check_study_settings(node: Any) -> None:
     """Check the node `study`, every setting of which may be left out; raises RequestError on a wrong one."""
     _require_group("study", node, registry.STUDY)
     check_settings({**dict.fromkeys(registry.STUDY.rules), **node}, registry.STUDY, "study.")

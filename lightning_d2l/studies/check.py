@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightning_d2l.config import check, registry
-from lightning_d2l.config.check import RequestError, flat, nearest
+from lightning_d2l.config import registry
+from lightning_d2l.config.check import RequestError, check_study_settings, flat, nearest
 from lightning_d2l.theory.decomposition import PARTS, PREDICTIONS
 from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training.record import GAPS, QUANTITIES, RECORDED, RunRecord
@@ -20,7 +20,7 @@ def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> N
     With the configurations and overrides of `planned` runs: also on a key that none of them has, or a metric that none
     will have.
     """
-    check.check_study(node)
+    check_study_settings(node)
     theory = node.get("theory")
     if theory is not None and theory not in THEORIES:
         hint = nearest(theory, list(THEORIES))
@@ -110,6 +110,3 @@ def metric_names(config: Mapping[str, Any]) -> list[str]:
     early = [f"first.{name}" for name in names if not name.endswith("/test")]
     best = [f"best.{name}" for name in names]
     return [*names, *quantities, *parts, *early, *best, *(f"exact.loss/{split}" for split in _splits(config))]
-
-
-check_study_of = check_study

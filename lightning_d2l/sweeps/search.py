@@ -18,7 +18,7 @@ from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid
-from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, check_study, checked_jobs, listed
+from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, check_study_of_sweep, checked_jobs, listed
 from lightning_d2l.training.machine import garments_stand_in
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
@@ -226,7 +226,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader)
     ends = Grid([], [asked.overrides(end) for end in asked.ends()], ["the low ends", "the high ends"])
     jobs = checked_jobs(composer, ends)
-    check_study(config, jobs)
+    check_study_of_sweep(config, jobs)
     configs = [job.config for job in jobs]
     if "val" not in configs[0]["trainer"]["evaluate"]:
         raise RequestError(

@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_d2l.compat_hydra import ConfigLoader
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
-from lightning_d2l.studies.check import check_study_of
+from lightning_d2l.studies.check import check_study
 from lightning_d2l.studies.collect import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import FINISHED, check_same, lock, read_sweep, resumable, sweep_folder
@@ -192,7 +192,7 @@ def run_sweep(spec: SweepSpec) -> int:
     composer = Composer(spec.loader, spec.config)
     asked = grid(spec.arguments, spec.loader)
     jobs = checked_jobs(composer, asked)
-    check_study(spec.config, jobs)
+    check_study_of_sweep(spec.config, jobs)
     generated = garments_stand_in([job.config for job in jobs])
     if spec.config.sweep.dry_run:
         from lightning_d2l.sweeps.dry_run import listing
@@ -221,13 +221,13 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[RunSpec]:
     return jobs
 
 
-def check_study(config: DictConfig, jobs: Sequence[RunSpec]) -> None:
+def check_study_of_sweep(config: DictConfig, jobs: Sequence[RunSpec]) -> None:
     """Check the study of a sweep; raises RequestError if it names a key or a metric that the jobs don't have."""
     if (study := config.get("study")) is None:
         return
     node: dict[str, Any] = OmegaConf.to_container(study, resolve=True)  # type: ignore[assignment]
     records = [RunRecord(job.folder, {"config": job.config, "overrides": job.overrides}, job.name) for job in jobs]
-    check_study_of(node, records)
+    check_study(node, records)
 
 
 def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
