@@ -13,9 +13,11 @@ Init = str | Mapping[str, float | str]
 
 @runtime_checkable
 class FactoredLayer(Protocol):
-    """A linear layer whose weight is computed from other parameters, which it knows to initialise."""
+    """A linear layer whose weight is computed from other parameters, which it knows to initialise.
 
-    bias: nn.Parameter | None
+    Only the method is declared: Python 3.12 and later look for a protocol's members without `__getattr__`, and so do
+    not find a module's parameters. The layer's bias is its attribute `bias`, as in nn.Linear.
+    """
 
     def fill_weight(self, scheme: Callable[[Tensor], object]) -> None:
         """Initialise by a function that fills a weight (out_features, in_features)."""
@@ -65,5 +67,6 @@ def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None
             layer.fill_weight(scheme)
         else:
             continue
-        if layer.bias is not None:
-            nn.init.normal_(layer.bias, std=bias_std) if bias_std > 0 else nn.init.zeros_(layer.bias)
+        bias: Tensor | None = getattr(layer, "bias", None)
+        if bias is not None:
+            nn.init.normal_(bias, std=bias_std) if bias_std > 0 else nn.init.zeros_(bias)
