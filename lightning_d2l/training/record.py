@@ -19,17 +19,16 @@ from lightning_d2l.training.files import MetricsFile, write_json
 
 RUN_FILE = "run.json"
 STATUSES = ("completed", "diverged", "failed", "running")
-STOPPED = "stopped by"  # the error of a run that a signal ended starts so
+STOPPED = "stopped by"  # the start of the error of a run that a signal ended
 RECORDED = ("num_parameters", "seconds")
-"""Fields of a record that `RunRecord.setting` returns too, so that a study may put them on its x axis."""
+"""Fields that `RunRecord.setting` returns too, so that they may lie along x."""
 
 
 @dataclass(eq=False)
 class RunRecord:
     """A run on the disk: its folder and the fields of its run.json.
 
-    `name` identifies the run in tables, `sweep` is the label of the sweep that it was found in; `read` leaves both to
-    the caller, except that the name is the folder's.
+    `name` identifies the run in tables, by default as its folder; `sweep` is the label of its sweep in a report.
     """
 
     folder: Path
@@ -50,7 +49,7 @@ class RunRecord:
 
     @classmethod
     def read_or_missing(cls, folder: Path) -> RunRecord:
-        """Read the record of a run folder; one without fields, of state "missing", if it can't be read."""
+        """Read the record of a run folder; if it can't be read, the record has no fields and the state "missing"."""
         try:
             return cls.read(folder)
         except RequestError:
@@ -72,9 +71,9 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How a run ended that isn't running now: completed, diverged, failed, interrupted or missing.
+        """How a run ended: completed, diverged, failed, interrupted or missing. It must not be running now.
 
-        It was interrupted if a signal stopped it, or if its process ended before it wrote another status.
+        It was interrupted if a signal stopped it, or if its process ended without writing how.
         """
         if not self.fields:
             return "missing"

@@ -51,10 +51,10 @@ def test_without_an_activation_depth_is_worth_nothing(tmp_path):
     words = ("model.num_layers=0,2", "model.activation=identity,relu", *GENERATED)
     found = run_study(tmp_path, "activation", *words)
     accuracy = means(found, "acc/train")
-    assert accuracy[0, "identity"] == accuracy[0, "relu"]
+    assert accuracy[0, "identity"] == pytest.approx(accuracy[0, "relu"], abs=0.005)
     assert accuracy[2, "relu"] > accuracy[2, "identity"]
     line = theory(found, "acc/train")["linear model (0 layers)",]
-    assert line == pytest.approx(dict.fromkeys((0, 2), accuracy[0, "identity"]))
+    assert line == pytest.approx(dict.fromkeys((0, 2), accuracy[0, "identity"]), abs=0.005)
 
 
 def test_hypercomplex_layers_save_parameters_and_keep_most_of_the_accuracy(tmp_path):
