@@ -295,11 +295,34 @@ def test_a_checkpoint_within_an_epoch_resumes_to_the_same_bits(create, settings,
             callbacks=[seen, keep],
         )
         trainer.fit(module, datamodule=data, **arguments)
-        return seen.of("train"), trainer.global_step, module
+        metrics = {name: v.item() for name, v in trainer.callback_metrics.items()}
+        return seen.of("train"), trainer.global_step, metrics, module
 
-    seen, steps, whole = fit(-1)
+    seen, steps, metrics, whole = fit(-1)
     for stop in stops:
-        resumed_seen, resumed_steps, resumed = fit(-1, ckpt_path=f"kept/step={stop}.ckpt", weights_only=True)
+        resumed_seen, resumed_steps, resumed_metrics, resumed = fit(
+            -1, ckpt_path=f"kept/step={stop}.ckpt", weights_only=True
+        )
         assert resumed_seen == seen[stop:], stop
         assert resumed_steps == steps
+        assert resumed_metrics == pytest.approx(metrics, rel=1e-12)
         assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True)), stop
+
+
+@pytest.mark.parametrize("settings", [{}, {"limit_train_batches": 4}, {"overfit_batches": 2}])
+@MODULES
+def test_more_epochs_after_a_finished_run_equal_one_longer_run(create, settings):
+    def fit(max_epochs: int, **arguments):
+        data = ready(polynomial)
+        module, seen = create(data), Events(data)
+        trainer = pl.Trainer(**QUIET, max_epochs=max_epochs, callbacks=[seen], **settings)
+        trainer.fit(module, datamodule=data, **arguments)
+        trainer.save_checkpoint(f"after {max_epochs}.ckpt")
+        return [event for event in seen.of("train") if event[1] == 2], module
+
+    fit(2)
+    expected, whole = fit(3)
+    found, resumed = fit(3, ckpt_path="after 2.ckpt", weights_only=True)
+    assert expected
+    assert found == expected
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
