@@ -30,6 +30,7 @@ from lightning_d2l.config.compose import (
     plain,
     quote,
 )
+from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.text import print_error
 
 INTERRUPTED = 130
@@ -161,12 +162,14 @@ def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
 def _check_resumable(config: DictConfig) -> None:
     """Raise RequestError unless `resume` is the folder of a run with the same configuration."""
     from lightning_d2l.training.files import LAST
-    from lightning_d2l.training.record import read_record
+    from lightning_d2l.training.record import RunRecord
 
     folder = Path(config.resume)
     if not (folder / LAST).exists():
         raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to resume")
-    before, now = (flat(c) for c in (read_record(folder)["config"], plain(config)))
+    record = RunRecord.read(folder)
+    require_same_streams(record.fields, f"resume={folder}")
+    before, now = flat(record.config), flat(plain(config))
     free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
     for key in sorted({*before, *now}):
         if before.get(key) != now.get(key) and not key.startswith(free):

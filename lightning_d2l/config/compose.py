@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -49,7 +48,7 @@ def parse(overrides: list[str]) -> list[Override]:
         if key.rpartition(".")[2] == "_target_":
             several = override.sweep_string_iterator() if override.is_discrete_sweep() else [value]
             value = [{"_target_": str(name).strip("'\"")} for name in several]
-        tables = (registry.MODELS, registry.DATA, registry.OPTIMIZERS, registry.LOGGERS, hydra_node.TARGETS)
+        tables = (*registry.TABLES.values(), hydra_node.TARGETS)
         if unknown := [t for t in targets(value) if not any(t in table for table in tables)]:
             raise RequestError(f"{key}: _target_={unknown[0]} is not registered, so it is not run")
         if key.startswith("hydra.searchpath") and "pkg://" in text:
@@ -111,31 +110,6 @@ def plain(config: DictConfig) -> dict[str, Any]:
         return own | {k: OmegaConf.to_container(v, resolve=True, throw_on_missing=True) for k, v in nodes.items()}
     except OmegaConfBaseException as error:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-
-
-def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration, with what it lacks because it was recorded before there was such a setting."""
-    choices = []
-    for group in ("data", "model", "optimizer"):
-        target = f"_target_: {config.get(group, {}).get('_target_')}"
-        files = sorted((CONF / group).glob("*.yaml"))
-        found = [file.stem for file in files if re.search(rf"{re.escape(target)}\b", file.read_text())]
-        choices += [f"{group}={found[0]}"] if found else []
-    with open_hydra(CONF):
-        return _merged(plain(compose(NAME, choices)), config)
-
-
-def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The defaults for what is not given; a node that is built from another `_target_` has none."""
-    if defaults.get("_target_") != given.get("_target_"):
-        return dict(given)
-    both = {**defaults, **given}
-    return {
-        key: _merged(defaults[key], value)
-        if isinstance(value, Mapping) and isinstance(defaults.get(key), Mapping)
-        else value
-        for key, value in both.items()
-    }
 
 
 def quote(text: str, mark: str = "'") -> str:

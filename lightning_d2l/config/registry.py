@@ -221,6 +221,9 @@ LOGGERS: dict[str, Settings] = {
     ),
 }
 
+TABLES = {"data": DATA, "model": MODELS, "optimizer": OPTIMIZERS, "logger": LOGGERS}
+"""The groups of a run that are built from a `_target_`, and what each may be built from."""
+
 RUN = Settings(
     {
         "seed": SEED,

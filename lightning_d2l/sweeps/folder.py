@@ -11,6 +11,7 @@ from filelock import AcquireReturnProxy, FileLock, Timeout
 from omegaconf import DictConfig
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, SWEEP_FILE, newest_sweep
 from lightning_d2l.training.files import LAST, new_folder
 from lightning_d2l.training.record import RUN_FILE, RunRecord
@@ -35,9 +36,12 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 
 
 def find_sweep(text: str) -> Path:
-    """The folder that `sweep.resume` names: a path, or "latest" for the newest sweep below outputs/."""
+    """The folder that `sweep.resume` names: a path, or "latest" for the newest sweep below outputs/.
+
+    Raises RequestError if there is no sweep in it that can be resumed.
+    """
     folder = newest_sweep(OUTPUTS) if text == "latest" else Path(text)
-    read_sweep(folder)
+    require_same_streams(read_sweep(folder), f"sweep.resume={folder}")
     return folder
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import with_defaults
+from lightning_d2l.config.records import has_other_streams, require_same_streams, up_to_date
 from lightning_d2l.config.text import number
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training import console
@@ -28,18 +28,18 @@ from lightning_d2l.training.spec import RunSpec
 TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained together with others
 
 
-def load_run(folder: Path, checkpoint: Path, *, same_data: bool = True) -> BuiltRun:
+def load_run(folder: Path, checkpoint: Path) -> BuiltRun:
     """The run of a folder, its weights from `checkpoint` below it.
 
-    Raises RequestError if the folder holds no run, the checkpoint is not the run's, or, with `same_data`, the data
-    are others than those that the run was trained on.
+    Raises RequestError if the folder holds no run, the checkpoint is not the run's, or the data are others than those
+    that the run was trained on. The data of a run of version 0.1.0 can't be drawn again, so they are not compared.
     """
     record = RunRecord.read(folder)
-    check(config := with_defaults(record.config))
+    check(config := up_to_date(record.config))
     weights = load_checkpoint(folder / checkpoint)["state_dict"]
     data = build_data(config)
     known = record.fields.get("data")
-    if same_data and known and data.identity()["checksum"] != known["checksum"]:
+    if known and not has_other_streams(record.fields) and data.identity()["checksum"] != known["checksum"]:
         raise RequestError(f"{folder}: its data were {known['source']} with another checksum; these are {data.source}")
     module = build_module(config, data)
     try:
@@ -51,6 +51,7 @@ def load_run(folder: Path, checkpoint: Path, *, same_data: bool = True) -> Built
 
 def evaluate(folder: Path) -> dict[str, dict[str, float]]:
     """Metrics on the test split of the last weights ("final") and of the best epoch's ("best")."""
+    require_same_streams(RunRecord.read(folder).fields, str(folder))
     built, results = load_run(folder, LAST), {}
     built.spec.config["trainer"]["accelerator"] = "cpu"
     for name, checkpoint in (("final", LAST), ("best", BEST)):
@@ -65,7 +66,8 @@ def rerun(folder: Path, into: Path) -> int:
     Those of a run that trained together with others are compared within rounding: sums are taken in another order.
     """
     before = RunRecord.read(folder)
-    check(config := with_defaults(before.config))
+    require_same_streams(before.fields, str(folder))
+    check(config := up_to_date(before.config))
     code = run(RunSpec(config, into, before.fields["overrides"], before.fields["command"]))
     after = RunRecord.read(into).fields.get("metrics")
     tolerance = TOLERANCES[config["trainer"]["precision"]] if before.fields.get("members", 1) > 1 else 0.0
