@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lightning_d2l.config.compose import CONF
-from lightning_d2l.training.build import build_data, build_module, logging_points
+from lightning_d2l.training.build import build, logging_points
+from lightning_d2l.training.spec import RunSpec
 from tests.runs import config
 
 OPTIONS = sorted(
@@ -16,14 +17,13 @@ SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.va
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda name: name)
-def test_every_option_composes_and_builds(group, option):
-    # A data set for numbers goes with the MLP, which fits both; every model brings its own data.
+def test_every_option_composes_and_builds(group, option, tmp_path):
+    # Data of numbers are tested with the MLP, which is for both kinds of targets; a model names its own data.
     chosen = [f"{group}={option}", *(["model=linear_regression"] if option == "exact" else [])]
     composed = config(*chosen)
     composed = config(*chosen, *SMALL.get(composed["data"]["_target_"].split(".")[-2], []))
-    data = build_data(composed)
-    data.plan(0, [1], composed["trainer"]["evaluate"])
-    module = build_module(composed, data, [1])
+    built = build(RunSpec(composed, tmp_path))
+    data, module = built.data, built.module
     x, y = data.splits["train"]
     output = module(x[:3].float())
     assert output.shape == (3, data.num_outputs)
