@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytorch_lightning as pl
 import torch
 from bare import epoch, network, read
 from measure import TRAIN, Results, in_turn, whole_command
@@ -25,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from lightning_d2l.config.compose import compose_checked, plain
-from lightning_d2l.training import job
+from lightning_d2l.training.fit import run
 from lightning_d2l.training.spec import RunSpec
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ HERE = Path(__file__).parent
 def product(epochs: int, *overrides: str) -> float:
     """Seconds an epoch of `trainer.fit`, which is timed inside a whole run."""
     seconds: list[float] = []
-    fit = job.pl.Trainer.fit
+    fit = pl.Trainer.fit
 
     @functools.wraps(fit)
     def timed(*args: object, **kwargs: object) -> None:
@@ -42,17 +43,17 @@ def product(epochs: int, *overrides: str) -> float:
         fit(*args, **kwargs)
         seconds.append(time.perf_counter() - began)
 
-    job.pl.Trainer.fit = timed
+    pl.Trainer.fit = timed
     try:
         with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
             shown, sys.stdout = sys.stdout, nowhere
             try:
                 config = plain(compose_checked([*overrides, f"trainer.max_epochs={epochs}", "trainer.accelerator=cpu"]))
-                assert job.run(RunSpec(config, Path(folder) / "run")) == 0
+                assert run(RunSpec(config, Path(folder) / "run")) == 0
             finally:
                 sys.stdout = shown
     finally:
-        job.pl.Trainer.fit = fit
+        pl.Trainer.fit = fit
     return seconds[0] / epochs
 
 
@@ -121,6 +122,11 @@ def main() -> None:
     compare("MLP, epoch", "bare loop", run_mlp, functools.partial(bare_mlp, x, y, epochs))
     polynomial = functools.partial(product, 400, "model=polynomial_regression")
     compare("polynomial, epoch", "bare loop", polynomial, functools.partial(bare_polynomial, 400))
+    own_loop = "trainer.engine=lightning"
+    slow_mlp = functools.partial(product, epochs, "model=mlp", own_loop)
+    compare("MLP, epoch by Lightning's own loop", "bare loop", slow_mlp, functools.partial(bare_mlp, x, y, epochs))
+    slow = functools.partial(product, 400, "model=polynomial_regression", own_loop)
+    compare("polynomial, epoch by Lightning's own loop", "bare loop", slow, functools.partial(bare_polynomial, 400))
     with tempfile.TemporaryDirectory() as unpacked:  # torchvision wants the files unpacked
         raw = Path(unpacked) / "FashionMNIST" / "raw"
         raw.mkdir(parents=True)

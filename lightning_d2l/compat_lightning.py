@@ -17,6 +17,11 @@ CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.uti
 """The Python loggers of Lightning's notices and advertisements."""
 
 
+def trainer_of(module: pl.LightningModule) -> pl.Trainer | None:
+    """The Trainer that a module is attached to, or None; the public property raises an error for none."""
+    return module._trainer
+
+
 def count_chunk(trainer: pl.Trainer, steps: int, epochs: int) -> None:
     """Count what one training step of a chunk did: so many optimizer steps in so many epochs.
 

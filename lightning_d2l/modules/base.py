@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_d2l.compat_lightning import trainer_of
 from lightning_d2l.config.check import nearest
 from lightning_d2l.data.batches import Batch
 from lightning_d2l.modules.build import OptimizerFactory, network, optimizer_factory
 from lightning_d2l.modules.losses import LOSSES, GaussianNLL
 from lightning_d2l.modules.metrics import SampleMeans
+
+MEASURED_NUMBERS = 2**20  # outputs that are kept before they are measured
 
 
 class SupervisedModule(pl.LightningModule):
@@ -27,9 +30,9 @@ class SupervisedModule(pl.LightningModule):
     `penalty` is added to the loss that training minimises, for the weights w: l1 * sum |w| + l2 / 2 * sum w^2
     (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too.
 
-    Metrics are logged at the end of an epoch as `<metric>/<split>`. Splits are "train", "val" and "test", or where
-    the validation loaders are a dict its keys. The metrics of "train" are those of each minibatch before the step on
-    it, unless a validation loader of that name measures the training data.
+    Metrics are logged at the end of an epoch as `<metric>/<split>`. Splits are "train", "val" and "test", or the keys
+    of a dict of loaders; of a list of loaders "val", "val_1" and so on. The metrics of "train" are those of each
+    minibatch before the step on it, unless a validation loader of that name measures the training data.
 
     Descriptions, names and numbers are saved as hyperparameters, so that `load_from_checkpoint` needs no more
     arguments; anything else is passed to it again: `load_from_checkpoint(path, net=net)`.
@@ -62,7 +65,8 @@ class SupervisedModule(pl.LightningModule):
         plain = {"loss": self.loss_name, "penalty": dict(self.penalty), "gradients": gradients, **settings}
         described = {"net": net_description, "optimizer": optimizer_description}
         self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
-        self._means: dict[str, SampleMeans] = {}  # by split; created when first seen, on the device of the outputs
+        self._seen: dict[str, list[Batch]] = {}  # outputs and targets by split that are not measured yet
+        self._means: dict[str, SampleMeans] = {}  # by split
 
     # What is computed: pure functions of tensors, which the engine calls too
 
@@ -90,8 +94,8 @@ class SupervisedModule(pl.LightningModule):
 
     def measured(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The metrics of outputs and targets as they come from a loader, computed in float64 (float32 on MPS)."""
-        y, dtype = self.targets(output, y), torch.float32 if output.device.type == "mps" else torch.float64
-        found = self.measure(output.to(dtype), y.to(dtype) if y.is_floating_point() else y)
+        output = output.to(torch.float32 if output.device.type == "mps" else torch.float64)
+        found = self.measure(output, self.targets(output, y))
         return {name: found[name] for name in self.metric_names}
 
     def weights(self) -> list[Tensor]:
@@ -138,12 +142,15 @@ class SupervisedModule(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._see(self._split_of(dataloader_idx), self(batch[0]), batch[1])
+        trainer = trainer_of(self)
+        self._see(_split("val", trainer.val_dataloaders if trainer else None, dataloader_idx), self(batch[0]), batch[1])
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._see("test", self(batch[0]), batch[1])
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        trainer = trainer_of(self)
+        loaders = trainer.test_dataloaders if trainer else None
+        self._see(_split("test", loaders, dataloader_idx), self(batch[0]), batch[1])
 
-    def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Batch | Tensor, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """The network's outputs for the inputs of a batch (x, y), or for x itself."""
         output: Tensor = self(batch if isinstance(batch, Tensor) else batch[0])
         return output
@@ -152,7 +159,8 @@ class SupervisedModule(pl.LightningModule):
         """Keep the gradients of the last step, which are measured at the end of the epoch."""
 
     def on_train_epoch_start(self) -> None:
-        self._means.pop("train", None)  # what an interrupted epoch left
+        for kept in (self._seen, self._means):  # of an interrupted epoch
+            kept.pop("train", None)
 
     def on_train_epoch_end(self) -> None:
         weights = self.weights()
@@ -160,14 +168,17 @@ class SupervisedModule(pl.LightningModule):
         self.log_dict(found | self._computed("train"), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        for split in [split for split in self._means if split != "train" or self._validates_training_data()]:
+        seen = {*self._seen, *self._means}
+        for split in sorted(seen if self._validates_training_data() else seen - {"train"}):
             self.log_dict(self._computed(split), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
-        self.log_dict(self._computed("test"), sync_dist=True)
+        for split in sorted({*self._seen, *self._means}):
+            self.log_dict(self._computed(split), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, also save the sums of the training metrics so far."""
+        self._measure("train")
         if means := self._means.get("train"):
             checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
 
@@ -178,20 +189,33 @@ class SupervisedModule(pl.LightningModule):
             means.total, means.count = saved["total"].clone(), saved["count"].clone()
 
     def _see(self, split: str, output: Tensor, y: Tensor) -> None:
-        if len(y):
-            self._means.setdefault(split, SampleMeans()).update(self.measured(output, y), len(y))
+        """Keep outputs and targets until there are enough to measure them: one measurement takes as long as a step."""
+        self._seen.setdefault(split, []).append((output, y))
+        learned = isinstance(self.loss, GaussianNLL)  # it changes with each step
+        if learned or sum(len(y) for _, y in self._seen[split]) * output[0].numel() > MEASURED_NUMBERS:
+            self._measure(split)
+
+    def _measure(self, split: str) -> None:
+        seen = [(output, y) for output, y in self._seen.pop(split, []) if len(y)]
+        if seen:
+            output, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
+            if split not in self._means:
+                self._means[split] = SampleMeans()
+            self._means[split].update(self.measured(output, y), len(y))
 
     def _computed(self, split: str) -> dict[str, Tensor]:
+        self._measure(split)
         means = self._means.pop(split, None)
         return {f"{name}/{split}": value for name, value in means.compute().items()} if means else {}
 
     def _validates_training_data(self) -> bool:
-        loaders = self.trainer.val_dataloaders
+        trainer = trainer_of(self)
+        loaders = trainer.val_dataloaders if trainer else None
         return isinstance(loaders, dict) and "train" in loaders
 
-    def _split_of(self, dataloader_idx: int) -> str:
-        """The name of a validation loader: its key where they are a dict, else "val", or "val_1" from the second on."""
-        loaders = self.trainer.val_dataloaders
-        if isinstance(loaders, dict):
-            return str(list(loaders)[dataloader_idx])
-        return f"val_{dataloader_idx}" if dataloader_idx else "val"
+
+def _split(name: str, loaders: Any, number: int) -> str:
+    """The split of a loader: its key where the loaders are a dict, else val, val_1, val_2, or so for test."""
+    if isinstance(loaders, dict):
+        return str(list(loaders)[number])
+    return f"{name}_{number}" if number else name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -40,7 +41,8 @@ class RegressionModule(SupervisedModule):
                     f"targets {tuple(y.shape)} don't fit the outputs {tuple(output.shape)} of {type(self.net).__name__}"
                 )
             y = y.reshape(output.shape)
-        return y.to(output.dtype)
+        # In mixed precision the outputs have fewer digits than the targets, and the loss is computed in float32.
+        return y.to(torch.float32 if torch.is_autocast_enabled(output.device.type) else output.dtype)
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         return {**super().measure(output, y), "mse": functional.mse_loss(output, y)}

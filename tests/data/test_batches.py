@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import KFold
 
 from lightning_d2l.data.base import fold_rows
-from lightning_d2l.data.batches import Batches, Chunks, as_input
+from lightning_d2l.data.batches import Batches, as_input
 
 sizes = st.integers(1, 60)
 seeds = st.integers(0, 2**63 - 1)
@@ -41,26 +41,6 @@ def test_order_is_a_function_of_seed_and_epoch(n, seed):
     assert order_of(first) == order_of(second) != second_epoch
     other = loader(n, 7, (seed + 1) % 2**63)
     assert order_of(other) != order_of(first)
-
-
-@given(n=sizes, points=st.sets(st.integers(1, 12), min_size=1))
-@settings(max_examples=25)
-def test_chunks_are_the_epochs_between_logging_points(n, points):
-    points = sorted(points)
-    batches, reference = loader(n, 8), loader(n, 8)
-    chunks, epoch = Chunks(batches, points), 0
-    for point in points:
-        chunks.set_epoch(epoch)
-        (chunk,) = chunks
-        assert epoch + chunk.epochs == point
-        rows = [row for batches in chunk for row in order_of(batches)]
-        expected = []
-        for e in range(epoch, point):
-            reference.set_epoch(e)
-            expected += order_of(reference)
-        assert rows == expected
-        assert batches.served == point * len(batches)
-        epoch = point
 
 
 def test_pixels_are_scaled_and_features_are_not():
