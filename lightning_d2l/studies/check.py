@@ -67,8 +67,9 @@ _NEEDS_PREDICTIONS = f"study.metrics: {{}} needs the runs' {PREDICTIONS}: traine
 
 
 def _instead(metric: str, known: Iterable[str]) -> str:
+    known = [name for name in known if name != metric]
     names = [name for name in known if not name.startswith(("best.", "first.", "exact."))]
-    return f"{nearest(metric, list(known))} (allowed: {', '.join(names)})"
+    return f"{nearest(metric, known)} (allowed: {', '.join(names)})"
 
 
 def measured_metrics(config: Mapping[str, Any]) -> list[str]:

@@ -100,11 +100,11 @@ def _isolated(study: Study, points: Sequence[Point]) -> Series:
     best: dict[str, Point] = {}
     for point in best_first(study.select, points):
         best.setdefault(show(point.setting[study.x]), point)
-    order = list(dict.fromkeys(show(point.setting[study.x]) for point in points))
-    chosen = sorted(best, key=order.index)
-    if numeric([point.setting[study.x] for point in points]):
-        chosen.sort(key=lambda text: best[text].setting[study.x])
-    return Series({}, [best[text] for text in chosen])
+    texts = dict.fromkeys(show(point.setting[study.x]) for point in points)
+    chosen = [best[text] for text in texts if text in best]
+    if numeric([point.setting[study.x] for point in chosen]):
+        chosen.sort(key=lambda point: point.setting[study.x])
+    return Series({}, chosen)
 
 
 def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Sequence[Curve]) -> None:
