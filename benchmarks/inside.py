@@ -75,7 +75,7 @@ def run(
     Returns (seconds of the clock, of the processor) of each part.
     """
     from lightning_d2l import app
-    from lightning_d2l.sweeps import group, result, sequential, sweep, vectorized
+    from lightning_d2l.sweeps import group, sequential, sweep, vectorized
 
     fit = pl.Trainer.fit
 
@@ -92,10 +92,10 @@ def run(
         (sweep.Sweep, "run", "read"),
         (vectorized, "train", "prepare"),
         (sequential, "train", "prepare"),
-        (sequential, "request", "files"),
+        (sequential, "ready", "files"),
         (group.Group, "train", "write"),
         (group.Group, "save", "write"),
-        (result, "tell", "report"),
+        (sweep, "tell", "report"),
     ]
     with ExitStack() as stack:
         stack.enter_context(patch.object(pl.Trainer, "fit", looked))

@@ -24,7 +24,7 @@ import torch
 from batched import Samples, train
 from measure import TRAIN, Results, in_turn, number, spread, whole_command
 
-from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import stacked
 
 SEQUENTIAL, BASIC, JOBLIB, VECTORIZED = (
@@ -91,19 +91,19 @@ class ByHand:
         self.splits: dict[str, Samples] = {}
         self.settings: dict[str, object] = {}
 
-    def look(self, module: StackedModule) -> Callable[[], None]:
+    def look(self, module: Ensemble) -> Callable[[], None]:
         """Take the samples and first weights of the members, and afterwards their last."""
         (stack,), members = module.stack, module.members
         assert len(members) == self.members, "memory was too small for all of them at once"
         self.start = stack.clone()
         width = stack.shape[-1]
         for split in ("train", "val", "test"):
-            xs, ys = zip(*(member.splits[split] for member in members), strict=True)
+            xs, ys = zip(*(member.data.splits[split] for member in members), strict=True)
             self.splits[split] = stacked(xs)[..., :width].contiguous(), torch.stack(ys)
         self.settings = {
-            "shuffle_seeds": [member.shuffle_seed for member in members],
+            "shuffle_seeds": [member.data.shuffle_seed for member in members],
             "lr": members[0].optimizer.param_groups[0]["lr"],
-            "batch_size": members[0].batch_size,
+            "batch_size": members[0].data.batch_size,
             "points": module.logging_points,
         }
 
@@ -229,10 +229,11 @@ def memory(results: Results, quick: bool, pairs: int) -> None:
     """Peak memory of twenty MLPs beside what they need and the process itself."""
     needs: list[float] = []
 
-    def look(module: StackedModule) -> Callable[[], None]:
+    def look(module: Ensemble) -> Callable[[], None]:
         def after() -> None:
             state = [v for values in module.optimizer.state() for v in values.values() if isinstance(v, torch.Tensor)]
-            x, y = (t[: module.members[0].batch_size] for t in module.members[0].splits["train"])
+            data = module.members[0].data
+            x, y = (t[: data.batch_size] for t in data.splits["train"])
             batch = x.numel() * module.stack[0].element_size() + y.nbytes  # pixels become floating-point numbers
             needs.append((sum(t.nbytes for t in [*module.stack, *state]) + batch * len(module.members)) / 2**20)
 
