@@ -53,7 +53,7 @@ def test_a_corrupt_record_is_left_out_and_the_rest_is_used(content, tmp_path):
     assert sweep.missing == 0
 
 
-def test_latest_is_the_newest_sweep_and_equal_names_are_told_apart(tmp_path):
+def test_latest_is_the_newest_sweep_and_equal_names_get_longer_labels(tmp_path):
     import os
 
     for age, day in enumerate(("monday", "tuesday")):

@@ -57,7 +57,7 @@ def test_results_hold_every_run_and_summary_their_statistics(sweep):
         assert (row["method"], row["n"]) == ("Student t", "4")
 
 
-def test_the_answer_names_the_best_by_validation_the_runner_up_and_what_to_beware_of(sweep):
+def test_the_answer_names_the_best_by_validation_and_the_runner_up_and_warns(sweep):
     made = report([sweep])
     assert made.answer.startswith("optimizer.lr=0.1, optimizer=sgd has the lowest loss/val, 1.115 (95 % interval")
     assert "its loss/test is 1.215" in made.answer

@@ -7,8 +7,8 @@ from tests.studies.records import write_sweep
 
 
 @pytest.mark.parametrize("name", THEORIES)
-def test_no_theory_speaks_of_runs_that_it_is_not_about(name, tmp_path):
-    """An MLP on a polynomial: all but the noise floor and what is exact of any design is of something else."""
+def test_theories_return_nothing_for_runs_to_which_they_do_not_apply(name, tmp_path):
+    """An MLP on a polynomial: only the noise floor applies."""
     keys = ("optimizer.weight_decay", "model.input_noise", "model.dropout", "penalty.lambda", "optimizer.lr")
     for key in keys:
         axes = {key: [0.1, 0.2], "model._target_": ["MLP"], "model.init": ["kaiming"]}
