@@ -60,10 +60,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     if resumed := _arguments_of_sweep(args.overrides):
         arguments = [*resumed, *arguments]
-        args = parser.parse_args(arguments)
+        args = parser.parse_intermixed_args(arguments)
     config = _checked(args)
     overrides = list(args.overrides)
     with open_hydra(CONF, args.config_dir) as hydra:

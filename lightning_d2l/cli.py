@@ -1,4 +1,4 @@
-"""The commands beside training, `lightning-d2l predict | evaluate | inspect | ...`, and `train` itself."""
+"""The command `lightning-d2l`: `train`, and what can be done with finished runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader, head for one, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lightning-d2l", description="Experiments on linear networks and multilayer perceptrons.")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
-    commands.add_parser("train", help="what `python train.py` does: lightning-d2l train model=mlp", add_help=False)
+    commands.add_parser("train", help="train, as `python train.py` does: lightning-d2l train model=mlp", add_help=False)
 
     def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
@@ -71,19 +71,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images; for regression CSV files of inputs")
     sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
     _with_format(sub)
-    _with_format(command("evaluate", _evaluate, "Repeat the test figures of a run."))
+    _with_format(command("evaluate", _evaluate, "Measure a run on its test data again."))
     sub = command("inspect", _inspect, "List the parameters and buffers of a run's network, or the values of one.")
-    sub.add_argument("tensor", nargs="?", metavar="NAME", help="of a parameter or buffer, to see its values")
+    sub.add_argument("tensor", nargs="?", metavar="NAME", help="a parameter or buffer whose values are shown")
     _with_checkpoint(sub)
     _with_format(sub)
     sub = command("export", _export, "Write the weights of a run for use elsewhere.")
     sub.add_argument("--as", dest="form", choices=("safetensors", "state_dict", "onnx"), default="safetensors")
     sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
     _with_checkpoint(sub)
-    sub = command("rerun", _rerun, "Do a run again from its run.json, and say whether the numbers are the same.")
+    sub = command("rerun", _rerun, "Do a run again from its run.json, and compare the numbers.")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
-    sub = commands.add_parser("demo", help="what the chapters show without training", description=_demos())
+    sub = commands.add_parser("demo", help="show what a chapter shows without training", description=_demos())
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--seed", type=int, default=0, help="of the demo's random numbers (default 0)")
@@ -92,8 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(command=_demo)
     _with_format(sub)
 
-    text = "Run the book's experiments over several seeds; hold the numbers against the published ones and theory."
-    sub = commands.add_parser("reproduce", help="compare with what the book published", description=text)
+    text = "Run the book's experiments over several seeds; compare the numbers with the published ones and with theory."
+    sub = commands.add_parser("reproduce", help="repeat the book's experiments", description=text)
     sub.add_argument("ids", nargs="*", metavar="ID", help="experiments (default: all)")
     sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes less than a second)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the runs (default outputs/reproduce/TIME)")
@@ -101,9 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=_reproduce)
 
-    text = "Turn the records of a sweep into tables, a figure, and a page that answers its question."
-    sub = commands.add_parser("report", help="what a sweep's runs say together", description=text)
-    sub.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or latest; several: compared")
+    text = "Make tables, a figure and a page with the answer of a sweep from its records."
+    sub = commands.add_parser("report", help="summarise the runs of a sweep", description=text)
+    sub.add_argument(
+        "folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or latest; several are compared"
+    )
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the report (default: the sweep's own folder)")
     sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
     sub.set_defaults(command=_report)

@@ -28,8 +28,8 @@ from lightning_d2l.config.check import RequestError, check, check_sweep, nearest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
-NAME = "train"  # of the configuration that all others are part of
-SWEEP = ("sweep", "study")  # nodes of a configuration that belong to the whole sweep and are no settings of a run
+NAME = "train"  # the primary configuration, conf/train.yaml
+SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
 
 
 def parse(overrides: list[str]) -> list[Override]:
@@ -46,7 +46,8 @@ def parse(overrides: list[str]) -> list[Override]:
             raise RequestError(f"{text}: not of the form key=value (quote lists and blanks: 'key=[1, 2]')") from None
         key, value = override.key_or_group, override.value()
         if key.rpartition(".")[2] == "_target_":
-            several = override.sweep_string_iterator() if override.is_discrete_sweep() else [value]
+            choices = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
+            several = override.sweep_string_iterator() if override.value_type in choices else [value]
             value = [{"_target_": str(name).strip("'\"")} for name in several]
         tables = (*registry.TABLES.values(), hydra_node.TARGETS)
         if unknown := [t for t in targets(value) if not any(t in table for table in tables)]:
@@ -92,18 +93,18 @@ def compose_checked(overrides: list[str], *, config_dir: str | None = None, mult
 
 
 def is_multirun(config: DictConfig) -> bool:
-    """Whether a composed configuration asks for a multirun by itself, as that of a study does."""
+    """Whether a composed configuration sets hydra.mode=MULTIRUN, as that of a study does."""
     return bool(config.hydra.mode == RunMode.MULTIRUN)
 
 
 def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[str]) -> str:
-    """The command that does a run with these overrides again by itself, even if a study made it one of many."""
+    """The command that does one run with these overrides, also if a study is among them."""
     alone = ["hydra.mode=RUN"] if "study" in config else []
     return shlex.join(["python", "train.py", *overrides, *alone])
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The run's own part of a configuration as nested dicts and lists of plain values, every reference resolved."""
+    """The settings of a run in a configuration, as dicts and lists of plain values with all references resolved."""
     try:
         own = {str(key): config[key] for key in config if key not in ("hydra", *SWEEP)}
         nodes = {key: node for key, node in own.items() if OmegaConf.is_config(node)}
@@ -118,7 +119,7 @@ def quote(text: str, mark: str = "'") -> str:
 
 
 def _first_value(override: Override) -> str:
-    """The override with the first of its values; nothing for a glob, which takes Hydra's search path to expand."""
+    """The override with the first of its values; empty for a glob, since only Hydra's config loader can expand it."""
     if not override.is_sweep_override():
         return str(override.input_line)
     if override.value_type == ValueType.GLOB_CHOICE_SWEEP:

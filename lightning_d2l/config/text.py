@@ -1,4 +1,4 @@
-"""Numbers, times and errors as every room writes them."""
+"""How numbers, times, settings and errors are written everywhere."""
 
 from __future__ import annotations
 

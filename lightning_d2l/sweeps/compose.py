@@ -1,4 +1,4 @@
-"""The configurations of a sweep's jobs: composed by Hydra once for each structure, then copied with other values."""
+"""The configurations of a sweep's jobs: composed by Hydra once for each template, then copied with other values."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Template:
-    """What Hydra composed for one job, as it and all jobs that differ in plain values alone begin."""
+    """What Hydra composed for one job, shared by all jobs that differ from it in plain values only."""
 
-    own: bytes  # the pickled configuration without its hydra node, which is most of it
-    nodes: dict[str, Any]  # all of it as dicts and lists, its references as they were written
+    own: bytes  # the pickled configuration without its `hydra` node, which is the larger part
+    nodes: dict[str, Any]  # the whole configuration as dicts and lists, with unresolved references
 
 
 class Composer:
-    """Composes as Hydra's `load_sweep_config` does, with the same result, in a hundredth of the time.
+    """Composes the same configurations as Hydra's `load_sweep_config`, in a hundredth of the time.
 
-    Jobs that differ in plain values alone (`optimizer.lr=0.1`, `seed=3`) share a template: the configuration that
-    Hydra composed for the first of them. An option of a group (`model=mlp`) or anything else that Hydra's grammar
-    allows (`+key=1`, `~key`, a dict, a reference) makes a template of its own.
+    Jobs that differ in plain values only (`optimizer.lr=0.1`, `seed=3`) share a template: the configuration that
+    Hydra composed for the first of them. Each option of a group (`model=mlp`), and anything else that Hydra's grammar
+    allows (`+key=1`, `~key`, a dict, a reference), needs its own template.
     """
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
@@ -50,17 +50,17 @@ class Composer:
         self._parse = functools.cache(OverridesParser.create().parse_override)
 
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """A job's settings as dicts and lists of plain values, without its `hydra` node, every reference resolved.
+        """The settings of a job as dicts and lists of plain values, all references resolved, without the `hydra` node.
 
-        Raises what Hydra raises, and RequestError on a `hydra` node that is not allowed or a reference to nothing.
+        Raises what Hydra raises, and RequestError on a forbidden `hydra` node or a reference that can't be resolved.
         """
         template, values = self._template(self._parsed(overrides))
         return plain(self._copy(template, values))
 
     def nodes(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """A job's configuration as dicts and lists, with its `hydra` node, references as they were written.
+        """The configuration of a job as dicts and lists, with the `hydra` node and with unresolved references.
 
-        For reading alone: jobs share what they have in common. Raises as `settings` does.
+        Jobs share parts of the result, so it must not be changed. Raises as `settings` does.
         """
         parsed = self._parsed(overrides)
         template, values = self._template(parsed)
@@ -68,13 +68,13 @@ class Composer:
         try:
             for key, value in values.items():
                 nodes = _with(nodes, key.split("."), value)
-        except TypeError:  # a key leads through a list or a reference
+        except TypeError:  # a part of the key's path is a list or a reference
             nodes = nodes | _containers(self._copy(template, values))
         return nodes | {"hydra": self._described(nodes["hydra"], parsed)}
 
     def _copy(self, template: Template, values: Mapping[str, Any]) -> DictConfig:
         config: DictConfig = pickle.loads(template.own)
-        copy_cache(self.master, config)  # ${now:} is the same for all jobs
+        copy_cache(self.master, config)  # ${now:} has one value in all jobs
         for key, value in values.items():
             OmegaConf.update(config, key, value, merge=True)
         return config
@@ -83,13 +83,13 @@ class Composer:
         return [self._parse(text) for text in overrides]
 
     def _template(self, parsed: list[Override]) -> tuple[Template, dict[str, Any]]:
-        """The template of a job, and the plain values by key in which the job may differ from it."""
+        """The template of a job, and the plain values by key that the job has in place of the template's."""
         values = {o.key_or_group: o.value() for o in parsed if self._is_plain(o, parsed)}
         structure = tuple(o.key_or_group if o.key_or_group in values else str(o.input_line) for o in parsed)
         if structure not in self._templates:
             composed = self.loader.load_sweep_config(self.master, [str(o.input_line) for o in parsed])
             groups = {str(group) for group in composed.hydra.runtime.choices}
-            if not groups <= self._groups:  # an option brought a group of its own
+            if not groups <= self._groups:  # an option added a group, whose overrides are no plain values
                 self._groups |= groups
                 return self._template(parsed)
             nodes = _containers(composed)
@@ -113,7 +113,7 @@ class Composer:
         )
 
     def _described(self, hydra: dict[str, Any], parsed: list[Override]) -> dict[str, Any]:
-        """The `hydra` node with what it says of a job's overrides."""
+        """The `hydra` node with the job's overrides in it."""
         own = [o for o in parsed if not o.is_hydra_override()]
         naming = hydra["job"]["config"]["override_dirname"]
         name = get_overrides_dirname(own, naming["exclude_keys"], naming["item_sep"], naming["kv_sep"])
@@ -130,15 +130,15 @@ def _containers(config: DictConfig) -> dict[str, Any]:
 
 
 def _with(node: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of nested dicts with another value at a path; what lies beside the path is shared."""
+    """A copy of nested dicts with another value at a path; all that is not on the path is shared."""
     first, *rest = path
     return {**node, first: _with(node[first], rest, value) if rest else value}
 
 
 def write_hydra_files(folder: Path, nodes: Mapping[str, Any], number: int) -> None:
-    """Leave config.yaml, hydra.yaml and overrides.yaml of a job in its folder, as Hydra's own launchers do.
+    """Write config.yaml, hydra.yaml and overrides.yaml of a job, as Hydra's own launchers do.
 
-    `nodes` are those of `Composer.nodes`, `folder` is one in the sweep's folder.
+    `nodes` comes from `Composer.nodes`; `folder` is the job's, in that of the sweep.
     """
     hydra = nodes["hydra"]
     if (name := hydra["output_subdir"]) is None:
@@ -159,9 +159,9 @@ def write_hydra_files(folder: Path, nodes: Mapping[str, Any], number: int) -> No
 
 
 def _yaml(nodes: Mapping[str, Any], below: str | None = None) -> str:
-    """The YAML of a mapping, or of one that has it alone at a key: that of its entries, one after another.
+    """The YAML of a mapping, or of {below: mapping}, written entry by entry.
 
-    Most of the entries are those of the job before.
+    Most entries are the same for all jobs, so their text is cached.
     """
     return (f"{below}:\n" if below else "") + "".join(_entry(pickle.dumps((k, v)), below) for k, v in nodes.items())
 
@@ -176,7 +176,7 @@ def _entry(pickled: bytes, below: str | None) -> str:
 
 def _dumped(content: Any) -> str:
     text = _dump(content, _dumper())
-    # libyaml breaks the lines of double-quoted strings, which may have backslashes, at other places.
+    # libyaml breaks the lines of double-quoted strings, which may contain backslashes, differently.
     return _dump(content, get_omega_conf_dumper()) if "\\" in text else text
 
 
@@ -187,7 +187,7 @@ def _dump(content: Any, dumper: type) -> str:
 
 @functools.cache
 def _dumper() -> type:
-    """OmegaConf's YAML dumper on libyaml, ten times as fast, where there is libyaml."""
+    """OmegaConf's YAML dumper; on libyaml, which is ten times as fast, if it is installed."""
     slow = get_omega_conf_dumper()
     if not hasattr(yaml, "CDumper"):
         return slow

@@ -1,4 +1,4 @@
-"""What a sweep would do: its jobs, what varies, and how many parameters each has."""
+"""What a sweep would train: its jobs, what varies, and the number of parameters of each network."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.training.build import build_data, build_module
 from lightning_d2l.training.spec import RunSpec
 
-# Settings of the data that change no size of a network: jobs that differ in these alone are built once.
+# Settings of the data that no size of a network depends on; one network is built for all jobs that differ in these.
 VALUES = {
     "root", "seed", "noise", "label_noise", "n_train", "n_val", "n_test", "val_size", "batch_size", "folds", "fold",
 }  # fmt: skip
 
 
 def listing(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
-    """A line a job, with its number, its number of parameters and its name.
+    """A line for each job: its number, its number of parameters and its name.
 
-    Raises RequestError that names a job whose network can't be built.
+    Raises RequestError with the name of a job whose network can't be built.
     """
     data: dict[str, TensorDataModule] = {}
     counts: dict[str, int] = {}

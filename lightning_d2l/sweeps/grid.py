@@ -1,4 +1,4 @@
-"""The jobs that a command line asks for: every combination of the swept values, with a name for each."""
+"""The jobs of a command line: every combination of the swept values, each with a name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import SWEEP
 
-LONGEST_NAME = 200  # bytes; file systems take 255
+LONGEST_NAME = 200  # bytes; file systems allow 255
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Grid:
 
 
 def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
-    """Every combination of the values of `arguments`, the last key's changing fastest.
+    """Every combination of the values in `arguments`; the values of the last key change fastest.
 
-    A later override of a key takes the place of an earlier one, so that the command line can change a study's axes.
-    Overrides of the sweep itself (`sweep.on_error=stop`) are no part of a job's.
+    A later override of a key replaces an earlier one, so that the command line can change the axes of a study.
+    Overrides of the sweep itself (`sweep.on_error=stop`) are left out.
 
-    Raises RequestError on an axis without values, one with the same value twice, and one that can't be swept.
+    Raises RequestError on a swept key that has no value, has a value twice, or can't be swept.
     """
     parser = OverridesParser.create(config_loader=loader)
     axes: dict[str, tuple[Override, list[str]]] = {}
@@ -58,7 +58,7 @@ def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
 
 
 def _values(override: Override) -> list[str]:
-    """The values of a swept key as text; of any other the whole override, which may have no value (`~key`)."""
+    """The values of a swept key as text; for any other key the whole override, since `~key` has no value."""
     if not override.is_sweep_override():
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
@@ -69,12 +69,12 @@ def _values(override: Override) -> list[str]:
     if not values:
         raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
     if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
-        raise RequestError(f"{override.input_line}: must have each value once; {twice[0]} comes twice")
+        raise RequestError(f"{override.input_line}: must have each value once; {twice[0]} is there twice")
     return values
 
 
 def _name(chosen: dict[str, str], number: int) -> str:
-    """What varies, by the last part of each key where no other swept key ends alike: num_hiddens=64,seed=3."""
+    """The swept values: num_hiddens=64,seed=3; a key is written in full if another one has the same last part."""
     if not chosen:
         return str(number)
     last = [key.rpartition(".")[2] for key in chosen]

@@ -60,6 +60,8 @@ WRONG = {
     "penalty=0.1": "penalty=0.1: must be a group of settings: l1, l2, lambda",
     "model._target_=os.system": "os.system is not registered, so it is not run",
     "model._target_=torch.optim.SGD": "not registered",
+    "-m model._target_='os.system',x": "os.system is not registered",
+    "-m model._target_=glob(*)": "not registered",
     "+model.init.std={_target_:os.system}": "not registered",
     "+hydra.callbacks.x._target_=os.system": "not registered",
     "+hydra.callbacks.x={_target_:os.system,command:ls}": "not registered",

@@ -46,7 +46,7 @@ def test_names_are_distinct_names_of_single_folders(values):
     ("words", "said"),
     [
         ("seed=range(0)", "no value"),
-        ("seed=1,2,1", "1 comes twice"),
+        ("seed=1,2,1", "1 is there twice"),
         ("optimizer.lr=interval(0,1)", "for hydra/sweeper=optuna"),
         ("sweep.on_error=continue,stop", "one value"),
         ("study=a,b", "one value"),

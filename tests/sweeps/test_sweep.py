@@ -1,6 +1,7 @@
 """A sweep checks all jobs before the first one trains; a failure costs no other run; only the same sweep is resumed."""
 
 import json
+import shlex
 
 import pytest
 
@@ -180,3 +181,21 @@ def test_hydras_own_launcher_trains_the_same(tmp_path, capsys):
     (hydras / "degree=3" / "run.json").unlink()
     assert app.main([f"sweep.resume={hydras}"]) == 0
     assert statuses(hydras) == {"degree=1": "completed", "degree=3": "completed"}
+
+
+def test_hydras_own_sweeper_trains_too_and_the_highest_exit_code_counts(tmp_path):
+    words = ["hydra/sweeper=basic", "hydra.sweep.subdir=${hydra.job.num}", "trainer.max_epochs=2"]
+    assert sweep(tmp_path / "good", "seed=1,2", *words) == 0
+    assert statuses(tmp_path / "good") == {"0": "completed", "1": "completed"}
+    assert sweep(tmp_path / "bad", "optimizer.lr=0.01,1e30", *words) == 1
+    assert statuses(tmp_path / "bad") == {"0": "completed", "1": "diverged"}
+
+
+def test_the_command_in_sweep_json_is_what_was_typed_and_starts_the_same_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["pytest", "something", "else"])
+    words = [*POLYNOMIAL, "--multirun", "seed=1,2", "trainer.max_epochs=1"]  # the flag may stand among the overrides
+    assert app.main([*words, "hydra.sweep.dir=first"]) == 0
+    command = shlex.split(read_sweep(tmp_path / "first")["command"])
+    assert command == ["python", "train.py", *words, "hydra.sweep.dir=first"]
+    assert app.main([*command[2:-1], "hydra.sweep.dir=second"]) == 0
+    assert read_sweep(tmp_path / "first")["jobs"] == read_sweep(tmp_path / "second")["jobs"]
