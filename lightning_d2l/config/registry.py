@@ -91,6 +91,7 @@ def either(*rules: Rule) -> Rule:
     return Rule(" or ".join(r.allowed for r in rules), lambda v: any(r.accepts(v) for r in rules))
 
 
+# Rules that many settings share.
 NULL = Rule("null", lambda v: v is None)
 FLAG = Rule("true or false", lambda v: isinstance(v, bool))
 TEXT = Rule("text", lambda v: isinstance(v, str) and v != "")
@@ -110,12 +111,13 @@ INIT = Settings(
 )
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
+# Losses by the kind of target that they are for: classes or numbers.
 CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch", "one_hot_mse")
 NUMBER_LOSSES = ("mse", "half_mse", "squared_scratch", "gaussian_nll")
 SQUARED_LOSSES = {"mse": 1.0, "half_mse": 0.5, "squared_scratch": 0.5, "one_hot_mse": 1.0}
 """The factor of the mean squared error in each squared loss."""
 
-# Names of classes that other files compare a `_target_` with.
+# Names that other files compare a `_target_` with.
 LINEAR_REGRESSION = "lightning_d2l.nets.linear.LinearRegression"
 LINEAR_REGRESSION_SCRATCH = "lightning_d2l.scratch.linear_regression.LinearRegressionScratch"
 SOFTMAX_REGRESSION = "lightning_d2l.nets.linear.SoftmaxRegression"
@@ -135,13 +137,15 @@ ADAM_W = "torch.optim.AdamW"
 RMSPROP = "torch.optim.RMSprop"
 EXACT = "lightning_d2l.engine.exact.Exact"
 
+# Models that optimizer=exact can solve.
 LINEAR_IN_PARAMETERS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, RANDOM_FEATURES}
-# Models for one kind of target; every other model fits both.
+# Models and data for one kind of target; every other model fits both kinds.
 CLASS_MODELS = {SOFTMAX_REGRESSION, SOFTMAX_REGRESSION_SCRATCH}
 NUMBER_MODELS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, FIXED_HIDDEN_MLP}
 CLASSIFICATION_DATA = {FASHION_MNIST}
 REGRESSION_DATA = {SYNTHETIC_REGRESSION, POLYNOMIAL, HIGH_DIMENSIONAL}
 
+# The settings of everything that may be built, by `_target_`.
 _ONE_WIDTH = Settings({"num_hiddens": COUNT, "init": INIT})
 MODELS: dict[str, Settings] = {
     LINEAR_REGRESSION: Settings({"bias": FLAG, "input_noise": NOT_NEGATIVE, "dropout": FRACTION, "init": INIT}),
@@ -177,6 +181,7 @@ MODELS: dict[str, Settings] = {
     ),
 }
 _FOLDS = {"folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
+# Settings of all regression data that are generated.
 _SAMPLES = {
     "noise": NOT_NEGATIVE,
     "n_train": COUNT,
@@ -222,8 +227,9 @@ LOGGERS: dict[str, Settings] = {
 }
 
 TABLES = {"data": DATA, "model": MODELS, "optimizer": OPTIMIZERS, "logger": LOGGERS}
-"""The groups of a run that are built from a `_target_`, and what each may be built from."""
+"""The tables by the group of a run that is built from them."""
 
+# Everything that a run is configured by, except for the `hydra` node and the nodes `sweep` and `study` of a sweep.
 RUN = Settings(
     {
         "seed": SEED,

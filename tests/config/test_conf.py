@@ -1,8 +1,12 @@
 """Every shipped option composes, passes the checks and builds what it names."""
 
+import inspect
+
 import pytest
 import torch
+from hydra.utils import get_class
 
+from lightning_d2l.config import registry
 from lightning_d2l.config.compose import CONF
 from lightning_d2l.training.build import build, logging_points
 from lightning_d2l.training.spec import RunSpec
@@ -30,6 +34,14 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].float())
     assert loss.isfinite()
     assert isinstance(module.configure_optimizers(), torch.optim.Optimizer)
+
+
+@pytest.mark.parametrize("target", [target for table in registry.TABLES.values() for target in table])
+def test_every_registered_name_is_a_class_with_the_settings_of_its_rules(target):
+    parameters = inspect.signature(get_class(target)).parameters
+    variadic = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    table = next(table for table in registry.TABLES.values() if target in table)
+    assert variadic or table[target].rules.keys() <= parameters.keys()
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)
