@@ -38,7 +38,8 @@ class Batches:
     ) -> None:
         self.x, self.y, self.batch_size, self.dtype, self.shuffle_seed = x, y, batch_size, dtype, shuffle_seed
         self.epoch = 0
-        self._next = 0  # the batch at which an iteration begins: above 0 after a resume within an epoch
+        self._next = 0  # the batch of `epoch` that comes next
+        self._resumed = (0, 0)  # the epoch and the batch at which the next iteration begins, after a resume
         self.served = 0  # minibatches since epoch 0 began, for a progress bar
 
     def __len__(self) -> int:
@@ -51,13 +52,14 @@ class Batches:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; epochs are counted from 0."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self._next = epoch, 0
 
     def state_dict(self) -> dict[str, int]:
-        return {"next": self._next}
+        return {"epoch": self.epoch, "next": self._next}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self._next = state["next"]
+        self.epoch, self._next = self._resumed = state["epoch"], state["next"]
 
     def order(self, epoch: int) -> Tensor | None:
         """The permutation (n,) of an epoch, None for the order of the data."""
@@ -67,7 +69,8 @@ class Batches:
         return torch.randperm(n, generator=generator("epoch", self.shuffle_seed, epoch)).to(self.x.device)
 
     def __iter__(self) -> Iterator[Batch]:
-        begin, self._next = self._next, 0
+        begin = self._resumed[1] if self._resumed[0] == self.epoch else 0
+        self._resumed = (0, 0)
         order, ends = self.order(self.epoch), self._ends()
         if order is None and _world_size() > 1:
             order = torch.arange(len(self.x), device=self.x.device)
@@ -75,7 +78,7 @@ class Batches:
             order = order[distributed.get_rank() :: _world_size()]
         for number in range(begin, len(ends)):
             rows = slice(ends[number - 1] if number else 0, ends[number])
-            self._next = (number + 1) % len(ends)
+            self._next = number + 1
             self.served = self.epoch * len(ends) + number + 1
             if order is None:
                 yield as_input(self.x[rows], self.dtype), self.y[rows]

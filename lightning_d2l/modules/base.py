@@ -137,6 +137,9 @@ class SupervisedModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, output = self.objective(batch)
+        if batch_idx == 0:  # after a resume at the end of an epoch Lightning calls no on_train_epoch_start
+            self._seen.pop("train", None)
+            self._means.pop("train", None)
         if not self._validates_training_data():
             self._see("train", output.detach(), batch[1])
         return loss
@@ -158,10 +161,6 @@ class SupervisedModule(pl.LightningModule):
     def on_validation_model_zero_grad(self) -> None:
         """Keep the gradients of the last step, which are measured at the end of the epoch."""
 
-    def on_train_epoch_start(self) -> None:
-        for kept in (self._seen, self._means):  # of an interrupted epoch
-            kept.pop("train", None)
-
     def on_train_epoch_end(self) -> None:
         weights = self.weights()
         found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
@@ -177,13 +176,15 @@ class SupervisedModule(pl.LightningModule):
             self.log_dict(self._computed(split), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch, also save the sums of the training metrics so far."""
+        """Within an epoch, also save the sums of the training metrics so far, of all processes."""
         self._measure("train")
         if means := self._means.get("train"):
-            checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
+            with means.sync_context():
+                checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if saved := checkpoint.get("train_metrics"):
+        trainer = trainer_of(self)
+        if (saved := checkpoint.get("train_metrics")) and (trainer is None or trainer.is_global_zero):
             means = self._means["train"] = SampleMeans()
             means.update(dict(zip(saved["names"], saved["total"].unbind(), strict=True)), 0)
             means.total, means.count = saved["total"].clone(), saved["count"].clone()
@@ -192,15 +193,15 @@ class SupervisedModule(pl.LightningModule):
         """Keep outputs and targets until there are enough to measure them: one measurement takes as long as a step."""
         self._seen.setdefault(split, []).append((output, y))
         learned = isinstance(self.loss, GaussianNLL)  # it changes with each step
-        if learned or sum(len(y) for _, y in self._seen[split]) * output[0].numel() > MEASURED_NUMBERS:
+        if learned or len(self._seen[split]) * output.numel() > MEASURED_NUMBERS:
             self._measure(split)
 
     def _measure(self, split: str) -> None:
-        seen = [(output, y) for output, y in self._seen.pop(split, []) if len(y)]
-        if seen:
+        if seen := self._seen.pop(split, []):
             output, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
             if split not in self._means:
                 self._means[split] = SampleMeans()
+            # A process whose share is empty takes part too: the others wait for it when the means are computed.
             self._means[split].update(self.measured(output, y), len(y))
 
     def _computed(self, split: str) -> dict[str, Tensor]:

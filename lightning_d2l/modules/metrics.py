@@ -30,7 +30,8 @@ class SampleMeans(Metric):
         self.names = tuple(means)
         values = torch.stack([value.detach() for value in means.values()])
         dtype = torch.float32 if values.device.type == "mps" else torch.float64
-        self.total = self.total.to(values.device) + n * values.to(dtype)
+        counted = n * values.to(dtype) if n else torch.zeros_like(values, dtype=dtype)  # the mean of none is nan
+        self.total = self.total.to(values.device) + counted
         self.count = self.count.to(values.device, dtype) + n
 
     def compute(self) -> dict[str, Tensor]:

@@ -195,7 +195,7 @@ def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp
     assert MetricsFile(folder).rows()[-1]["epoch"] - epoch in (0, 1)
     if number == signal.SIGTERM:
         return  # going on takes seconds, and is the same after either signal
-    shown = next(line for line in output.splitlines() if "go on with:" in line).partition("go on with: ")[2]
+    shown = next(line for line in output.splitlines() if "to resume:" in line).partition("to resume: ")[2]
     assert shown.startswith("python train.py model=mlp")
     # trainer.max_epochs is then given twice, and Hydra takes the last
     words = shlex.split(shown)[2:]
@@ -213,7 +213,7 @@ def test_resume_refuses_another_models_folder(tmp_path):
     (folder / "checkpoints/last.ckpt").write_bytes(b"not weights")
     done = train(*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}")
     assert done.returncode == 2
-    assert "not a plain weights file" in done.stderr
+    assert "not a file of plain weights" in done.stderr
     assert RunRecord.read(folder).status == "completed"
 
 

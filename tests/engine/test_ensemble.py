@@ -1,4 +1,4 @@
-"""Many runs as one stack: member for member what each run is by itself, or what torch's own optimizers do."""
+"""Many runs as one ensemble: each member equals a single run within rounding, or torch's own optimizers."""
 
 import copy
 import functools
@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytorch_lightning.callbacks import Checkpoint
 from scipy.stats import ks_2samp
 from torch import Tensor, nn
 from torch.func import grad, vmap
@@ -18,16 +16,16 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import Batches
-from lightning_d2l.data.synthetic import HighDimensionalData, PolynomialData
-from lightning_d2l.engine.ensemble import StackedModule
+from lightning_d2l.engine.chunks import split_metrics
+from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import Diverged
 from lightning_d2l.engine.members import Member
 from lightning_d2l.engine.noise import StackedNoise
-from lightning_d2l.engine.optimizers import AtOnce, InTurn
+from lightning_d2l.engine.optimizers import Memberwise
 from lightning_d2l.engine.tracing import traced
-from lightning_d2l.modules.base import Diverged, SupervisedModule
-from lightning_d2l.modules.classification import ClassificationModule
-from lightning_d2l.modules.regression import RegressionModule
+from lightning_d2l.modules import ClassificationModule, RegressionModule
+from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.nets.blocks import TiedMLP
 from lightning_d2l.nets.linear import LinearRegression, SoftmaxRegression
 from lightning_d2l.nets.mlp import MLP
@@ -35,7 +33,7 @@ from lightning_d2l.nets.noise import GaussianNoise
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch import sgd
-from tests.modules.test_training import Blobs
+from tests.engine.sets import Blobs, fit, polynomial, prepared, trainer, wide
 
 POINTS = [1, 3, 6]
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -54,18 +52,8 @@ LRS = (0.003, 0.02, 0.01)
 DECAYS = (0.3, 0.0, 0.05)
 
 
-def polynomial(seed: int, degree: int = 3) -> PolynomialData:
-    return PolynomialData(
-        degree, [5.0, 1.2, -3.4, 5.6], True, noise=0.1, n_train=33, n_val=12, n_test=9, batch_size=10, seed=seed
-    )
-
-
 def classes(seed: int) -> TensorDataModule:
     return Blobs(20, seed)
-
-
-def wide(seed: int) -> HighDimensionalData:
-    return HighDimensionalData(8, 0.1, 0.05, noise=0.1, n_train=25, n_val=5, n_test=9, batch_size=7, seed=seed)
 
 
 def module(
@@ -79,74 +67,50 @@ def module(
     **more: Any,
 ) -> SupervisedModule:
     """Member `number`: its own initial weights, order of batches, learning rate and weight decay."""
-    data.plan(100 + number, POINTS, evaluate)
+    prepared(data, 100 + number, evaluate)
     torch.manual_seed(number)
     factory = functools.partial(optimizer, lr=lrs[number], weight_decay=decays[number])
     kind = ClassificationModule if data.task == "classification" else RegressionModule
-    return kind(build(), factory, POINTS, data.evaluate, **more)
-
-
-class Rows(Checkpoint):
-    """What a run by itself measured at its logging points."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.current_epoch + 1 in POINTS:
-            self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, **pl_module.metrics})
-
-
-def trainer(precision: torch.dtype, *callbacks: pl.Callback, epochs: int = POINTS[-1]) -> pl.Trainer:
-    return pl.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
-        precision="64-true" if precision == torch.float64 else "32-true", callbacks=list(callbacks),
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-    )  # fmt: skip
+    return kind(build(), optimizer=factory, **more)
 
 
 def members_of(modules: list[SupervisedModule], data: list[TensorDataModule], precision: torch.dtype) -> list[Member]:
     made = [copy.deepcopy(each).to(precision) for each in modules]
     return [
-        Member(m, m.configure_optimizers(), d.splits, d.batch_size, d.shuffle_seed, torch.Generator().manual_seed(n))
+        Member(m, m.configure_optimizers(), d, torch.Generator().manual_seed(n))
         for n, (m, d) in enumerate(zip(made, data, strict=True))
     ]
 
 
-def together(members: list[Member], precision: torch.dtype = torch.float64) -> StackedModule:
-    stack = StackedModule(members)
-    trainer(precision).fit(stack)
-    return stack
+def together(members: list[Member], precision: torch.dtype = torch.float64) -> Ensemble:
+    ensemble = Ensemble(members, POINTS)
+    trainer(precision, epochs=POINTS[-1]).fit(ensemble)
+    return ensemble
 
 
 def close(value: float, other: float, tolerance: float) -> bool:
     return value == pytest.approx(other, rel=tolerance, abs=1e-12)
 
 
-def assert_same(
-    modules: list[SupervisedModule], data: list[TensorDataModule], precision: torch.dtype, *, bits: bool = False
-) -> StackedModule:
-    """Weights (to the `bits`), rows, and metrics on the test split are those of each run by itself with Lightning."""
+def assert_same(modules: list[SupervisedModule], data: list[TensorDataModule], precision: torch.dtype) -> Ensemble:
+    """Weights, rows, and metrics on the test split are those of each single run, within rounding."""
     tolerance = 1e-9 if precision == torch.float64 else 1e-5
     members = members_of(modules, data, precision)
-    stack = together(members, precision)
-    for number, (alone, own_data, member) in enumerate(zip(modules, data, members, strict=True)):
-        recorded = Rows()
+    ensemble = together(members, precision)
+    for number, (single, own_data, member) in enumerate(zip(modules, data, members, strict=True)):
         torch.manual_seed(number)  # of dropout and noise
-        own_trainer = trainer(precision, recorded)
-        own_trainer.fit(alone, own_data)
-        own_trainer.test(alone, own_data, verbose=False)
-        for own, stacked in zip(alone.parameters(), stack.stack, strict=True):
+        rows = fit(single, own_data, POINTS, precision=precision).rows
+        for own, stacked in zip(single.parameters(), ensemble.stack, strict=True):
             mine = stacked[number][..., : own.shape[-1]] if own.dim() else stacked[number]
-            assert (mine - own).abs().max() <= (0.0 if bits else tolerance) * own.abs().max()
-        assert [row.keys() for row in member.rows] == [row.keys() for row in recorded.rows]
-        for row, expected in zip(member.rows, recorded.rows, strict=True):
+            assert (mine - own).abs().max() <= tolerance * own.abs().max()
+        assert [list(row) for row in member.rows] == [list(row) for row in rows]
+        for row, expected in zip(member.rows, rows, strict=True):
             assert {k: v for k, v in row.items() if not close(v, expected[k], tolerance)} == {}, expected
-        for name, value in alone.metrics.items():
-            assert close(member.test[0][name], value, tolerance), name
-        monitor = "loss/val" if "val" in own_data.evaluate else "loss/train"
-        assert member.best["epoch"] == min(recorded.rows, key=lambda row: row[monitor])["epoch"]
-    return stack
+        batches = own_data.evaluation_batches("test", torch.device("cpu"), precision)
+        for name, value in split_metrics(single, batches).items():
+            assert close(member.test[0][f"{name}/test"], value.item(), tolerance), name
+        assert member.best["epoch"] == min(rows, key=lambda row: row[own_data.monitor])["epoch"]
+    return ensemble
 
 
 @pytest.mark.parametrize(
@@ -180,43 +144,9 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[int], TensorDataModule
 
 
 @pytest.mark.parametrize(("build", "draw", "more"), CASES.values(), ids=CASES)
-def test_every_network_and_loss_trains_as_by_itself(build, draw, more):
+def test_every_network_and_loss_trains_as_a_single_run(build, draw, more):
     data = [draw(seed) for seed in range(3)]
     assert_same([module(build, d, n, **more) for n, d in enumerate(data)], data, torch.float64)
-
-
-class Images(Blobs):
-    """Ten faint patterns of 14 x 14 pixels, of which a network has so many weights that its products are in turn."""
-
-    class_names = tuple("0123456789")
-
-    def draw(self):
-        random = torch.Generator().manual_seed(self.seed)
-        patterns = 40 * torch.randn(10, 14, 14, generator=random) + 100
-
-        def split(n):
-            y = torch.randint(10, (n,), generator=random)
-            x = patterns[y] + 60 * torch.randn(n, 14, 14, generator=random)
-            return x.clamp(0, 255).to(torch.uint8), y
-
-        return {"train": split(300), "val": split(50), "test": split(60)}
-
-
-LARGE: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "wide": (lambda: MLP(196, 10, [32]), "adam"),
-    "narrow": (lambda: MLP(196, 10, [5, 3], activation="tanh"), "adamw"),
-    "dropout": (lambda: MLP(196, 10, [20, 9], dropout=0.5), "nesterov"),
-    "hypercomplex": (lambda: PHMMLP(196, 10, [8], n=2), "centered"),
-    "linear": (lambda: SoftmaxRegression(196, 10), "sgd"),
-}
-
-
-@pytest.mark.parametrize(("build", "optimizer"), LARGE.values(), ids=LARGE)
-def test_larger_networks_train_as_by_themselves_to_the_bit(build, optimizer):
-    """In single precision, ragged last minibatches included; weights that are no multiple of a vector's width too."""
-    data = [Images(128, seed) for seed in range(3)]
-    modules = [module(build, d, n, OPTIMIZERS[optimizer]) for n, d in enumerate(data)]
-    assert_same(modules, data, torch.float32, bits=True)
 
 
 def test_members_may_share_their_data():
@@ -250,7 +180,7 @@ def test_exact_solutions_are_each_members_own(penalty):
 
 
 def test_a_member_that_diverges_is_marked_and_its_neighbours_keep_every_bit():
-    def stack(lr: float) -> StackedModule:
+    def stack(lr: float) -> Ensemble:
         data = [polynomial(seed) for seed in range(3)]
         lrs = (0.003, lr, 0.01)
         modules = [module(lambda: MLP(4, 1, [5]), d, n, lrs=lrs) for n, d in enumerate(data)]
@@ -259,7 +189,7 @@ def test_a_member_that_diverges_is_marked_and_its_neighbours_keep_every_bit():
     harmless, harmed = stack(0.004), stack(1e9)
     data = polynomial(1)
     with pytest.raises(Diverged) as alone:
-        trainer(torch.float32).fit(module(lambda: MLP(4, 1, [5]), data, 1, lrs=(0.0, 1e9, 0.0)), data)
+        fit(module(lambda: MLP(4, 1, [5]), data, 1, lrs=(0.0, 1e9, 0.0)), data, POINTS)
     assert [member.diverged for member in harmed.members] == ["", str(alone.value), ""]
     for before, after in zip(harmless.stack, harmed.stack, strict=True):
         assert torch.equal(before[0], after[0])
@@ -283,13 +213,11 @@ def test_training_stops_when_every_member_has_diverged():
 # The optimizer
 
 
-@pytest.mark.parametrize("kind", [AtOnce, InTurn])
 @pytest.mark.parametrize("decays", [DECAYS, (0.1, 0.1, 0.1), (0.0, 0.0, 0.0)], ids=str)
 @pytest.mark.parametrize("lrs", [LRS, (0.01, 0.01, 0.01)], ids=str)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_memberwise_step_is_the_step_of_each_optimizer(name, lrs, decays, kind):
-    """In turn to the bit."""
-    tolerance = {"rtol": 1e-9, "atol": 1e-12} if kind is AtOnce else {"rtol": 0.0, "atol": 0.0}
+def test_a_memberwise_step_is_the_step_of_each_optimizer(name, lrs, decays):
+    tolerance = {"rtol": 1e-9, "atol": 1e-12}
     random = torch.Generator().manual_seed(0)
     shapes = [(2, 5), (3,), ()]
     stack = [torch.randn(3, *shape, generator=random, dtype=torch.float64) for shape in shapes]
@@ -298,7 +226,7 @@ def test_a_memberwise_step_is_the_step_of_each_optimizer(name, lrs, decays, kind
         OPTIMIZERS[name]([{"params": mine[:1]}, {"params": mine[1:], "weight_decay": 0.0}], lr=lr, weight_decay=decay)
         for mine, lr, decay in zip(own, lrs, decays, strict=True)
     ]
-    memberwise = kind(stack, optimizers, own)
+    memberwise = Memberwise(stack, optimizers, own)
     for _ in range(20):
         for i, p in enumerate(stack):
             p.grad = torch.randn(p.shape, generator=random, dtype=torch.float64)
@@ -373,8 +301,7 @@ def test_a_random_layer_that_is_called_twice_is_refused():
 def test_over_100_seeds_dropout_can_not_be_told_from_that_of_runs_one_by_one():
     """Losses of members equal those of the runs, and by Kolmogorov and Smirnov's test come from one distribution
     with those of 100 other seeds, though not with those of another dropout."""
-    data = polynomial(0)
-    data.plan(0, POINTS, ["train"])
+    data = prepared(polynomial(0), 0, ("train",))
     x, y = data.splits["train"]
     torch.manual_seed(0)
     net = LinearRegression(4, dropout=0.5, input_noise=0.2)
@@ -393,10 +320,9 @@ def test_over_100_seeds_dropout_can_not_be_told_from_that_of_runs_one_by_one():
                 optimizer.step()
         return loss(each.eval()(x), y).item()
 
-    built = RegressionModule(net, functools.partial(SGD, lr=0.01), [4], ["train"])
+    built = RegressionModule(net, optimizer=functools.partial(SGD, lr=0.01))
     members = members_of([built] * 100, [data] * 100, torch.float64)
-    stack = StackedModule(members)
-    trainer(torch.float64, epochs=4).fit(stack)
+    trainer(torch.float64, epochs=4).fit(Ensemble(members, [4]))
     losses = [member.rows[-1]["loss/train"] for member in members]
     assert losses == pytest.approx([alone(seed) for seed in range(100)], rel=1e-9)
     assert ks_2samp(losses, [alone(seed) for seed in range(100, 200)]).pvalue > 0.05
@@ -409,8 +335,6 @@ def test_over_100_seeds_dropout_can_not_be_told_from_that_of_runs_one_by_one():
 @given(rows=st.integers(1, 4), columns=st.integers(1, 4), members=st.integers(1, 4))
 @settings(max_examples=15, deadline=None)
 def test_a_traced_function_computes_the_same(rows, columns, members):
-    """At once or in turn."""
-
     def loss(w: Tensor, x: Tensor) -> Tensor:
         return (x @ w.view(columns, 1).expand(columns, 1)).tanh().square().mean()
 
@@ -420,8 +344,7 @@ def test_a_traced_function_computes_the_same(rows, columns, members):
     random = torch.Generator().manual_seed(rows + 10 * columns)
     shapes = ((members, columns), (members, rows, columns))
     first, second = ([torch.randn(shape, generator=random) for shape in shapes] for _ in range(2))
-    for in_turn in (False, True):
-        program = traced(gradient, *first, in_turn=in_turn)
-        for values in (first, second):
-            torch.testing.assert_close(program.run(*values), gradient(*values))
-        assert program.num_bytes >= gradient(*first)[0].nbytes
+    program = traced(gradient, *first)
+    for values in (first, second):
+        torch.testing.assert_close(program.run(*values), gradient(*values))
+    assert program.num_bytes >= gradient(*first)[0].nbytes

@@ -8,9 +8,9 @@ import torch
 from lightning_d2l import app
 from lightning_d2l.sweeps import memory
 from lightning_d2l.sweeps.folder import read_sweep
-from lightning_d2l.sweeps.group import Group, candidate
+from lightning_d2l.sweeps.group import Group, member_of
 from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
-from lightning_d2l.training.build import prepare
+from lightning_d2l.training.build import build
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
@@ -27,9 +27,7 @@ def statuses(folder: Path) -> list[str]:
 
 
 def need(*words: str) -> int:
-    settings = config(*WORDS, *words)
-    job = RunSpec(settings, Path("run"), number=0)
-    return bytes_of_member(candidate(job, RunSpec(settings, Path("run")), prepare(settings)).member)
+    return bytes_of_member(member_of(build(RunSpec(config(*WORDS, *words), Path("run"), number=0))))
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def sizes(monkeypatch) -> list[int]:
     working = Group.train
 
     def train(self: Group) -> None:
-        began.append(len(self.candidates))
+        began.append(len(self.pairs))
         working(self)
 
     monkeypatch.setattr(Group, "train", train)
@@ -65,7 +63,7 @@ def test_a_group_that_does_not_fit_is_halved(sizes, tmp_path, monkeypatch, capsy
 
     def train(self: Group) -> None:
         began(self)
-        if len(self.candidates) > 2:  # at its end: what was written before must not harm
+        if len(self.pairs) > 2:  # at its end: what was written before must not harm
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried ...")
 
     monkeypatch.setattr(Group, "train", train)
@@ -89,9 +87,7 @@ def test_the_estimate_grows_with_what_a_member_has():
 
 def test_the_estimate_leaves_a_member_as_it_was():
     settings = config(*WORDS, "model=mlp", "data=polynomial", "model.dropout=0.5", "optimizer=adam")
-    member = candidate(
-        RunSpec(settings, Path("run"), number=0), RunSpec(settings, Path("run")), prepare(settings)
-    ).member
+    member = member_of(build(RunSpec(settings, Path("run"), number=0)))
     weights, noise = [p.detach().clone() for p in member.parameters], member.noise.get_state()
     bytes_of_member(member)
     assert all(torch.equal(p, before) for p, before in zip(member.parameters, weights, strict=True))

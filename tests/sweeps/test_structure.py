@@ -1,4 +1,4 @@
-"""Which jobs train together: those that differ in values alone, and the jobs of every shipped study."""
+"""Which runs train together: those that differ in values alone, and the runs of every shipped study."""
 
 import itertools
 from collections import Counter
@@ -13,9 +13,9 @@ from torch import nn
 from lightning_d2l.config import registry
 from lightning_d2l.data.fashion_mnist import FashionMNISTData
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.group import candidate
+from lightning_d2l.sweeps.group import member_of
 from lightning_d2l.sweeps.structure import CannotStack, structure
-from lightning_d2l.training.build import prepare
+from lightning_d2l.training.build import build
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import config
 from tests.sweeps.test_compose import STUDIES, hydra, jobs_of
@@ -30,8 +30,8 @@ BASE = {
 
 
 def structure_of(settings: dict[str, Any]) -> Hashable:
-    request = RunSpec(settings, Path("run"))
-    return structure(candidate(RunSpec(settings, Path("run"), number=0), request, prepare(settings)))
+    built = build(RunSpec(settings, Path("run"), number=0))
+    return structure(built, member_of(built))
 
 
 def composed(base: str, *words: str) -> dict[str, Any]:
@@ -126,6 +126,32 @@ class Normalised(OneLayer):
         return self.norm(self.layer(x))
 
 
+class Counting(OneLayer):
+    passes = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return self.layer(x) / self.passes
+
+
+class Remembering(OneLayer):
+    def __init__(self, **sizes: int) -> None:
+        super().__init__(**sizes, seen=[])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        return self.layer(x)
+
+
+class Mixing(torch.optim.SGD):
+    """An optimizer whose step depends on all parameters together."""
+
+    def step(self, closure: Any = None) -> None:
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        super().step()
+
+
 class Unused(OneLayer):
     def __init__(self, **sizes: int) -> None:
         super().__init__(**sizes, other=nn.Linear(2, 2, bias=False))
@@ -136,7 +162,7 @@ class Unused(OneLayer):
 
 @pytest.fixture
 def own_model(monkeypatch):
-    """Settings of a model of one's own, which a person has registered."""
+    """Settings of a custom model, which a person has registered."""
 
     def settings(model: type[nn.Module], *words: str, **more: Any) -> dict[str, Any]:
         target = f"{__name__}.{model.__name__}"
@@ -146,7 +172,7 @@ def own_model(monkeypatch):
     return settings
 
 
-def test_settings_of_a_model_of_ones_own_are_compared(own_model):
+def test_settings_of_a_custom_model_are_compared(own_model):
     two = own_model(Scaled, scale=2.0)
     assert structure_of(two) == structure_of(own_model(Scaled, "seed=3", scale=2.0))
     assert structure_of(two) == structure_of(own_model(Scaled, "data.degree=7", scale=2.0))
@@ -160,21 +186,35 @@ def test_a_weight_of_more_than_the_features_is_not_widened(own_model):
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"), [(Frozen, "layer.bias is not trained"), (Normalised, "norm.running_mean changes in training")]
+    ("model", "reason"),
+    [
+        (Frozen, "layer.bias is not trained"),
+        (Normalised, "norm.running_mean changes in training"),
+        (Counting, "passes changes in training"),
+        (Remembering, "seen changes in training"),
+    ],
 )
-def test_what_a_stack_does_not_do_trains_by_itself(model, reason, own_model):
+def test_what_an_ensemble_can_not_do_trains_alone(model, reason, own_model):
     with pytest.raises(CannotStack, match=reason):
         structure_of(own_model(model))
 
 
-def test_weight_decay_on_what_is_not_used_trains_by_itself(own_model):
-    """Torch's optimizers pass over a parameter that has no gradient, which in a stack would be 0."""
+def test_weight_decay_on_what_is_not_used_trains_alone(own_model):
+    """Torch's optimizers skip a parameter that has no gradient, which in an ensemble would be 0."""
     assert structure_of(own_model(Unused)) == structure_of(own_model(Unused, "seed=3"))
-    with pytest.raises(CannotStack, match=r"other\.weight is not used, and weight decay would act on it"):
+    with pytest.raises(CannotStack, match=r"other\.weight is not used, and weight decay would change it"):
         structure_of(own_model(Unused, "optimizer.weight_decay=0.1"))
 
 
-def test_automatic_optimisation_trains_by_itself():
+def test_a_subclass_of_an_elementwise_optimizer_trains_alone(monkeypatch):
+    monkeypatch.setitem(registry.OPTIMIZERS, f"{__name__}.Mixing", registry.OPTIMIZERS["torch.optim.SGD"])
+    settings = composed("regression")
+    settings["optimizer"] = settings["optimizer"] | {"_target_": f"{__name__}.Mixing"}
+    with pytest.raises(CannotStack, match="a step of Mixing may mix parameters"):
+        structure_of(settings)
+
+
+def test_a_run_of_lightnings_own_loop_trains_alone():
     with pytest.raises(CannotStack, match=r"trainer\.engine=lightning"):
         structure_of(composed("regression", "trainer.engine=lightning"))
 

@@ -40,7 +40,7 @@ ITEM = "loss/x 0.1"
         ),
         ("word " * 19 + "word", ["word " * 15 + "word", "  word word word word"]),
         ("run folder  /" + "x" * 90, ["run folder  /" + "x" * 90]),
-        ("go on with: python train.py " + "seed=1 " * 20, ["go on with: python train.py " + "seed=1 " * 20]),
+        ("to resume: python train.py " + "seed=1 " * 20, ["to resume: python train.py " + "seed=1 " * 20]),
         ("Traceback\n" + "x = 1; " * 20, ["Traceback", "x = 1; " * 20]),
     ],
 )

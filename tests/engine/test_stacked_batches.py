@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from lightning_d2l.data import stacked
 from lightning_d2l.data.batches import Batch, Batches, as_input
+from lightning_d2l.engine import batches
 from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 
 CPU = torch.device("cpu")
@@ -71,8 +71,8 @@ def test_images_of_any_shape_are_scaled_and_classes_stay_whole_numbers(shape, wh
 @pytest.mark.parametrize("pixels", [False, True], ids=["features", "images"])
 @pytest.mark.parametrize("which", [[0, 0, 0], [0, 1, 0], [0, 1, 2]], ids=["shared", "shared by some", "each its own"])
 def test_pieces_of_any_size_are_the_same_samples(which, pixels, monkeypatch):
-    monkeypatch.setattr(stacked, "EPOCH_BYTES", 0)  # a minibatch at a time
-    monkeypatch.setattr(stacked, "EVALUATION_NUMBERS", 60)
+    monkeypatch.setattr(batches, "EPOCH_BYTES", 0)  # a minibatch at a time
+    monkeypatch.setattr(batches, "EVALUATION_NUMBERS", 60)
     drawn = [samples(23, (2, 3), seed, pixels) for seed in range(3)]
     members = [drawn[data] for data in which]
     assert_as_alone(members, 5, 2, 3, torch.float64)
