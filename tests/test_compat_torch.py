@@ -1,0 +1,40 @@
+"""The private names of torch that the engine uses: a failure here names what has changed."""
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from lightning_d2l.compat_torch import RESHAPES, fake_value, record_operations, tree_map, use_positional_arguments
+
+
+def gradient(weight: Tensor, x: Tensor) -> list[Tensor]:
+    def loss(weight: Tensor, x: Tensor) -> Tensor:
+        return (x @ weight.reshape(3, 1)).square().mean()
+
+    return [vmap(grad(loss))(weight, x)]
+
+
+def test_make_fx_records_tensor_operations_with_gradients_and_vmap():
+    weight, x = torch.randn(4, 3), torch.randn(4, 5, 3)
+    module = record_operations(gradient, weight, x)
+    use_positional_arguments(module)
+    other = torch.randn(4, 3), torch.randn(4, 5, 3)
+    (found,), (expected,) = module.forward(*other), gradient(*other)
+    torch.testing.assert_close(found, expected)
+
+
+def test_node_meta_val_has_the_shape_of_the_result():
+    module = record_operations(gradient, torch.randn(4, 3), torch.randn(4, 5, 3))
+    values = [fake_value(node) for node in module.graph.nodes if node.op == "call_function"]
+    assert values
+    assert all(isinstance(value, Tensor) for value in values)
+    assert fake_value(next(reversed(module.graph.nodes))) is None
+
+
+def test_reshapes_are_operations_of_aten():
+    assert [str(each) for each in RESHAPES] == ["aten.expand.default", "aten.view.default", "aten._unsafe_view.default"]
+
+
+def test_tree_map_reaches_every_leaf():
+    tree = {"a": [torch.ones(1), 2], "b": (torch.ones(2),)}
+    assert tree_map(lambda v: v * 3 if isinstance(v, int) else v.sum().item(), tree) == {"a": [1.0, 6], "b": (2.0,)}
