@@ -142,7 +142,7 @@ def _check_single(config: DictConfig) -> None:
 def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
     """The override that places a run in a folder of its own."""
     from lightning_d2l.training.files import new_folder
-    from lightning_d2l.training.machine import garments_stand_in
+    from lightning_d2l.training.machine import uses_generated_garments
 
     if config.resume is not None:
         _check_resumable(config)
@@ -151,7 +151,7 @@ def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
     given = any(override.lstrip("+").startswith("hydra.run.dir=") for override in overrides)
     if given and (wanted / "run.json").exists():
         raise RequestError(f"hydra.run.dir={wanted}: holds a run already; choose another folder, or resume={wanted}")
-    if not given and garments_stand_in([plain(config)]):
+    if not given and uses_generated_garments([plain(config)]):
         wanted = wanted.with_name(f"{wanted.name}-generated")
     try:
         return [f"hydra.run.dir={quote(str(new_folder(wanted, exact=given)))}"]

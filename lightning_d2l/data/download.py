@@ -35,11 +35,11 @@ def data_root(root: str | None) -> Path:
 
 
 def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
-    """The folder with the four checked official files, or None where `source` lets generated garments stand in.
+    """The folder with the four verified official files, or None if generated garments are used instead.
 
-    Missing files are downloaded first. Returns the folder and, where it is None, the reason in a few words.
+    Downloads missing files first. The second value is the reason, in a few words, where the folder is None.
 
-    Raises RequestError if a file is altered or truncated, or if `source` is official and a file can't be had.
+    Raises RequestError if a file is altered or truncated, or if `source` is "official" and a file can't be downloaded.
     """
     if source == "generated":
         return None, "data.source=generated"
@@ -55,7 +55,7 @@ def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
             return None, reason
         raise RequestError(
             f"data.root={root or 'null'}: {reason}\n"
-            "put the four official .gz files there, or take data.source=generated (drawn garments)"
+            "put the four official .gz files there, or set data.source=generated to use generated garments"
         ) from error
     return folder, ""
 
@@ -76,13 +76,13 @@ def _checked(path: Path) -> bytes:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[path.name]:
         raise RequestError(
             f"data.root: {path} is altered or truncated (its md5 must be {MD5[path.name]})\n"
-            "delete it to download it anew, or choose another data.root"
+            "delete it to download it again, or choose another data.root"
         )
     return content
 
 
 def _download(folder: Path, name: str) -> None:
-    """Download one file; whole and checked or not at all, and by one process at a time."""
+    """Download and verify one file; the file appears only when complete. One process downloads at a time."""
     from torchvision.datasets import FashionMNIST  # for its list of mirrors; imports torch, so only here
 
     folder.mkdir(parents=True, exist_ok=True)

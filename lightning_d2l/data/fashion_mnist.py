@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 28 x 28 grey images of ten kinds of garments (d2l 3.5)."""
+"""Fashion-MNIST: 28 x 28 grey images of garments in ten classes (d2l 3.5)."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 class FashionMNISTData(TensorDataModule):
     """60,000 training and 10,000 test images, x (n, 28, 28) uint8, y (n,) classes.
 
-    `val_size` images are held out of the training images (none with `folds`), `n_train` of the rest are kept (null:
-    all), both balanced over the classes and nested: a smaller `n_train` is a part of a larger one, and the validation
-    images stay. `label_noise` replaces that fraction of the training labels, chosen at random, by uniformly random
-    classes.
+    `val_size` training images are held out for validation (none with `folds`), and `n_train` of the rest are used
+    (null: all). Both are balanced over the classes. The images of a smaller `n_train` are a subset of those of a larger
+    one, and the validation images do not depend on it. `label_noise` is the fraction of training labels, chosen at
+    random, that are replaced by uniformly random classes.
     """
 
     name = "fashion_mnist"
@@ -80,13 +80,13 @@ def _of_split(folder: Path | None, split: str) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=2)
 def images_and_labels(read: Callable[..., Arrays], *where: object) -> tuple[Tensor, Tensor]:
-    """The images (n, 28, 28) and labels (n,) of a split as the runs of a process share them; not to be changed."""
+    """Images (n, 28, 28) and labels (n,) of a split, shared by all runs of a process; do not modify them."""
     images, labels = read(*where)
     return torch.tensor(images), torch.tensor(labels).long()
 
 
 def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
-    """A random order (n,) of the samples in which every prefix holds the classes y (n,) as evenly as they come."""
+    """A random order (n,) of the samples, in which every prefix is as balanced over the classes y (n,) as possible."""
     shuffled = torch.randperm(len(y), generator=random)
     by_class = shuffled[y[shuffled].argsort(stable=True)]
     counts = y.bincount()
@@ -96,7 +96,7 @@ def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
 
 
 def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Generator) -> Tensor:
-    """Labels (n,) of which round(fraction * n), chosen at random, are replaced by uniformly random classes."""
+    """A copy of y (n,) in which round(fraction * n) labels, chosen at random, are uniformly random classes."""
     chosen = torch.randperm(len(y), generator=random)[: round(fraction * len(y))]
     replaced = y.clone()
     replaced[chosen] = torch.randint(num_classes, (len(chosen),), generator=random)
@@ -104,7 +104,7 @@ def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Genera
 
 
 def resized(x: Tensor, side: int) -> Tensor:
-    """Images (n, h, w) uint8 scaled to (n, side, side)."""
+    """Images (n, h, w) of uint8, resized to (n, side, side)."""
     from torchvision.transforms.v2.functional import resize
 
     parts = [resize(part[:, None], [side, side], antialias=True)[:, 0] for part in torch.split(x, 4096)]
@@ -112,7 +112,7 @@ def resized(x: Tensor, side: int) -> Tensor:
 
 
 def generated_garments(split: str) -> Arrays:
-    """Drawn garments (n, 28, 28) and classes (n,) that stand in for a split, cached in the user's cache folder."""
+    """Generated garments (n, 28, 28) and classes (n,) of a split, from the user's cache folder if they are there."""
     from lightning_d2l.data.garments import VERSION, draw_garments
 
     n, seed = {"train": (60_000, 0), "test": (10_000, 1)}[split]
@@ -122,7 +122,7 @@ def generated_garments(split: str) -> Arrays:
             images, labels = file["images"], file["labels"]
         if images.shape == (n, 28, 28) and labels.shape == (n,):
             return images, labels
-    except Exception:  # absent, cut short or from elsewhere: drawn anew
+    except Exception:  # missing, truncated or not ours: generate them again
         log.debug("no usable %s", cached)
     images, labels = draw_garments(n, seed)
     try:
@@ -131,6 +131,6 @@ def generated_garments(split: str) -> Arrays:
         with os.fdopen(descriptor, "wb") as file:
             np.savez(file, images=images, labels=labels)
         os.replace(temporary, cached)
-    except OSError as error:  # a full or read-only cache costs seconds, not the run
+    except OSError as error:  # without a cache the next run takes some seconds longer
         log.debug("garments not cached: %s", error)
     return images, labels

@@ -1,7 +1,7 @@
-"""Synthetic garments: ten classes of grey 28 x 28 drawings in the manner of Fashion-MNIST.
+"""Generated garments: ten classes of grey 28 x 28 drawings, similar to Fashion-MNIST.
 
-A drawing is a signed distance to a shape (negative inside) and a detail, a factor that darkens seams, buttons
-and prints and is one elsewhere. Both hold a batch of n drawings as (28, 28, n): rows, columns, drawings.
+A drawing has two arrays: the signed distance to a shape (negative inside), and a detail factor, which darkens seams,
+buttons and prints and is 1 elsewhere. Both hold a batch of n drawings as (28, 28, n): rows, columns, drawings.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,21 +9,21 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.floating]  # Always float32, but mypy takes float32 arrays times numbers for float64.
+Array = npt.NDArray[np.floating]  # Always float32, but mypy infers float64 for a float32 array times a number.
 Number = float | Array
 Drawing = tuple[Array, Array]
 
-VERSION = 1  # of the drawings: cached ones of another version are drawn anew
+VERSION = 1  # of the drawings; cached drawings of another version are not used
 
 SIZE = 28
 PIXEL = 2 / SIZE
-BATCH = 200  # A larger batch overflows the processor's cache, a smaller one spends its time on calls.
+BATCH = 200  # Larger batches do not fit into the processor's cache, smaller ones spend their time on calls.
 
 
 class Canvas:
     """Coordinates x (to the right) and y (down) of n drawings, (28, 28, n), and their random parameters.
 
-    One unit is half a frame. Every drawing has its own place, size, rotation and shear, and faces either way.
+    One unit is half a frame. Every drawing has a random position, size, rotation, shear and left-right orientation.
     """
 
     def __init__(self, rng: np.random.Generator, n: int) -> None:
@@ -43,7 +43,7 @@ class Canvas:
         return self.rng.uniform(low, high, self.n).astype(np.float32)
 
     def chance(self, probability: float) -> Array:
-        """One for a random share of the drawings and zero for the others, (n,)."""
+        """1 with the given probability for each drawing, else 0, (n,)."""
         return (self.rng.random(self.n) < probability).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Regression data whose true function and noise are known (d2l 3.2.1, 4.4.4, 4.5.2)."""
+"""Generated regression data with a known true function and noise (d2l 3.2.1, 4.4.4, 4.5.2)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lightning_d2l.data.streams import generator
 
 
 class RegressionData(TensorDataModule):
-    """y = X w + b + noise, with features X made from inputs that are drawn from N(0, 1).
+    """y = X w + b + noise, with features X computed from inputs ~ N(0, 1).
 
-    The splits, of `n_train`, `n_val` and `n_test` samples, come from random streams of their own, so the size of one
-    does not change the others; with `test_seed` the test samples are those of that seed. `noise` is a standard
-    deviation, in the unit of y.
+    The splits have `n_train`, `n_val` and `n_test` samples and independent random streams, so the size of one split
+    does not change the others. With `test_seed`, the test samples are drawn with that seed instead of `seed`. `noise`
+    is a standard deviation, in the unit of y.
     """
 
     task = "regression"
@@ -40,7 +40,7 @@ class RegressionData(TensorDataModule):
         self.inputs: dict[str, Tensor] = {}
 
     num_raw: int
-    """Inputs of one sample, before `features`."""
+    """The number of inputs of a sample, before `features`."""
 
     def features(self, inputs: Tensor) -> Tensor:
         """Features (n, d) of inputs (n, num_raw)."""
@@ -92,8 +92,8 @@ class HighDimensionalData(RegressionData):
 class PolynomialData(RegressionData):
     """A polynomial of one input with noise; the model sees 1, x, ..., x^degree (d2l 4.4.4).
 
-    With `factorial` the i-th feature is x^i / i!. The true function's `coefficients` stand on the same scale, and
-    do not depend on `degree`: data of one seed differ between degrees in the number of features alone.
+    With `factorial` the i-th feature is x^i / i!, and the true function is sum_i coefficients[i] x^i / i!. It does not
+    depend on `degree`: data of the same seed differ between degrees only in the number of features.
     """
 
     name = "polynomial"

@@ -1,7 +1,7 @@
 """Information theory: surprisal, entropy, cross-entropy and Kullback-Leibler divergence (d2l 3.4.7, appendix 18.11).
 
-Distributions are probabilities on the last dimension, (..., k), which sum to 1; results have the dimensions before
-it. Zeros are exact: 0 log 0 is 0, and what has probability 0 is infinitely surprising.
+Distributions (..., k) are probabilities that sum to 1 over the last dimension; results have the shape (...). Zeros are
+exact: 0 log 0 is 0, and the surprisal of probability 0 is infinite.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PER_NAT: dict[Unit, float] = {"nats": 1.0, "bits": 1 / math.log(2)}
 
 
 def surprisal(p: Tensor, unit: Unit = "nats") -> Tensor:
-    """-log p of events with probability p, of any shape: the information in learning that each happened."""
+    """-log p, the information content of events with probability p, of any shape."""
     return (0 - p.log()) * PER_NAT[unit]
 
 
@@ -29,7 +29,7 @@ def entropy(p: Tensor, unit: Unit = "nats") -> Tensor:
 
 
 def cross_entropy(p: Tensor, q: Tensor, unit: Unit = "nats") -> Tensor:
-    """H(p, q) = -sum_j p_j log q_j: the mean surprisal of one who expects q at events from p.
+    """H(p, q) = -sum_j p_j log q_j: the mean surprisal under q of events drawn from p.
 
     Infinite where q_j = 0 < p_j.
     """
@@ -38,21 +38,21 @@ def cross_entropy(p: Tensor, q: Tensor, unit: Unit = "nats") -> Tensor:
 
 
 def kl_divergence(p: Tensor, q: Tensor, unit: Unit = "nats") -> Tensor:
-    """KL(p || q) = sum_j p_j log(p_j / q_j) = H(p, q) - H(p) >= 0: the surprisal that expecting q adds.
+    """KL(p || q) = sum_j p_j log(p_j / q_j) = H(p, q) - H(p) >= 0: the extra surprisal.
 
     Infinite where q_j = 0 < p_j.
     """
     terms = torch.where(p > 0, p * (p.log() - q.log()), 0.0)
-    return terms.sum(-1).clamp(min=0) * PER_NAT[unit]  # rounding makes the sum for p close to q a little negative
+    return terms.sum(-1).clamp(min=0) * PER_NAT[unit]  # where p is close to q, rounding makes the sum slightly negative
 
 
 def prediction_information(logits: Tensor, y: Tensor, unit: Unit = "nats") -> dict[str, Tensor]:
-    """What each prediction tells of its sample, (n,) by name, from logits (n, num_classes) and classes y (n,).
+    """Information measures (n,) of each prediction, by name, from logits (n, num_classes) and classes y (n,).
 
-    "surprisal" of the true class, "entropy" of the prediction, "cross_entropy" of the label, as a distribution that
-    is certain, with the prediction, and "kl", the divergence of that label from the prediction. A certain label has
-    entropy 0, so the cross-entropy is the divergence and both are the surprisal. Logits need no softmax to have
-    been taken: log softmax(o) = o - log sum_k exp(o_k) neither overflows nor rounds small probabilities to 0.
+    "surprisal" of the true class, "entropy" of the prediction, "cross_entropy" between the one-hot label and the
+    prediction, and "kl", the divergence of the label from the prediction. A one-hot label has entropy 0, so the
+    cross-entropy equals the divergence, and both equal the surprisal. All are computed from logits, since
+    log softmax(o) = o - log sum_k exp(o_k) neither overflows nor rounds small probabilities to 0.
     """
     log_p = logits.log_softmax(1)
     p = log_p.exp()
@@ -62,6 +62,6 @@ def prediction_information(logits: Tensor, y: Tensor, unit: Unit = "nats") -> di
 
 
 def information_metrics(logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """The means of `prediction_information`, scalars by its names in nats and by its names with "_bits" in bits."""
+    """The means of `prediction_information`: scalars in nats by its names, and in bits by its names with "_bits"."""
     means = {name: values.mean() for name, values in prediction_information(logits, y).items()}
     return means | {f"{name}_bits": mean * PER_NAT["bits"] for name, mean in means.items()}

@@ -1,4 +1,4 @@
-"""The losses that a configuration may name, each a mean over the samples of a batch (d2l 3.1.1.2, 3.4.6)."""
+"""Losses by name, each a mean over the samples of a batch (d2l 3.1.1.2, 3.4.6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def half_mse(output: Tensor, y: Tensor) -> Tensor:
-    """Half the mean squared error (d2l 3.1.5): the half of the loss also halves the gradient, so the learning rate."""
+    """Half the mean squared error (d2l 3.1.5). The 1/2 halves the gradient, as half the learning rate does."""
     return 0.5 * functional.mse_loss(output, y)
 
 
@@ -31,7 +31,7 @@ def cross_entropy_scratch(output: Tensor, y: Tensor) -> Tensor:
 
 
 def one_hot_mse(output: Tensor, y: Tensor) -> Tensor:
-    """The mean squared error of outputs (n, num_classes) from 1 for the true class (n,) and 0 for the others."""
+    """The mean squared error between outputs (n, num_classes) and one-hot encoded classes y (n,)."""
     classes = torch.arange(output.shape[1], device=y.device)
     return functional.mse_loss(output, (y[:, None] == classes).to(output.dtype))
 
@@ -39,8 +39,8 @@ def one_hot_mse(output: Tensor, y: Tensor) -> Tensor:
 class GaussianNLL(nn.Module):
     """Negative log-likelihood, in nats, of targets (n, 1) with normal noise around the outputs (d2l 3.1.3).
 
-    The noise's standard deviation, sigma, is a parameter that is learned with the network's. At the optimum the
-    network is that of least squares, and sigma the root of the mean squared residual.
+    The standard deviation of the noise, sigma, is a parameter that is trained with the network. At the optimum the
+    network is the least-squares fit, and sigma is the root mean square residual.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Layers and blocks of one's own, and parameters that layers share (d2l 5.1, 5.2.3)."""
+"""Custom layers and blocks, and parameters that layers share (d2l 5.1, 5.2.3)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from lightning_d2l.nets.initialisation import Init, initialise
 
 @described
 class MLPBlock(nn.Module):
-    """The multilayer perceptron as a block: two layers as attributes, and how they are joined in `forward` (d2l 5.1.1).
+    """The multilayer perceptron as a block: two layers as attributes, applied in `forward` (d2l 5.1.1).
 
-    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs).
+    Flattens X (n, ...) to (n, num_inputs); returns (n, num_outputs).
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, num_hiddens: int = 256, init: Init = "default") -> None:
@@ -32,9 +32,9 @@ class MLPBlock(nn.Module):
 
 
 class MySequential(nn.Module):
-    """Modules one after another, which is all that nn.Sequential does (d2l 5.1.2).
+    """Apply modules in order, as nn.Sequential does (d2l 5.1.2).
 
-    `add_module` is what makes them known: their parameters are found, saved and moved to a device, as those of
+    `add_module` registers each module, so that its parameters are found, saved and moved to a device. Parameters of
     modules in a plain list are not.
     """
 
@@ -44,7 +44,7 @@ class MySequential(nn.Module):
             self.add_module(str(index), block)
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self._modules.values():  # children() would leave out a block's second place
+        for block in self._modules.values():  # children() would skip the second use of a block
             assert block is not None
             x = block(x)
         return x
@@ -62,10 +62,10 @@ class MySequentialMLP(MySequential):
 
 @described
 class NestedMLP(nn.Module):
-    """A block of blocks: a sequence of hidden layers with ReLU, `net`, and a linear layer behind it (d2l 5.1.3).
+    """Nested blocks: `net`, a sequence of hidden layers with ReLU, followed by a linear layer (d2l 5.1.3).
 
-    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` has one width a hidden
-    layer.
+    Flattens X (n, ...) to (n, num_inputs); returns (n, num_outputs). `num_hiddens` is a list with the width of each
+    hidden layer.
     """
 
     def __init__(
@@ -87,11 +87,12 @@ class NestedMLP(nn.Module):
 class FixedHiddenMLP(nn.Module):
     """A constant layer between two uses of one linear layer, and control flow in `forward` (d2l 5.1.3).
 
-    The output is halved until the sum of its absolute values is at most 1, and then summed. As in the book, that
-    sum is over the whole of X (n, num_inputs) and one number is returned; with `per_sample`, each sample is taken
-    by itself, which gives predictions (n, 1). What is not finite is not halved. `num_hiddens` are the outputs of
-    the linear layer; the constant weight (num_hiddens, num_inputs), drawn from U(0, 1), leads back to its inputs.
-    As a buffer it is saved and moved with the parameters, and not trained.
+    The output is halved until the sum of its absolute values is at most 1, and then summed. As in the book, the
+    sums are over the whole batch X (n, num_inputs), and the result is a scalar. With `per_sample` they are over each
+    sample, and the result is (n, 1). Infinite and NaN outputs are not halved.
+
+    The linear layer has `num_hiddens` outputs; the constant weight (num_hiddens, num_inputs), drawn from U(0, 1), maps
+    them back to its inputs. The constant is a buffer: saved and moved with the parameters, and not trained.
 
     Raises ValueError unless num_outputs is 1.
     """
@@ -132,8 +133,8 @@ class FixedHiddenMLP(nn.Module):
 class TiedMLP(nn.Sequential):
     """A multilayer perceptron with one linear layer in two places (d2l 5.2.3).
 
-    Its weights are one tensor under two names, to which both places add their gradients. X (n, ...) of num_inputs
-    features is flattened; returns (n, num_outputs). The book's is 4-8-8-8-1.
+    The weight of that layer is one tensor with two names, and its gradient is the sum over both uses. Flattens
+    X (n, ...) to (n, num_inputs); returns (n, num_outputs). The book's network is 4-8-8-8-1.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, num_hiddens: int = 8, init: Init = "default") -> None:

@@ -1,4 +1,4 @@
-"""Networks that can describe themselves, so that a checkpoint holds what builds them again."""
+"""Networks that remember their constructor arguments, so that a checkpoint can rebuild them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def described(cls: Net) -> Net:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         _, *arguments = bound.arguments.items()
-        # The underscore keeps it out of comparisons of layers' settings.
+        # Private, so that comparisons of two layers' public attributes skip it.
         self._description = {"_target_": f"{cls.__module__}.{cls.__qualname__}", **dict(arguments)}  # type: ignore[assignment]
 
     cls.__init__ = remember  # type: ignore[method-assign]
@@ -30,6 +30,6 @@ def described(cls: Net) -> Net:
 
 
 def description_of(net: nn.Module) -> dict[str, Any] | None:
-    """The description of a network, or None where its class keeps none."""
+    """The description of a network, or None if its class is not `described`."""
     found: dict[str, Any] | None = getattr(net, "_description", None)
     return found

@@ -13,18 +13,18 @@ Init = str | Mapping[str, float | str]
 
 @runtime_checkable
 class FactoredLayer(Protocol):
-    """A linear layer whose weight is computed from other parameters, which it knows to initialise.
+    """A linear layer that computes its weight from other parameters and initialises them itself.
 
-    Only the method is declared: Python 3.12 and later look for a protocol's members without `__getattr__`, and so do
-    not find a module's parameters. The layer's bias is its attribute `bias`, as in nn.Linear.
+    The protocol declares only the method: Python 3.12 and later look up data members without `__getattr__`, and so do
+    not find a module's parameters. The bias is the attribute `bias`, as in nn.Linear.
     """
 
     def fill_weight(self, scheme: Callable[[Tensor], object]) -> None:
-        """Initialise by a function that fills a weight (out_features, in_features)."""
+        """Initialise the factors; `scheme` fills a weight (out_features, in_features) in place."""
 
 
 def gain(activation: str) -> float:
-    """The factor that keeps the variance level through an activation, as torch.nn.init.calculate_gain has it."""
+    """The factor that keeps the variance constant through an activation, by torch.nn.init.calculate_gain."""
     slopes = {"relu": 0.0, "leaky_relu": 0.01, "prelu": 0.25}
     if activation in slopes:
         return float(nn.init.calculate_gain("leaky_relu", slopes[activation]))
@@ -38,9 +38,9 @@ def thresholded_uniform_(weight: Tensor) -> None:
 
 
 def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None:
-    """Set the weights of every linear layer by the scheme that `init` names, its biases to N(0, bias_std^2) or 0.
+    """Fill the weights of every linear layer by the scheme `init`, and its biases from N(0, bias_std^2) or with 0.
 
-    "default" leaves all of torch's own values; "kaiming" (He et al. 2015) is normal with variance gain^2 / n_in for
+    "default" keeps torch's initial values; "kaiming" (He et al. 2015) is normal with variance gain^2 / n_in for
     the gain of `activation`; "xavier_uniform" and "xavier_normal" (Glorot and Bengio 2010) have variance
     2 / (n_in + n_out).
     """

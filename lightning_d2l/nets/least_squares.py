@@ -11,7 +11,7 @@ def ridge_solution(x: Tensor, y: Tensor, penalty: float | Tensor = 0.0, bias: bo
 
     X is (n, d) and y (n, q). `penalty`, one number for all inputs or a tensor (d,) with one for each, must not be
     negative; the bias is not penalised, and is 0 unless `bias`. Of several minimisers, as without a penalty where
-    n < d, w is the one with the smallest norm: w = X^+ y with the pseudoinverse of X, whose singular values below
+    n < d, w is the one of smallest norm: w = X^+ y with the pseudoinverse of X, whose singular values below
     max(n, d) eps times the largest count as 0.
     """
     x, y = x.double(), y.double()
@@ -22,7 +22,7 @@ def ridge_solution(x: Tensor, y: Tensor, penalty: float | Tensor = 0.0, bias: bo
         y = torch.cat([y, y.new_zeros(len(penalty), y.shape[1])])
         penalty = 0.0
     (n, d), eps = x.shape, torch.finfo(x.dtype).eps
-    if n > d:  # turns and reflections of the samples' space change no distance, and leave d + q rows that are not 0
+    if n > d:  # an orthogonal map keeps all distances, and QR leaves d + q nonzero rows
         r = torch.linalg.qr(torch.cat([x, y], 1), mode="r").R
         x, y = r[:, :d], r[:, d:]
     u, s, vt = torch.linalg.svd(x, full_matrices=False)

@@ -14,8 +14,7 @@ class LinearRegression(nn.Sequential):
     """y = X w + b for X (n, num_inputs); returns (n, num_outputs) (d2l 3.3).
 
     In training, normal noise of standard deviation `input_noise` is added to the inputs (Bishop 1995), and each is
-    then dropped with probability `dropout`. Over both, the expectation of the squared loss is that of a ridge
-    regression.
+    then dropped with probability `dropout`. The expected squared loss over both is that of ridge regression.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class LinearRegression(nn.Sequential):
 
     @property
     def linear(self) -> nn.Linear:
-        """The one layer that learns."""
+        """The linear layer, the only one with parameters."""
         layer = self[-1]
         assert isinstance(layer, nn.Linear)
         return layer
@@ -54,7 +53,7 @@ class LinearRegression(nn.Sequential):
 class SoftmaxRegression(nn.Sequential):
     """Logits o = X W + b, (n, num_outputs), for images or features X (n, ...) (d2l 3.7).
 
-    The softmax itself belongs to the loss, which needs its logarithm in a form that does not overflow.
+    The softmax is part of the loss, which computes its logarithm without overflow.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, init: Init = "default") -> None:

@@ -22,12 +22,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 @described
 class MLP(nn.Sequential):
-    """Fully connected layers with an activation, then dropout where it is above 0, after each hidden one.
+    """A multilayer perceptron: each hidden layer is followed by an activation, and by dropout where it is above 0.
 
-    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` is one width or one a
-    hidden layer; with `num_layers` one width that so many hidden layers have, and with 0 of them the network is linear.
-    `dropout` is one probability in [0, 1) or one a hidden layer. In training, normal noise of standard deviation
-    `input_noise` is added to the inputs.
+    Flattens X (n, ...) to (n, num_inputs); returns (n, num_outputs). `num_hiddens` is one width, or a list with the
+    width of each hidden layer. With `num_layers` there are that many hidden layers of the first width; with
+    `num_layers=0` the network is linear. `dropout` is one probability in [0, 1), or a list with one for each hidden
+    layer. In training, normal noise of standard deviation `input_noise` is added to the inputs.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class GaussianNoise(nn.Module):
-    """Adds normal noise of standard deviation `std` in training; in evaluation returns X (any shape) as it is."""
+    """Add normal noise of standard deviation `std` to X (any shape) in training; the identity in evaluation."""
 
     def __init__(self, std: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Fully connected layers with an n-th of the parameters (Zhang et al. 2021, "Beyond fully-connected layers with
+"""Fully connected layers with 1/n of the parameters (Zhang et al. 2021, "Beyond fully-connected layers with
 quaternions: parameterization of hypercomplex multiplications with 1/n parameters", ICLR)."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PHMLinear(nn.Module):
     """y = H x + b with H the sum of n Kronecker products of A_i (n, n) and S_i (q/n, d/n) (their equation 4).
 
     For d = in_features and q = out_features, H has dq/n + n^3 parameters instead of dq. With n = 1 the only A would
-    be a factor, so it is left out, and the layer is nn.Linear with its weight under the name S.
+    be a scalar factor, so there is no A, and the layer is nn.Linear with its weight named S.
 
     Raises ValueError unless n divides in_features and out_features.
     """
@@ -33,7 +33,7 @@ class PHMLinear(nn.Module):
         self.S = nn.Parameter(torch.empty(n, out_features // n, in_features // n))
         self.A = nn.Parameter(torch.empty(n, n, n)) if n > 1 else None
         self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
-        # Both as nn.Linear has them: uniform, the bound 1 / sqrt(in_features).
+        # The same as nn.Linear: uniform within 1 / sqrt(in_features).
         self.fill_weight(lambda weight: nn.init.kaiming_uniform_(weight, a=5**0.5))
         if self.bias is not None:
             nn.init.uniform_(self.bias, -(in_features**-0.5), in_features**-0.5)
@@ -48,10 +48,10 @@ class PHMLinear(nn.Module):
 
     @torch.no_grad()
     def fill_weight(self, scheme: Callable[[Tensor], object]) -> None:
-        """Give the entries of H the variance of those of a weight (out_features, in_features) that `scheme` fills.
+        """Give the entries of H the variance of a weight (out_features, in_features) that `scheme` fills.
 
-        S takes its values from such a weight. Block (a, b) of H is the sum of the S_i with coefficients A_i[a, b],
-        which are drawn as a random vector of length 1, so that they keep the variance.
+        S takes its values from such a weight. Block (a, b) of H is sum_i A_i[a, b] S_i. The coefficients A_i[a, b] are
+        a random vector of length 1, which keeps the variance.
         """
         weight = torch.empty(self.out_features, self.in_features)
         scheme(weight)
@@ -70,8 +70,8 @@ class PHMLinear(nn.Module):
 class PHMMLP(nn.Sequential):
     """A multilayer perceptron whose hidden layers are PHMLinear; the output layer is an nn.Linear.
 
-    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). `num_hiddens` is one width or one a
-    hidden layer; `n` divides them and num_inputs.
+    Flattens X (n, ...) to (n, num_inputs); returns (n, num_outputs). `num_hiddens` is one width, or a list with the
+    width of each hidden layer. `n` must divide num_inputs and every width.
     """
 
     def __init__(

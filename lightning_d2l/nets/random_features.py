@@ -1,4 +1,4 @@
-"""Random features: a hidden layer that is drawn and never trained (Rahimi and Recht 2007; Belkin et al. 2019)."""
+"""Random features: a random hidden layer that is never trained (Rahimi and Recht 2007; Belkin et al. 2019)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lightning_d2l.nets.mlp import ACTIVATIONS
 
 @described
 class RandomFeatures(nn.Module):
-    """A linear layer behind `num_features` random units, phi(V x) with V ~ N(0, 1 / num_inputs).
+    """A linear layer on `num_features` random features phi(V x), with V ~ N(0, 1 / num_inputs).
 
-    X (n, ...) of num_inputs features is flattened; returns (n, num_outputs). V is a buffer: saved, and not trained.
-    What is trained is linear in its parameters, and so has an exact solution for a squared loss.
+    Flattens X (n, ...) to (n, num_inputs); returns (n, num_outputs). V is a buffer: saved, and not trained. The output
+    is linear in the trained parameters, so a squared loss has an exact solution.
     """
 
     V: Tensor

@@ -1,1 +1,1 @@
-"""The book from scratch: models, losses, regularisers and optimizers of tensors and autograd alone."""
+"""The book from scratch: models, losses, regularisers and optimizers, with tensors and autograd only."""

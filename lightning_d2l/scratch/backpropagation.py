@@ -1,8 +1,7 @@
 """Forward and backward propagation by hand through one hidden layer (d2l 4.7): no autograd.
 
-Vectors are columns: x is (d, n), n samples side by side, one in the book's equations, and so are z and h (h, n), o and
-the targets y (q, n). W1 is (h, d) and W2 (q, h). The loss L is the mean over the samples, which puts 1/n in dL/do and
-leaves every other equation as it is for one.
+Samples are columns: x is (d, n), z and h are (h, n), o and the targets y are (q, n). W1 is (h, d) and W2 (q, h). The
+loss L is the mean over the samples, which adds a factor 1/n to dL/do; all other equations are as for one sample.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ def squared_loss(o: Tensor, y: Tensor) -> Tensor:
 
 
 def cross_entropy_loss(o: Tensor, y: Tensor) -> Tensor:
-    """-sum_j y_j log softmax(o)_j of each sample, (n,), for one-hot y or other distributions over the q classes."""
+    """-sum_j y_j log softmax(o)_j of each sample, (n,), for y one-hot or any distribution over the q classes."""
     return torch.logsumexp(o, 0) - (y * o).sum(0)
 
 
@@ -35,12 +34,12 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Te
     "squared": (squared_loss, lambda o, y: o - y),
     "cross_entropy": (cross_entropy_loss, lambda o, y: torch.softmax(o, 0) - y),
 }
-"""l(o, y) of each sample, and its gradient in o: in both the prediction less the target (d2l 3.4.6.2)."""
+"""l(o, y) of each sample, and its gradient in o, which is prediction minus target for both (d2l 3.4.6.2)."""
 
 
 @dataclass
 class Forward:
-    """What forward propagation computes and keeps."""
+    """The values of forward propagation, stored for `backward`."""
 
     z: Tensor
     h: Tensor
@@ -52,7 +51,7 @@ class Forward:
 
 @dataclass
 class Backward:
-    """Every gradient, each of the shape of what the objective J (or the loss L) is differentiated by."""
+    """The gradients of the objective J (and of the loss L), each in the shape of its variable."""
 
     dJ_dL: Tensor
     dJ_ds: Tensor
@@ -78,7 +77,7 @@ class OneHiddenLayer:
     loss: str = "squared"
 
     def forward(self, x: Tensor, y: Tensor) -> Forward:
-        """From the inputs to the objective (d2l 4.7.1)."""
+        """Compute all values from the inputs x (d, n) to the objective (d2l 4.7.1)."""
         phi, _ = ACTIVATIONS[self.activation]
         loss, _ = LOSSES[self.loss]
         z = self.W1 @ x
@@ -89,7 +88,7 @@ class OneHiddenLayer:
         return Forward(z, h, o, L, s, L + s)
 
     def backward(self, x: Tensor, y: Tensor, kept: Forward) -> Backward:
-        """From the objective to the weights, by the chain rule, with what `forward` kept (d2l 4.7.3)."""
+        """Compute all gradients, from the objective to the weights, by the chain rule (d2l 4.7.3)."""
         _, phi_prime = ACTIVATIONS[self.activation]
         _, loss_gradient = LOSSES[self.loss]
         dJ_dL = torch.ones_like(kept.L)

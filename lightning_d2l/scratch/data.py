@@ -1,4 +1,4 @@
-"""A data set made to order, and its minibatches (d2l 3.2.1, 3.2.2)."""
+"""A synthetic data set and its minibatches (d2l 3.2.1, 3.2.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 def synthetic_data(w: Tensor, b: float, n: int, noise: float, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Features X ~ N(0, 1), (n, d), and labels y = X w + b + noise, (n, 1), for weights w (d,) (d2l 3.2.1).
 
-    `noise` is the standard deviation of normal noise, in the unit of y. Both have the type of w.
+    `noise` is the standard deviation of normal noise, in the unit of y. X and y have the dtype of w.
     """
     X = torch.randn(n, len(w), generator=random, dtype=w.dtype)
     y = X @ w + b + noise * torch.randn(n, generator=random, dtype=w.dtype)
@@ -21,7 +21,7 @@ def synthetic_data(w: Tensor, b: float, n: int, noise: float, random: torch.Gene
 def data_iter(
     batch_size: int, features: Tensor, labels: Tensor, random: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Minibatches of every sample once, in a random order; the last one holds what is left (d2l 3.2.2)."""
+    """Minibatches of all samples in a random order; the last one may be smaller (d2l 3.2.2)."""
     order = torch.randperm(len(features), generator=random)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]

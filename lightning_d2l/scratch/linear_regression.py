@@ -17,7 +17,7 @@ def squared_loss(y_hat: Tensor, y: Tensor) -> Tensor:
 
 
 class LinearRegressionScratch(nn.Module):
-    """`linreg` with weights w ~ N(0, std^2), (num_inputs, num_outputs), and b = 0, left out without `bias`."""
+    """`linreg` with weights w ~ N(0, std^2), (num_inputs, num_outputs), and, with `bias`, b = 0."""
 
     def __init__(self, num_inputs: int, num_outputs: int = 1, std: float = 0.01, bias: bool = True) -> None:
         super().__init__()

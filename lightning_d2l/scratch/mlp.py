@@ -38,8 +38,9 @@ class MLPScratch(nn.Module):
 class DropoutMLPScratch(nn.Module):
     """An MLP with relu and, in training, dropout after each hidden layer; returns (n, num_outputs) (d2l 4.6.4).
 
-    W[i] (n_in, n_out) and b[i] (n_out,) begin `uniform`, as the book's nn.Linear layers do.
-    Raises ValueError unless `dropout` has one probability a hidden layer.
+    W[i] (n_in, n_out) and b[i] (n_out,) are initialised by `uniform`, as the book's nn.Linear layers are.
+
+    Raises ValueError unless `dropout` has one probability for each hidden layer.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class DropoutMLPScratch(nn.Module):
 
     def forward(self, X: Tensor) -> Tensor:
         H = X.flatten(1)
-        for W, b, p in zip(self.W, self.b, self.dropout, strict=False):  # there is no dropout for the last layer
+        for W, b, p in zip(self.W, self.b, self.dropout, strict=False):  # the last layer has no dropout
             H = relu(H @ W + b)
             if self.training:
                 H = dropout_layer(H, p)
@@ -68,5 +69,5 @@ class DropoutMLPScratch(nn.Module):
 
 
 def uniform(n_in: int, *shape: int) -> Tensor:
-    """A tensor ~ U(-1 / sqrt(n_in), 1 / sqrt(n_in)), as nn.Linear of n_in inputs starts from."""
+    """A tensor ~ U(-1 / sqrt(n_in), 1 / sqrt(n_in)), the initial values of an nn.Linear with n_in inputs."""
     return (2 * torch.rand(shape) - 1) / math.sqrt(n_in)

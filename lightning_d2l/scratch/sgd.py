@@ -1,4 +1,4 @@
-"""Minibatch stochastic gradient descent: a function, and the same as an optimizer (d2l 3.1.1.4, 3.2.6, 4.5)."""
+"""Minibatch stochastic gradient descent, as a function and as an optimizer (d2l 3.1.1.4, 3.2.6, 4.5)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 @torch.no_grad()
 def sgd(params: Iterable[Tensor], lr: float, batch_size: int) -> None:
-    """w <- w - lr * gradient / batch_size, for gradients of a minibatch's summed loss, which become 0 (d2l 3.2.6)."""
+    """w <- w - lr * gradient / batch_size, for gradients of a minibatch's summed loss; zeroes them (d2l 3.2.6)."""
     for param in params:
         if param.grad is not None:
             param.sub_(lr * param.grad / batch_size)
@@ -22,8 +22,8 @@ def sgd(params: Iterable[Tensor], lr: float, batch_size: int) -> None:
 class SGD(Optimizer):
     """w <- w - lr * (gradient + weight_decay * w), for gradients of a mean loss (d2l 3.1.1.4, 4.5).
 
-    A `torch.optim.Optimizer`, which keeps the parameters and the settings of each group of them, with a step of
-    its own. As with `torch.optim.SGD` the caller sets gradients to 0.
+    A `torch.optim.Optimizer` stores the parameter groups with their settings; this class defines the step. As with
+    `torch.optim.SGD`, the caller sets gradients to 0.
     """
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
@@ -31,7 +31,7 @@ class SGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Take one step; returns the loss of `closure`, which recomputes it with its gradients, if there is one."""
+        """Take one step; if a `closure` is given, call it first to recompute the gradients, and return its loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Softmax regression, the cross-entropy and why it is taken of logits (d2l 3.4, 3.6, 3.7.2)."""
+"""Softmax regression, and the cross-entropy of probabilities and of logits (d2l 3.4, 3.6, 3.7.2)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch import Tensor, nn
 def softmax(X: Tensor) -> Tensor:
     """exp(x_j) / sum_k exp(x_k) along each row of X (n, q) (d2l 3.6.2).
 
-    Correct on paper: in float32 exp overflows above 88.7, and infinity over infinity is not a number.
+    Not stable: in float32 exp overflows above 88.7, and infinity divided by infinity is NaN.
     """
     X_exp = X.exp()
     return X_exp / X_exp.sum(1, keepdim=True)
 
 
 def stable_softmax(X: Tensor) -> Tensor:
-    """The softmax of each row of X (n, q) less its largest entry: equal, and exp is at most 1 (d2l 3.7.2)."""
+    """The softmax of each row of X (n, q) minus its largest entry: the same, but exp is at most 1 (d2l 3.7.2)."""
     return softmax(X - X.amax(1, keepdim=True))
 
 
 def cross_entropy_naive(y_hat: Tensor, y: Tensor) -> Tensor:
     """-log y_hat[i, y_i], (n,) nats, of probabilities y_hat (n, q) and classes y (n,) (d2l 3.6.4).
 
-    Infinite where a probability is so small that it was rounded to 0.
+    Infinite where a probability was rounded to 0.
     """
     return -y_hat[range(len(y)), y].log()
 
@@ -37,7 +37,7 @@ def log_sum_exp(X: Tensor) -> Tensor:
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy, (n,) nats, of finite logits (n, q) and classes y (n,), stable for any size (d2l 3.7.2).
 
-    -log softmax(o)_y = log sum_k exp(o_k) - o_y. Subtracting o_y first keeps the digits of a small loss.
+    -log softmax(o)_y = log sum_k exp(o_k) - o_y. Subtracting o_y before exp keeps the precision of a small loss.
     """
     o_y = logits.gather(1, y[:, None])
     return log_sum_exp(logits - o_y)
@@ -51,7 +51,7 @@ def accuracy(y_hat: Tensor, y: Tensor) -> float:
 class SoftmaxRegressionScratch(nn.Module):
     """Logits o = X W + b, (n, num_outputs), for images or features X (n, ...) (d2l 3.6.3).
 
-    W ~ N(0, std^2) is (num_inputs, num_outputs), b = 0. The softmax is left to the loss, for stability.
+    W ~ N(0, std^2) is (num_inputs, num_outputs), b = 0. The softmax is part of the loss, for stability.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, std: float = 0.01) -> None:

@@ -16,10 +16,10 @@ def train(
     data: Callable[[], Iterable[Batch]],
     num_epochs: int,
 ) -> list[float]:
-    """Descend the summed loss of each minibatch; returns the mean loss of each epoch's samples, as they were met.
+    """Minimise the summed loss of each minibatch; returns each epoch's mean loss over its samples, during training.
 
-    `net` maps X (n, ...) to y_hat, `loss` maps (y_hat, y) to one loss a sample, `updater(batch_size)` changes the
-    parameters by their gradients and sets these to 0, and `data()` gives the minibatches (X, y) of one epoch.
+    `net` maps X (n, ...) to y_hat. `loss` maps (y_hat, y) to the loss of each sample. `updater(batch_size)` updates the
+    parameters from their gradients and sets the gradients to 0. `data()` returns the minibatches (X, y) of one epoch.
     """
     history = []
     for _ in range(num_epochs):

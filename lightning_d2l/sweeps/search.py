@@ -19,7 +19,7 @@ from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import lock, read_sweep, sweep_folder
 from lightning_d2l.sweeps.grid import Grid
 from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, check_study_of_sweep, checked_jobs, listed
-from lightning_d2l.training.machine import garments_stand_in
+from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -236,7 +236,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     if known and settings.metric not in known:
         hint = nearest(settings.metric, known)
         raise RequestError(f"hydra.sweeper.metric={settings.metric}: must be one of {', '.join(known)} here{hint}")
-    generated = garments_stand_in(configs)
+    generated = uses_generated_garments(configs)
     if config.sweep.dry_run:
         axes = "\n".join(f"  {key}: {_described(axis)}" for key, axis in asked.axes.items())
         print(f"{settings.num_trials} runs, {settings.batch_size} at a time, by {settings.metric}, from\n{axes}")

@@ -32,7 +32,7 @@ from lightning_d2l.sweeps.grid import Grid, grid
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.sweeps.result import tell
 from lightning_d2l.training.files import write_json
-from lightning_d2l.training.machine import check_accelerator, garments_stand_in
+from lightning_d2l.training.machine import check_accelerator, uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
@@ -193,7 +193,7 @@ def run_sweep(spec: SweepSpec) -> int:
     asked = grid(spec.arguments, spec.loader)
     jobs = checked_jobs(composer, asked)
     check_study_of_sweep(spec.config, jobs)
-    generated = garments_stand_in([job.config for job in jobs])
+    generated = uses_generated_garments([job.config for job in jobs])
     if spec.config.sweep.dry_run:
         from lightning_d2l.sweeps.dry_run import listing
 

@@ -1,4 +1,4 @@
-"""The weights of a run for use elsewhere: safetensors, a plain state_dict, ONNX (d2l 5.5)."""
+"""Export the weights of a run as safetensors, a plain state_dict or ONNX (d2l 5.5)."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.files import replacing
 
 FILES = {"safetensors": "weights.safetensors", "state_dict": "weights.pt", "onnx": "model.onnx"}
-"""The forms, and the name of each one's file in a run's folder."""
+"""The formats, and the default file name of each in the run folder."""
 
 
 def check_writable(form: str, into: Path) -> None:
-    """Raise RequestError if the file exists, or what the form needs is not installed."""
+    """Raise RequestError if the file exists, or if a package that the format needs is not installed."""
     if into.exists():
         raise RequestError(f"--into={into}: exists; choose another file")
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if form == "onnx" and missing:
-        raise RequestError(f"--as=onnx: needs {missing[0]}, which pip install 'lightning_d2l[onnx]' brings")
+        raise RequestError(f"--as=onnx: needs {missing[0]}; to install it: pip install 'lightning_d2l[onnx]'")
 
 
 def export(built: BuiltRun, form: str, into: Path) -> str:
-    """Write the network to the file `into`, whole or not at all; returns the lines of Python that load it.
+    """Write the network to the file `into`, atomically; returns the lines of Python that load it.
 
-    Raises RequestError if the file exists or can't be written, or the network can't be had in this form.
+    Raises RequestError if the file exists or can't be written, or if the network can't be exported in this format.
     """
     check_writable(form, into)
     net = built.module.net.eval()
@@ -63,7 +63,7 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
 
 
 def metadata(built: BuiltRun) -> dict[str, str]:
-    """What the weights are: the model and its settings as JSON, the data's name and source, and this version."""
+    """The model and its settings as JSON, the name and source of the data, and the version of this package."""
     return {
         "model": json.dumps(_settings(built)),
         "data": built.data.name,
@@ -79,7 +79,7 @@ def _settings(built: BuiltRun) -> dict[str, Any]:
 
 
 def _construction(built: BuiltRun) -> str:
-    """Python that builds the network, but for its initial values."""
+    """Python code that builds the network; initial values are left out, since the weights replace them."""
     settings = _settings(built)
     module, _, name = settings.pop("_target_").rpartition(".")
     sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
@@ -101,7 +101,7 @@ def _state_dict(net: nn.Module, built: BuiltRun) -> bytes:
 
 
 def _safetensors(net: nn.Module, built: BuiltRun) -> bytes:
-    """Tied tensors are written once; the metadata hold the other names of each."""
+    """Tied tensors are written once; the metadata list their other names."""
     import safetensors.torch
 
     with tempfile.TemporaryDirectory() as folder:  # save_model writes to a path
@@ -111,7 +111,7 @@ def _safetensors(net: nn.Module, built: BuiltRun) -> bytes:
 
 
 def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
-    """A batch of any size goes in, as floats, and the outputs come out (logits where there are classes)."""
+    """The ONNX model maps a float batch of any size to the outputs (logits for classification)."""
     x = as_input(built.data.splits["train"][0][:2], next(net.parameters()).dtype)
     try:
         with _silence():
@@ -127,7 +127,7 @@ def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         name = type(net).__name__
         raise RequestError(
-            f"--as=onnx: {name} has steps, such as a loop over its data, that torch can't export"
+            f"--as=onnx: torch can't export {name}, for example because of a loop that depends on the data"
         ) from error
     assert program is not None
     for key, value in metadata(built).items():
@@ -138,7 +138,7 @@ def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Where torch can't export a network it prints pages of its graph before it raises an error that says so."""
+    """Hide torch's output: before a failed export raises its error, torch prints the whole graph."""
     logging.disable(logging.WARNING)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -1,4 +1,4 @@
-"""The pictures that a run leaves in figures/: its curves, its mistakes, its weights, its fit."""
+"""The figures of a run: learning curves, mistakes, confusion matrix, weights, fitted function."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated 
 def draw(
     folder: Path, data: TensorDataModule, net: nn.Module, history: Sequence[dict[str, float]], title: str
 ) -> list[Path]:
-    """Draw every picture that fits the data and the network, with its title; returns the PNG files."""
+    """Draw every figure that applies to the data and the network, titled `title`; returns the PNG files."""
     figures: dict[str, Figure | None] = {"curves": curves(history)}
     x, y = data.splits["test"]
     output = outputs(net, x)
@@ -47,7 +47,7 @@ def draw(
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG file atomically."""
     with replacing(path) as file:
         figure.savefig(file, format="png")
     return path
@@ -59,7 +59,7 @@ def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figur
 
 
 def curves(history: Sequence[dict[str, float]]) -> Figure | None:
-    """Every metric over the epochs, the splits on one chart."""
+    """Every metric over the epochs; all splits of a metric share a chart."""
     metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name))
     if not metrics:
         return None
@@ -82,9 +82,9 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
 
 
 def _mosaic(panel: Axes, images: Tensor, columns: int, gap: tuple[int, int], **style: object) -> AxesImage:
-    """Images (n, h, w) side by side on one panel, which is far quicker to draw than a panel each.
+    """Images (n, h, w) in a grid on one panel, which is much faster to draw than one panel for each.
 
-    `gap` pixels (down, across) stand between them, the upper ones for a title; what is no image is left blank.
+    `gap` is the number of blank pixels (above, right of) each image; the pixels above leave room for a title.
     """
     n, h, w = images.shape
     (down, across), rows = gap, -(-n // columns)
@@ -97,7 +97,7 @@ def _mosaic(panel: Axes, images: Tensor, columns: int, gap: tuple[int, int], **s
 
 
 def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
-    """The first test images, and the mistakes made with the most confidence: true name, below it the predicted one."""
+    """The first test images and the most confident mistakes, each with its true and its predicted class."""
     confidence, predicted = output.softmax(1).max(1)
     wrong = (predicted != y).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][:16].tolist()
@@ -121,7 +121,7 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
 
 
 def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
-    """Share of each true class (row) that was given each name (column), in percent."""
+    """Percentage of each true class (row) that is predicted as each class (column)."""
     n = len(names)
     counts = torch.bincount(y * n + output.argmax(1), minlength=n * n).reshape(n, n)
     share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
@@ -141,15 +141,15 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
 
 
 def first_weight(net: nn.Module, num_inputs: int) -> Tensor | None:
-    """The weight (units, num_inputs) of the first layer, or None where there is none of that size."""
+    """The weight (units, num_inputs) of the first layer, or None if no weight has that size."""
     first = next((p.detach().float().cpu() for p in net.parameters() if p.dim() == 2), torch.empty(0, 0))
     if first.shape[1] == num_inputs:
         return first
-    return first.T if first.shape[0] == num_inputs else None  # written from scratch it is (num_inputs, units)
+    return first.T if first.shape[0] == num_inputs else None  # networks from scratch have (num_inputs, units)
 
 
 def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[str]) -> Figure | None:
-    """Weights of the first linear layer as images: one a class, or the 40 hidden units with the largest norm."""
+    """Weights of the first linear layer as images: one for each class, or the 40 hidden units of largest norm."""
     weight = first_weight(net, math.prod(image))
     if weight is None:
         return None
@@ -157,7 +157,7 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     shown = list(range(len(names))) if classes else weight.norm(dim=1).argsort(descending=True)[:40].tolist()
     h, w = image
     down, columns = h // 3, 5 if classes else 8
-    largest = float(weight[shown].abs().max()) / 2  # saturates few weights and shows the others
+    largest = float(weight[shown].abs().max()) / 2  # saturates a few weights, so that the others are visible
     figure, (panel,) = _panels(1, 1, 8, 3.6 if classes else 5.4)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     picture = _mosaic(panel, weight[shown].reshape(-1, h, w), columns, (down, 3), **style)
@@ -169,9 +169,9 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
 
 
 def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
-    """The training samples of one input, the true function and the fitted one."""
+    """The training samples of one input, the true function and the fitted function."""
     figure, (panel,) = _panels(1, 1, 5.6, 4)
-    # Inputs are drawn from N(0, 1), so nearly all of them lie here.
+    # Inputs are N(0, 1), so nearly all lie in this range.
     inputs = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
     x, y = data.inputs["train"][:, 0], data.splits["train"][1]
     panel.plot(x, y, "o", color=GREY, markersize=3, alpha=0.7, label="training data")
@@ -185,7 +185,7 @@ def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
 
 
 def fit(data: RegressionData, net: nn.Module) -> Figure:
-    """With up to three inputs the fitted and the true line along each, the others held at 0; then test predictions."""
+    """Fitted and true line along each of up to three inputs, the others at 0; then predicted against true test y."""
     shown = data.num_raw if data.num_raw <= 3 else 0
     weight = first_weight(net, data.num_inputs)
     learned = weight is not None and shown == 0 and len(weight) == 1
@@ -221,7 +221,7 @@ def _true_and_fitted(panel: Axes, x: Tensor, true: Tensor, fitted: Tensor) -> No
 
 
 def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figure:
-    """Each image with the probabilities of its classes as bars; for regression the predicted values as points."""
+    """Each image with its class probabilities as bars; for regression, the predicted values as points."""
     if not data.class_names:
         figure, (panel,) = _panels(1, 1, 6, 3.6)
         panel.plot([float(item.output[0]) for item in items], "o", color=BLUE)

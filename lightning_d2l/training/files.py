@@ -1,4 +1,4 @@
-"""Files of a run that are whole or absent, whenever the program is killed."""
+"""Atomic writing of a run's files: each is complete or absent, whenever the program is killed."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from typing import IO, Any
 METRICS = "metrics.csv"
 LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
 
-TEMPORARY = ".new-"  # TensorBoard reads what has its own files' names
-SYNCFS = sys.platform == "linux"  # there is a call that waits for all that was written to a file system
-# The temporary files that wait for the end of `replacing_together`, with the places that they will take.
+TEMPORARY = ".new-"  # not the prefix that TensorBoard looks for
+SYNCFS = sys.platform == "linux"  # syncfs(2) exists
+# The temporary files of the current `replacing_together`, and the paths that they will replace.
 _together: ContextVar[dict[str, Path] | None] = ContextVar("_together", default=None)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes the place of `path` when it is whole and on the disk, or leaves no trace.
+    """Open a temporary file that replaces `path` once it is complete and on the disk; an exception discards it.
 
-    Within `replacing_together` it takes its place when that ends.
+    Within `replacing_together` the file replaces `path` at the end of that block.
     """
     together = _together.get()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             if together is None or not SYNCFS:
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
+        os.chmod(temporary, 0o644)  # mkstemp creates files that only their owner can read
         if together is None:
             os.replace(temporary, path)
         else:
@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed run was writing into its folder."""
+    """Remove the temporary files of a killed run."""
     for place in (folder, folder / LAST.parent):
         for left_over in place.glob(f"{TEMPORARY}*"):
             left_over.unlink()
@@ -61,10 +61,10 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextmanager
 def replacing_together() -> Iterator[None]:
-    """All files of `replacing` within it take their places at its end, in their order; if it fails, none does.
+    """Replace the files of all `replacing` blocks inside at the end, in order; after an exception, replace none.
 
-    For many files: the disk is waited for twice in all (on Linux) instead of twice a file. Until the end what was
-    there before can be read. A crash during the end leaves files of before and files of now, each of them whole.
+    For many files this syncs the disk twice in total (on Linux) instead of twice for each file. The old files are
+    readable until the end. A crash during the end leaves some old and some new files, each of them complete.
     """
     waiting: dict[str, Path] = {}
     token = _together.set(waiting)
@@ -83,7 +83,7 @@ def replacing_together() -> Iterator[None]:
 
 
 def _sync_folders(folders: set[Path]) -> None:
-    """Wait until what the folders list is on the disk, and on Linux the contents of their files too."""
+    """Sync the entries of the folders to the disk, and on Linux also the contents of their files."""
     if not SYNCFS:
         for folder in folders:
             _sync_folder(folder)
@@ -111,13 +111,13 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 class MetricsFile:
-    """metrics.csv: one row a logging point, with the number of the epoch first."""
+    """metrics.csv: one row for each logging point; the first column is the epoch."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
 
     def rows(self) -> list[dict[str, float]]:
-        """The whole rows; one that a crash cut short is left out."""
+        """The complete rows; a row truncated by a crash is left out."""
         if not self.path.exists():
             return []
         lines = self.path.read_text().splitlines(keepends=True)
@@ -125,14 +125,14 @@ class MetricsFile:
         return [{k: (int if k in ("epoch", "step") else float)(v) for k, v in row.items()} for row in table]
 
     def cut_after(self, epoch: int) -> None:
-        """Drop what is later than `epoch`."""
+        """Remove the rows after `epoch`."""
         rows = [row for row in self.rows() if row["epoch"] <= epoch]
         self.path.unlink(missing_ok=True)
         if rows:
             self.write(rows)
 
     def write(self, rows: Sequence[Mapping[str, float]]) -> None:
-        """Put these rows, one at the least, in place of what there is."""
+        """Replace the file by these rows, at least one."""
         with replacing(self.path) as file:
             file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
 
@@ -147,15 +147,15 @@ class MetricsFile:
 
 
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
-    """Replace a JSON file by these fields; what JSON has no type for is written as text."""
+    """Write a JSON file atomically; values that JSON can't represent are written as strings."""
     with replacing(path) as file:
         file.write(json.dumps(fields, indent=2, default=str).encode() + b"\n")
 
 
 def new_folder(wanted: Path, *, exact: bool) -> Path:
-    """Make a folder that did not exist: `wanted`, or the same with a number; where `exact`, `wanted` as it is.
+    """Create the folder `wanted`, with a number added if it exists; with `exact`, use `wanted` even if it exists.
 
-    Raises OSError if it can't be made.
+    Raises OSError if it can't be created.
     """
     if exact:
         wanted.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a trained network consists of: its parameters and buffers by name (d2l 5.2.1)."""
+"""The parameters and buffers of a trained network, by name (d2l 5.2.1)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lightning_d2l.config.text import number
 from lightning_d2l.data.batches import as_batch
 from lightning_d2l.training.build import BuiltRun
 
-NAME_WIDTH = 18  # longer names stand on a line of their own, so that the table keeps to 80 columns
+NAME_WIDTH = 18  # longer names get a separate line, so that the table fits in 80 columns
 
 
 @dataclasses.dataclass
 class NamedTensor:
-    """A parameter or buffer, and the norm of the loss's gradient with respect to it, None where it gets none.
+    """A parameter or buffer, and the norm of its gradient, or None if it has no gradient.
 
-    `same_as` is an earlier name of the same tensor, if there is one.
+    `same_as` is an earlier name of the same tensor, or None.
     """
 
     name: str
@@ -31,7 +31,7 @@ class NamedTensor:
     same_as: str | None
 
     def facts(self) -> dict[str, Any]:
-        """Shape, count, norm, mean, standard deviation (of the numbers themselves: 0 for one) and gradient."""
+        """Shape, count, norm, mean, standard deviation (population, so 0 for one number) and gradient."""
         value = self.value.double()
         return {
             "name": self.name,
@@ -47,9 +47,9 @@ class NamedTensor:
 
 
 def tensors(built: BuiltRun) -> list[NamedTensor]:
-    """Every parameter and buffer, tied ones under each of their names.
+    """Every parameter and buffer; a tied tensor is listed under each of its names.
 
-    Gradients are those of the objective on the first minibatch of training data in the data's order, without dropout.
+    Gradients are of the objective on the first `batch_size` training samples, in evaluation mode (without dropout).
     """
     module, data = built.module, built.data
     dtype = next(module.parameters()).dtype
@@ -75,7 +75,7 @@ def _named(built: BuiltRun) -> Iterator[NamedTensor]:
 
 
 def find(items: list[NamedTensor], name: str) -> NamedTensor:
-    """The parameter or buffer of a name; raises RequestError if there is none."""
+    """The parameter or buffer called `name`; raises RequestError if there is none."""
     for item in items:
         if item.name == name:
             return item
@@ -84,7 +84,7 @@ def find(items: list[NamedTensor], name: str) -> NamedTensor:
 
 
 def totals(items: list[NamedTensor]) -> dict[str, int]:
-    """Numbers in the parameters and in the buffers, tied tensors counted once."""
+    """The counts of numbers in parameters and in buffers; tied tensors are counted once."""
     return {
         f"{kind}s": sum(item.value.numel() for item in items if item.kind == kind and item.same_as is None)
         for kind in ("parameter", "buffer")
@@ -92,7 +92,7 @@ def totals(items: list[NamedTensor]) -> dict[str, int]:
 
 
 def table(items: list[NamedTensor]) -> str:
-    """Everything but the numbers themselves, in lines of at most 80 columns as long as shapes have two dimensions."""
+    """A table of `NamedTensor.facts`, at most 80 columns wide for shapes of up to two dimensions."""
     lines = [f"{'':{NAME_WIDTH}}{'shape':>12}{'count':>9}{'norm':>10}{'mean':>11}{'std':>10}{'gradient':>10}"]
     for item in items:
         facts = item.facts()
@@ -110,7 +110,7 @@ def table(items: list[NamedTensor]) -> str:
 
 
 def values(item: NamedTensor) -> str:
-    """Name, shape and numbers; of more than a thousand the first and last of each dimension."""
+    """Name, shape and numbers; tensors of over 1,000 numbers are abbreviated as numpy does."""
     shape = " x ".join(map(str, item.value.shape)) or "scalar"
     numbers = np.array2string(item.value.cpu().numpy(), max_line_width=80, threshold=1000, precision=5)
     return f"{item.name}  {item.kind}  {shape}\n{numbers}"

@@ -1,4 +1,4 @@
-"""What can be known to be wrong only by a look at this machine: its accelerator, and the data on its disk."""
+"""Checks that depend on this machine: its accelerator, and the data on its disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightning_d2l.config.registry import FASHION_MNIST
 
 
 def check_accelerator(config: Mapping[str, Any]) -> None:
-    """Raise RequestError if this machine lacks the accelerator of a configuration."""
+    """Raise RequestError if the accelerator of a configuration is not available."""
     name = config["trainer"]["accelerator"]
     if name in ("gpu", "mps"):
         import torch
@@ -19,10 +19,10 @@ def check_accelerator(config: Mapping[str, Any]) -> None:
             raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
 
 
-def garments_stand_in(configs: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether generated garments stand in for the Fashion-MNIST of any of the configurations.
+def uses_generated_garments(configs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether any of the configurations uses generated garments instead of Fashion-MNIST.
 
-    Missing files are downloaded. Raises RequestError if they are needed and can't be had.
+    Downloads missing files. Raises RequestError if official files are required and can't be downloaded.
     """
     data = [config["data"] for config in configs if config["data"]["_target_"] == FASHION_MNIST]
     if not data:

@@ -1,4 +1,4 @@
-"""The analytic solution of a linear regression, to compare its training with (d2l 3.1.1.3)."""
+"""The analytic solution of a linear regression, which a run is compared with (d2l 3.1.1.3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 
 
 class Optimum:
-    """The exact solution for a module on its training data, and the distance of its first parameters from it."""
+    """The exact solution for a module on its training data, and the distance of the initial parameters from it."""
 
     def __init__(self, module: SupervisedModule, data: TensorDataModule, weight_decay: float) -> None:
         self.weight, self.bias = optimum(module, *data.splits["train"], weight_decay)
@@ -24,7 +24,7 @@ class Optimum:
 
     @torch.no_grad()
     def distance(self, module: SupervisedModule) -> float:
-        """The Euclidean distance of a module's weights and bias from the solution's."""
+        """The Euclidean distance of a module's weights and bias from the solution."""
         pairs = zip(linear_parameters(module.net), (self.weight, self.bias), strict=True)
         return math.sqrt(sum(float((p.cpu().double() - q).square().sum()) for p, q in pairs if p is not None))
 
@@ -38,10 +38,10 @@ class Optimum:
 
 
 def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: dict[str, Any]) -> Optimum | None:
-    """The optimum that the steps of a configuration approach, or None if there is no formula for it."""
+    """The optimum that training approaches, or None if it has no closed form."""
     linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
     decay = optimizer.get("weight_decay", 0.0)
-    decoupled = decay and optimizer["_target_"] == ADAM_W  # its decay is no gradient of a penalty
+    decoupled = decay and optimizer["_target_"] == ADAM_W  # AdamW's decay is not the gradient of a penalty
     if not linear or decoupled or module.loss_name not in SQUARED_LOSSES:
         return None
     return Optimum(module, data, decay)

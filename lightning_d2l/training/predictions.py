@@ -1,4 +1,4 @@
-"""The outputs of a network for samples, and the file of them that a run may write."""
+"""The outputs of a network, and predictions.csv."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_d2l.training.files import replacing
 
 @dataclass
 class Prediction:
-    """An input, the network's output for it, and a note on how the input was read."""
+    """An input, its output, and a note on how the input was read."""
 
     name: str
     x: Tensor
@@ -26,14 +26,14 @@ class Prediction:
 
 @torch.no_grad()
 def outputs(net: nn.Module, x: Tensor) -> Tensor:
-    """The outputs (n, num_outputs), on the CPU, of a network for x (n, ...), without dropout."""
+    """The outputs (n, num_outputs) of a network in evaluation mode for x (n, ...), moved to the CPU."""
     like = next(net.parameters())
     net.eval()
     return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])
 
 
 def save_predictions(path: Path, data: TensorDataModule, net: nn.Module) -> None:
-    """Write a CSV of the test samples: the target y, the true function where it is known, and each output."""
+    """Write a CSV of the test samples with the target y, the true function (generated data only) and each output."""
     x, y = data.splits["test"]
     columns = {"y": y.reshape(len(y))}
     if isinstance(data, RegressionData):

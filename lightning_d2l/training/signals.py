@@ -16,7 +16,7 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def signals_stop_the_run() -> Iterator[None]:
-    """SIGINT and SIGTERM raise Stopped, once: what follows is the writing of the checkpoint."""
+    """The first SIGINT or SIGTERM raises Stopped; later ones are ignored while the checkpoint is written."""
 
     def stop(signum: int, frame: object) -> None:
         for number in before:

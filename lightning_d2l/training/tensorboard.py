@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""The TensorBoard logger of a run."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class TensorBoard(Logger):
-    """Scalars over epochs, train and val of a metric on one chart, HParams, the graph, histograms and pictures.
+    """Logs scalars by epoch, hyperparameters, the graph, histograms and figures; all splits of a metric share a chart.
 
-    `histograms_every_n_epochs` is for weights and gradients, 0 for none; a run of a sweep leaves graph, histograms
-    and figures out.
+    `histograms_every_n_epochs` is the interval for histograms of weights and gradients; 0 writes none. Runs of a sweep
+    have no graph, histograms or figures.
     """
 
     def __init__(self, graph: bool, histograms_every_n_epochs: int, figures: bool) -> None:
@@ -56,9 +56,9 @@ class TensorBoard(Logger):
     def open(
         self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[dict[str, float]]
     ) -> None:
-        """Begin to write into a run's folder, or go on after the `history` of an interrupted run.
+        """Start writing into a run's folder; `history` holds the logged rows of a resumed run.
 
-        Its last point is written again, since its events may be lost, and what came after it is hidden.
+        The last row of `history` is written again, since its events may be lost, and later events are hidden.
         """
         last = int(history[-1]["epoch"]) if history else 0
         self.writer = SummaryWriter(str(folder), purge_step=last or None)
@@ -69,22 +69,22 @@ class TensorBoard(Logger):
             add_summary(self.writer, _hparams(folder, hparams))
 
     def watch(self, net: nn.Module, example: Tensor) -> None:
-        """Write the graph of a network for an input (1, ...), and its histograms from now on."""
+        """Write the graph of a network for an input (1, ...), and its histograms at later logging points."""
         self.net = net
         if self.graph:
-            net.eval()  # traced without dropout, and so without a draw from the run's random stream
+            net.eval()  # without dropout, tracing draws no random numbers of the run
             try:
-                with torch.no_grad(), redirect_stdout(io.StringIO()):  # which would print the error whole
+                with torch.no_grad(), redirect_stdout(io.StringIO()):  # on failure add_graph prints the whole error
                     self.writer.add_graph(net, example)
-            except Exception as error:  # the training does not depend on it
+            except Exception as error:  # training does not need the graph
                 log.warning("no graph for TensorBoard: %s", (str(error).strip() or repr(error)).splitlines()[0])
             net.train()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `open` writes them."""
+        """Does nothing: `open` writes the hyperparameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if "epoch" in metrics:  # Lightning's number of the epoch, from 0; the x axis is the number of finished epochs
+        if "epoch" in metrics:  # Lightning counts epochs from 0; the x axis is the number of finished epochs
             step = int(metrics["epoch"]) + 1
             metrics = {name: value for name, value in metrics.items() if name != "epoch"}
         if not self.has_layout and "loss/train" in metrics:
@@ -101,7 +101,7 @@ class TensorBoard(Logger):
             self.next_histogram = step + self.histograms_every_n_epochs
 
     def _add_histogram(self, tag: str, values: Tensor, step: int) -> None:
-        """Counted by torch: numpy's threads would go on spinning beside those that train."""
+        """Add a histogram computed by torch, since numpy's threads would keep spinning beside the training threads."""
         values = values.flatten().cpu().double()
         if values.isfinite().all():
             counts, edges = torch.histogram(values, 64)
@@ -118,14 +118,14 @@ class TensorBoard(Logger):
             )
 
     def add_pictures(self, pictures: list[Path], step: int) -> None:
-        """Show PNG files under the names of the files."""
+        """Add PNG files as images, tagged by file name."""
         if not self.figures:
             return
         for path in pictures:
             add_summary(self.writer, image_summary(f"figures/{path.stem}", path.read_bytes()), step)
 
     def save(self) -> None:
-        """Lightning calls this after each `log_metrics`: a killed run keeps what it logged."""
+        """Flush the events; Lightning calls this after each `log_metrics`, so a killed run keeps its events."""
         self.writer.flush()
 
     def close(self) -> None:
@@ -141,20 +141,20 @@ def write_events(
     test: Mapping[str, float],
     step: int,
 ) -> None:
-    """Leave at once, in one file, what `TensorBoard` leaves of a run of a sweep, in an eighth of its time.
+    """Write the events of a finished run of a sweep in one file, eight times as fast as `TensorBoard`.
 
-    `rows` are those of metrics.csv; `test` is what the test reported, at the epoch `step`.
+    `rows` are the rows of metrics.csv; `test` holds the test metrics, logged at epoch `step`.
     """
     now = time.time()
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
-    start = SessionLog(status=SessionLog.START)  # hides what an interrupted attempt left of these steps
+    start = SessionLog(status=SessionLog.START)  # hides events of these steps from an interrupted attempt
     events = [Event(step=1, session_log=start)]
     events += [Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
     for at, values in points:
         scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         events.append(Event(step=at, summary=Summary(value=scalars)))
-    # TensorBoard reads the files of a folder in the order of their names: this one after those of before.
+    # TensorBoard reads the files of a folder by name; the time sorts this file after older ones.
     name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.whole"
     with replacing(folder / name) as file:
         write_records(file, events, now)
@@ -170,7 +170,7 @@ def _hparams(folder: Path, hparams: Mapping[str, Any]) -> Summary:
 
 
 def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
-    """A chart a metric, with its splits; of the other `names`, such as gradient/first and /last, one a prefix."""
+    """One chart for each metric with all splits, and one for each prefix of the other `names`, such as gradient/."""
     groups: dict[str, list[str]] = {}
     for name in names:
         if (group := name.partition("/")[0]) not in metrics:

@@ -109,7 +109,7 @@ def test_wrong_requests_write_nothing(runs, tmp_path, capsys, monkeypatch):
     assert into.read_text() == "mine"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert cli.main(["export", str(runs / "mlp"), "--as", "onnx", "--into", str(tmp_path / "m.onnx")]) == 2
-    assert "needs onnx, which pip install 'lightning_d2l[onnx]' brings" in capsys.readouterr().err
+    assert "needs onnx; to install it: pip install 'lightning_d2l[onnx]'" in capsys.readouterr().err
     assert cli.main(["export", str(runs / "mlp"), "--as", "onxx"]) == 2
     assert cli.main(["export", str(runs / "mlp"), "--into", str(into / "below")]) == 2
     assert "cannot be written" in capsys.readouterr().err
