@@ -24,7 +24,6 @@ IMPORTS = time.process_time() - _before
 
 PARTS = {
     "hydra": "start, composing and checking",
-    "files": "`.hydra` files",
     "prepare": "data sets, models, what can train together",
     "fit": "training and evaluation",
     "write": "records, metrics, events, checkpoints, logs",
@@ -92,7 +91,6 @@ def run(
         (sweep.Sweep, "run", "read"),
         (vectorized, "train", "prepare"),
         (sequential, "train", "prepare"),
-        (sequential, "ready", "files"),
         (group.Group, "train", "write"),
         (group.Group, "save", "write"),
         (sweep, "tell", "report"),

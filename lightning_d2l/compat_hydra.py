@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import initialize_config_dir
-from hydra._internal.config_loader_impl import get_overrides_dirname  # what ${hydra.job.override_dirname} is set to
 from hydra._internal.hydra import Hydra  # the program behind @hydra.main: run, multirun, show_cfg, app_help, ...
 from hydra._internal.utils import create_config_search_path, get_args_parser  # what @hydra.main begins with
 from hydra.core.config_loader import ConfigLoader  # composes the jobs of a sweep
@@ -25,12 +24,11 @@ from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
-from omegaconf._utils import get_omega_conf_dumper  # OmegaConf's YAML dumper, which quotes ambiguous strings
 
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
     "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override",
-    "get_args_parser", "get_omega_conf_dumper", "get_overrides_dirname", "missing_option", "open_hydra",
+    "get_args_parser", "missing_option", "open_hydra",
     "unmatched_key",
 ]  # fmt: skip
 

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import compose
 from hydra.errors import HydraException
 from hydra.utils import get_class
@@ -107,11 +106,6 @@ def test_config_loader_load_sweep_config_composes_a_job(hydra):
     assert (job.model.width, job.lr, job.hydra.overrides.task) == (9, 3, ["model=deep", "lr=3"])
 
 
-def test_get_overrides_dirname_is_what_hydra_calls_a_job():
-    parsed = compat.OverridesParser.create().parse_overrides(["seed=2", "lr=1", "model=mlp"])
-    assert compat.get_overrides_dirname(parsed, ["model"], ",", "=") == "lr=1,seed=2"
-
-
 def test_overrides_parser_override_and_value_types():
     texts = ["lr=0.5", "lr=1,2", "lr=interval(1,3)", "model=glob(*)", "+a.b={c:1}", "~lr", "model@x=mlp"]
     fixed, several, interval, glob, added, deleted, placed = compat.OverridesParser.create().parse_overrides(texts)
@@ -132,13 +126,6 @@ def test_env_override_lasts_for_the_block():
     with compat.env_override({"LIGHTNING_D2L_TEST": "1"}):
         assert os.environ["LIGHTNING_D2L_TEST"] == "1"
     assert "LIGHTNING_D2L_TEST" not in os.environ
-
-
-def test_get_omega_conf_dumper_quotes_what_would_be_read_as_another_type():
-    dumper = compat.get_omega_conf_dumper()
-    text = yaml.dump({"a": "1e-3", "b": "null", "c": "x"}, Dumper=dumper, default_flow_style=False)
-    assert text == "a: '1e-3'\nb: 'null'\nc: x\n"
-    assert callable(dumper.str_representer)
 
 
 def test_copy_cache_carries_the_values_of_cached_resolvers():

@@ -41,7 +41,11 @@ class SupervisedModule(pl.LightningModule):
     """
 
     usual_loss: str
-    metric_names: tuple[str, ...] = ("loss",)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of the metrics that are measured of each split."""
+        raise NotImplementedError
 
     def __init__(
         self,

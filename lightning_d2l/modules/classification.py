@@ -33,8 +33,12 @@ class ClassificationModule(SupervisedModule):
         information: bool = False,
     ) -> None:
         super().__init__(net, loss, optimizer, penalty=penalty, gradients=gradients, information=information)
-        names = [*INFORMATION, *(f"{name}_bits" for name in INFORMATION)] if information else []
-        self.metric_names = ("loss", "acc", *names)
+        self.information = information
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        names = [*INFORMATION, *(f"{name}_bits" for name in INFORMATION)] if self.information else []
+        return ("loss", "acc", *names)
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if output.dim() != 2 or y.shape != output.shape[:1] or y.is_floating_point():
@@ -46,4 +50,4 @@ class ClassificationModule(SupervisedModule):
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         metrics = super().measure(output, y) | {"acc": (output.argmax(1) == y).double().mean()}
-        return metrics | information_metrics(output, y) if len(self.metric_names) > 2 else metrics
+        return metrics | information_metrics(output, y) if self.information else metrics

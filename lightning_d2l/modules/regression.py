@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.modules.build import OptimizerFactory
 from lightning_d2l.modules.losses import GaussianNLL
 
 
@@ -22,17 +18,9 @@ class RegressionModule(SupervisedModule):
 
     usual_loss = "mse"
 
-    def __init__(
-        self,
-        net: nn.Module | Mapping[str, Any],
-        loss: str | None = None,
-        optimizer: str | Mapping[str, Any] | OptimizerFactory = "sgd",
-        *,
-        penalty: Mapping[str, float] | None = None,
-        gradients: bool = False,
-    ) -> None:
-        super().__init__(net, loss, optimizer, penalty=penalty, gradients=gradients)
-        self.metric_names = ("loss", "mse") if isinstance(self.loss, GaussianNLL) else ("loss",)
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        return ("loss", "mse") if isinstance(self.loss, GaussianNLL) else ("loss",)
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if y.shape != output.shape:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from lightning_d2l.compat_hydra import env_override
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps.compose import write_hydra_files
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -26,20 +25,18 @@ def train(sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
     with env_override(dict(sweep.config.hydra.job.env_set)):
         for job in jobs:
             try:
-                code = run(ready(sweep, job, resume=sweep.make_ready(job)))
+                code = run(ready(job, resume=sweep.make_ready(job)))
             except RequestError:  # the checkpoint of an interrupted run can't be used
                 shutil.rmtree(job.folder)
-                code = run(ready(sweep, job, resume=False))
+                code = run(ready(job, resume=False))
             if code > 128:
                 raise Stopped(code - 128)
             if sweep.ended(job).state == "failed" and sweep.stop_on_error:
                 return
 
 
-def ready(sweep: Sweep, job: RunSpec, *, resume: bool) -> RunSpec:
-    """The same run, with its .hydra files in its folder, to start or to resume from its own checkpoint."""
-    nodes = sweep.composer.nodes(job.overrides)
-    nodes["hydra"] |= {"sweep": {**nodes["hydra"]["sweep"], "dir": str(sweep.folder), "subdir": job.name}}
-    write_hydra_files(job.folder, nodes, job.number or 0)
+def ready(job: RunSpec, *, resume: bool) -> RunSpec:
+    """The same run, to start or to resume from its own checkpoint, with its folder."""
+    job.folder.mkdir(parents=True, exist_ok=True)
     job.config = {**job.config, "resume": str(job.folder) if resume else None}
     return job

@@ -58,9 +58,7 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
         tuple((name, _shape(p, widened)) for name, p in module.named_parameters()),
         tuple((name, b.shape, b.dtype) for name, b in module.named_buffers()),
         (type(optimizer), _hashable(settings), len(optimizer.param_groups[0]) if exact else member.data.batch_size),
-        tuple(
-            (split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in sorted(member.data.splits.items())
-        ),
+        tuple((split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in splits),
     )
 
 

@@ -102,7 +102,7 @@ class _Vectorized:
 
         if not job.config["verbose"]:
             console.quiet()
-        spec = sequential.ready(self.sweep, job, resume=self.sweep.make_ready(job))
+        spec = sequential.ready(job, resume=self.sweep.make_ready(job))
         key = json.dumps(job.config["data"], sort_keys=True)
         built = build(spec, self._data.get(key))
         self._data.setdefault(key, built.data)

@@ -1,21 +1,17 @@
-"""Every job's configuration, and the files that it leaves, are what Hydra itself makes of its overrides."""
+"""The configuration of every job is what Hydra itself composes from its overrides."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lightning_d2l.config.compose import CONF, plain
-from lightning_d2l.sweeps.compose import Composer, write_hydra_files
+from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.search import space
 
@@ -56,7 +52,7 @@ def some(composer: Composer, jobs: list[list[str]]) -> list[list[str]]:
     """The first, the last and two between them, and of each template the first copy; Hydra takes 0.1 s for one."""
     templates, chosen = 0, {0, len(jobs) - 1, *range(0, len(jobs), len(jobs) // 3 + 1)}
     for number, overrides in enumerate(jobs):
-        composer.nodes(overrides)
+        composer.settings(overrides)
         if len(composer._templates) > templates:
             templates = len(composer._templates)
             chosen.add(min(number + 1, len(jobs) - 1))
@@ -68,8 +64,6 @@ def assert_as_hydra_composes(loader: ConfigLoader, master: DictConfig, jobs: lis
     composer = Composer(loader, master)
     for overrides in some(composer, jobs):
         hydras = loader.load_sweep_config(master, overrides)
-        expected = repr(OmegaConf.to_container(hydras, resolve=False, enum_to_str=True))
-        assert repr(composer.nodes(overrides)) == expected
         assert repr(composer.settings(overrides)) == repr(plain(hydras))
     return len(composer._templates)
 
@@ -85,23 +79,3 @@ def test_the_jobs_of_every_study_are_as_hydra_composes_them(study):
 def test_the_jobs_of_a_sweep_are_as_hydra_composes_them(words, templates):
     with hydra() as (loader, master):
         assert assert_as_hydra_composes(loader, master, jobs_of(loader, master, words)) == templates
-
-
-@pytest.mark.parametrize("words", [["study=capacity"], ["study=l1_l2"], SWEEPS["lists"][0]], ids=" ".join)
-def test_the_files_of_a_job_are_byte_for_byte_those_of_hydras_own_launcher(words, tmp_path):
-    folder = tmp_path / "sweep" / "job"
-    chosen = [word for word in words if word.startswith("study=")]
-    with hydra(*chosen, f"hydra.sweep.dir={folder.parent}", f"hydra.sweep.subdir={folder.name}") as (loader, master):
-        *others, last = jobs_of(loader, master, words)
-        launcher = BasicLauncher()
-        context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        launcher.setup(hydra_context=context, task_function=lambda config: None, config=master)
-        launcher.launch([last], initial_job_idx=7)
-        hydras = {path.name: path.read_bytes() for path in (folder / ".hydra").iterdir()}
-        shutil.rmtree(folder)
-        composer = Composer(loader, master)
-        for number, overrides in enumerate(others):  # whose entries may be used again
-            write_hydra_files(tmp_path / "others" / str(number), composer.nodes(overrides), number)
-        write_hydra_files(folder, composer.nodes(last), 7)
-    assert {path.name: path.read_bytes() for path in (folder / ".hydra").iterdir()} == hydras
-    assert hydras.keys() == {"config.yaml", "hydra.yaml", "overrides.yaml"}

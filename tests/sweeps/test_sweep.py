@@ -177,7 +177,6 @@ def test_hydras_own_launcher_trains_the_same(tmp_path, capsys):
         first, second = RunRecord.read(ours / job).fields, RunRecord.read(hydras / job).fields
         assert first["metrics"] == second["metrics"]
         assert first["config"] == second["config"]
-        assert (ours / job / ".hydra/config.yaml").read_text() == (hydras / job / ".hydra/config.yaml").read_text()
     (hydras / "degree=3" / "run.json").unlink()
     assert app.main([f"sweep.resume={hydras}"]) == 0
     assert statuses(hydras) == {"degree=1": "completed", "degree=3": "completed"}
