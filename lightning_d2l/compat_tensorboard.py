@@ -1,6 +1,6 @@
 """Private and undocumented names of tensorboard and torch.utils.tensorboard, used nowhere else.
 
-Seen in tensorboard 2.21.0 with torch 2.8.0, 2.14.1 and 2.15.0. tests/test_compat_tensorboard.py has a test for each name.
+Seen in tensorboard 2.21.0 with torch 2.8.0, 2.14.1 and 2.15.0; tests/test_compat_tensorboard.py tests each name.
 """
 
 from __future__ import annotations
