@@ -10,7 +10,7 @@ from lightning_d2l.config.text import show
 from lightning_d2l.studies.check import check_key, check_metrics, check_study
 from lightning_d2l.studies.collect import SweepRecord
 from lightning_d2l.studies.labels import listing
-from lightning_d2l.theory.curves import numeric
+from lightning_d2l.theory.curves import Question, numeric
 from lightning_d2l.training.record import RunRecord
 
 REPLICATES = ("seed", "data.seed", "data.fold")
@@ -19,7 +19,7 @@ HIGHER_IS_BETTER = ("acc",)
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Question):
     """A sweep with a question.
 
     `x` is a swept key, or "num_parameters", or "epoch" for the logging points of each run; it is empty if nothing but
@@ -29,9 +29,6 @@ class Study:
     panel for each curve with the metrics of all splits.
     """
 
-    x: str
-    curves: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
     select: str = "loss/val"
     name: str = ""
     question: str = ""

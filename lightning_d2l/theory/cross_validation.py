@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from lightning_d2l.theory.curves import Curve, Question, noise_floor, vertical
+from lightning_d2l.theory.curves import Curve, Measured, Question, theory
 from lightning_d2l.training.record import RunRecord
 
 
@@ -26,11 +26,12 @@ def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[fl
     return {name: (chosen, found[1][name]) for name, chosen in found[0].items() if name in found[1]}
 
 
-def cross_validation(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+@theory(floor=True, together=True)
+def cross_validation(each: Measured) -> Iterator[Curve]:
     """The noise floor, and lines at the most frequent choice of cross-validation and the most frequent best x."""
-    curves = noise_floor(question, runs)
-    pairs, found = choices(question, runs).values(), dict[float, list[str]]()
+    pairs, found = choices(each.question, each.runs).values(), dict[float, list[str]]()
     for position, name in enumerate(("chosen by cross-validation", "best on fresh data")) if pairs else ():
         value, times = Counter(pair[position] for pair in pairs).most_common(1)[0]
         found.setdefault(value, []).append(f"{name} ({times} of {len(pairs)})")
-    return curves + [line for x, names in found.items() for line in vertical("\n".join(names), x, question, runs)]
+    for x, names in found.items():
+        yield from each.vertical("\n".join(names), x)

@@ -1,19 +1,26 @@
-"""What a theory is: a function(question, runs) that returns curves to draw over the figure of a study.
+"""What a theory is: it gives curves to draw over the figure of a study.
 
-To add one, write the function in the file of its topic and name it in theories.py. A theory returns no curves for
-runs to which it doesn't apply.
+To add one, write a function with the decorator `theory` in the file of its topic and name it in theories.py. A theory
+gives no curves for runs to which it doesn't apply.
 """
 
 from __future__ import annotations
 
+import functools
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lightning_d2l.config.text import show
 from lightning_d2l.theory.problem import noise_variance
 from lightning_d2l.training.record import RunRecord
+
+Array = NDArray[np.float64]
+LOSSES = ("loss/train", "loss/val", "loss/test")
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,18 @@ class Curve:
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Question(Protocol):
+@dataclass(frozen=True)
+class Question:
     """What a theory needs to know of a study: the key along x, the keys of its curves, and its metrics."""
 
+    x: str
+    curves: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
     @property
-    def x(self) -> str: ...
-    @property
-    def curves(self) -> tuple[str, ...]: ...
-    @property
-    def metrics(self) -> tuple[str, ...]: ...
+    def losses(self) -> list[str]:
+        """The losses of the splits among the metrics."""
+        return [metric for metric in self.metrics if metric in LOSSES]
 
 
 Theory = Callable[[Question, Sequence[RunRecord]], list[Curve]]
@@ -47,73 +57,78 @@ Theory = Callable[[Question, Sequence[RunRecord]], list[Curve]]
 
 @dataclass(frozen=True)
 class Measured:
-    """The runs of one measured curve, its setting, and the values of x in ascending order, none if x isn't numeric.
+    """One measured curve of a study: its setting, its runs, and the values of x in ascending order.
 
-    If x is the epoch, its values are the first and the last logged epoch.
+    `all_runs` are those of the whole study. `x` is empty if the values aren't numbers. If x is the epoch, it holds the first and the last logged epoch.
     """
 
+    question: Question
     where: Mapping[str, Any]
-    runs: Sequence[RunRecord]
-    x: list[float]
+    runs: list[RunRecord]
+    all_runs: Sequence[RunRecord]
+
+    @functools.cached_property
+    def x(self) -> list[float]:
+        if self.question.x == "epoch":
+            epochs = [row["epoch"] for row in self.runs[0].history]
+            return [min(epochs), max(epochs)] if epochs else []
+        values = [run.get(self.question.x) for run in self.runs] if self.question.x else []
+        return sorted(set(values)) if numeric(values) else []
 
     @property
     def config(self) -> Mapping[str, Any]:
         """The configuration of the first run."""
         return self.runs[0].config
 
-    def curve(self, label: str, x: Sequence[float], y: Sequence[float], metric: str = "") -> Curve:
-        """A theoretical line to draw beside this measured curve alone."""
-        return Curve(label, list(x), list(y), metric, self.where)
+    def lines(self, label: str, x: Iterable[float], y: Iterable[float], metrics: Sequence[str] = ("",)) -> list[Curve]:
+        """A theoretical line for each metric, to draw beside this measured curve alone."""
+        x, y = list(x), list(y)
+        return [Curve(label, x, y, metric, self.where) for metric in metrics] if x else []
+
+    def vertical(self, label: str, x: float) -> Iterator[Curve]:
+        """A vertical line through all measured values of the study's metrics, one for each kind of metric."""
+        kinds: dict[str, list[str]] = {}
+        for metric in self.question.metrics:
+            kinds.setdefault(metric.partition("/")[0], []).append(metric)
+        for metrics in kinds.values():
+            values = [v for run in self.all_runs for metric in metrics if (v := run.metric(metric)) and v > 0]
+            for metric in (metrics if len(kinds) > 1 else [""]) if values else []:
+                yield Curve(label, [x, x], [min(values), max(values)], metric)
 
 
-def measured_curves(question: Question, runs: Sequence[RunRecord], x: str | None = None) -> Iterator[Measured]:
-    """The measured curves of a study; none if its x isn't the key `x`."""
-    groups: dict[tuple[str, ...], tuple[dict[str, Any], list[RunRecord]]] = {}
-    for run in runs if x in (None, question.x) else ():
-        where = {key: run.get(key) for key in question.curves}
-        groups.setdefault(tuple(map(show, where.values())), (where, []))[1].append(run)
-    for where, members in groups.values():
-        yield Measured(where, members, x_values(question, members))
+def theory(
+    *keys: str, floor: bool = False, together: bool = False
+) -> Callable[[Callable[[Measured], Iterator[Curve]]], Theory]:
+    """Make a theory of a function that gives the lines beside one measured curve, whose x must be numbers.
+
+    `keys` are the keys that may lie along x, by default any. With `floor` the noise floor is drawn too. With `together`
+    the runs of all curves count as one.
+    """
+
+    def decorate(lines: Callable[[Measured], Iterator[Curve]]) -> Theory:
+        @functools.wraps(lines)
+        def curves(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+            found = noise_floor(question, runs) if floor else []
+            groups: dict[tuple[str, ...], Measured] = {}
+            for run in runs if not keys or question.x in keys else ():
+                where = {} if together else {key: run.get(key) for key in question.curves}
+                setting = tuple(map(show, where.values()))
+                groups.setdefault(setting, Measured(question, where, [], runs)).runs.append(run)
+            return [*found, *(line for each in groups.values() if each.x for line in lines(each))]
+
+        return curves
+
+    return decorate
 
 
-def x_values(question: Question, runs: Sequence[RunRecord]) -> list[float]:
-    """The values of x among runs as described in `Measured`."""
-    if question.x == "epoch":
-        epochs = [row["epoch"] for row in runs[0].history]
-        return [min(epochs), max(epochs)] if epochs else []
-    values = [run.get(question.x) for run in runs] if question.x else []
-    return sorted(set(values)) if numeric(values) else []
+@theory()
+def noise_floor(each: Measured) -> Iterator[Curve]:
+    """The expected loss of the true function: the variance of the noise times the factor of the loss."""
+    floors = {floor for run in each.runs if (floor := noise_variance(run.config))}
+    if len(floors) == 1:
+        yield from each.lines("noise floor", each.x, [*floors] * len(each.x), each.question.losses)
 
 
 def numeric(values: Sequence[Any]) -> bool:
     """Whether all values are numbers, which have a position on an axis."""
     return all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values)
-
-
-def losses(question: Question) -> list[str]:
-    """The losses of the splits among a study's metrics."""
-    return [metric for metric in question.metrics if metric in ("loss/train", "loss/val", "loss/test")]
-
-
-def noise_floor(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-    """The expected loss of the true function: the variance of the noise times the factor of the loss."""
-    curves = []
-    for each in measured_curves(question, runs):
-        floors = {floor for run in each.runs if (floor := noise_variance(run.config))}
-        if each.x and len(floors) == 1:
-            y = [floors.pop()] * len(each.x)
-            curves += [each.curve("noise floor", each.x, y, metric) for metric in losses(question)]
-    return curves
-
-
-def vertical(label: str, x: float, question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-    """A vertical line through the measured values of the study's metrics, one for each kind of metric."""
-    kinds: dict[str, list[str]] = {}
-    for metric in question.metrics:
-        kinds.setdefault(metric.partition("/")[0], []).append(metric)
-    curves = []
-    for metrics in kinds.values():
-        values = [v for run in runs for metric in metrics if (v := run.metric(metric)) is not None and v > 0]
-        for metric in (metrics if len(kinds) > 1 else [""]) if values else []:
-            curves.append(Curve(label, [x, x], [min(values), max(values)], metric))
-    return curves

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightning_d2l.theory.curves import Curve, Question, measured_curves
+from lightning_d2l.theory.curves import Array, Curve, Measured, theory
 from lightning_d2l.theory.problem import NUM_CLASSES, NUM_IMAGES, is_fashion_mnist
-from lightning_d2l.training.record import RunRecord
 
-Floats = NDArray[np.float64]
 IMAGES = {"own": 161.853, "same": 120.724, "other": 90.626}
 """Mean inner products of Fashion-MNIST's training images in [0, 1]^784: of an image with itself, with another image
 of its class, and with an image of another class."""
 NUM_INPUTS = 784
 INITS = ("normal", "xavier_normal", "xavier_uniform", "kaiming")
-SMOOTH: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
+SMOOTH: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "tanh": (np.tanh, lambda z: 1 / np.cosh(z) ** 2),
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: 1 / (2 * np.cosh(z / 2)) ** 2),
 }
@@ -86,23 +83,21 @@ def initial_gradients(init: str, activation: str, width: int, depth: int, n: int
     return math.sqrt(max(first, 0.0)), math.sqrt(max(last, 0.0))
 
 
-def depth_init(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-    """`initial_gradients` by depth. x must be model.num_layers.
+@theory("model.num_layers")
+def depth_init(each: Measured) -> Iterator[Curve]:
+    """`initial_gradients` by depth.
 
     The minibatch must be all training images of Fashion-MNIST, balanced over the classes: then the gradient logged at
     the first epoch is that of the initial weights.
     """
-    curves = []
-    for each in measured_curves(question, runs, "model.num_layers"):
-        data, model = each.config.get("data") or {}, each.config.get("model") or {}
-        if not is_fashion_mnist(each.config) or data["resize"] not in (None, 28):
-            continue
-        n, widths = data["n_train"] or NUM_IMAGES["train"], model["num_hiddens"]
-        if n > data["batch_size"] or model["init"] not in INITS or model["activation"] not in ACTIVATIONS:
-            continue
-        width = widths[0] if isinstance(widths, list) else widths
-        x = [int(depth) for depth in each.x if depth > 0]
-        norms = [initial_gradients(model["init"], model["activation"], width, depth, n) for depth in x]
-        for part, metric in enumerate(("first.gradient/first", "first.gradient/last")):
-            curves.append(each.curve("theory of wide layers", x, [norm[part] for norm in norms], metric))
-    return [curve for curve in curves if curve.x]
+    data, model = each.config.get("data") or {}, each.config.get("model") or {}
+    if not is_fashion_mnist(each.config) or data["resize"] not in (None, 28):
+        return
+    n, init, activation = data["n_train"] or NUM_IMAGES["train"], model["init"], model["activation"]
+    if n > data["batch_size"] or init not in INITS or activation not in ACTIVATIONS:
+        return
+    width = np.atleast_1d(model["num_hiddens"]).tolist()[0]
+    x = [int(depth) for depth in each.x if depth > 0]
+    norms = [initial_gradients(init, activation, width, depth, n) for depth in x]
+    for part, metric in enumerate(("first.gradient/first", "first.gradient/last")):
+        yield from each.lines("theory of wide layers", x, [norm[part] for norm in norms], [metric])

@@ -12,16 +12,15 @@ eigenvalue of H. Each step is assumed to draw a new batch, without replacement.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lightning_d2l.theory.curves import Curve, Question, measured_curves
+from lightning_d2l.theory.curves import Array, Curve, Measured, theory
 from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
-from lightning_d2l.theory.regularisation import Array, data_sets
-from lightning_d2l.training.record import RunRecord
+from lightning_d2l.theory.regularisation import data_sets
 
 DATA_SETS = 10
 MOST_FEATURES = 32
@@ -87,33 +86,29 @@ class Descent:
         return float(self.factor * (residuals**2).mean() + np.trace(h @ moment) / 2)
 
 
-def learning_rate(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+@theory("optimizer.lr")
+def learning_rate(each: Measured) -> Iterator[Curve]:
     """The stability limit, and below it the expected training loss, of plain SGD on few features.
 
-    Both are means over generated data sets. x must be optimizer.lr.
+    Both are means over generated data sets.
     """
-    curves: list[Curve] = []
-    for each in measured_curves(question, runs, "optimizer.lr"):
-        found = _descents(each.config)
-        if not found or not each.x:
-            continue
-        limits = [descent.limit() for descent in found]
-        limit = sum(limits) / len(limits)
-        steps = each.config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
-        start = initial_std(each.config)
+    if not (found := _descents(each.config)):
+        return
+    limits = [descent.limit() for descent in found]
+    limit = sum(limits) / len(limits)
+    steps = each.config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
+    start = initial_std(each.config)
+    if start is not None:
         below = [lr for lr in np.geomspace(each.x[0], each.x[-1], 25).tolist() if lr < min(limits)]
-        if start is not None:
-            losses = [sum(descent.expected_loss(lr, steps, start) for descent in found) / len(found) for lr in below]
-            curves.append(each.curve("expected loss", below, losses, "loss/train"))
-        curves.append(each.curve("stability limit", [limit, limit], [1e-30, 1e30]))
-    return curves
+        losses = [sum(descent.expected_loss(lr, steps, start) for descent in found) / len(found) for lr in below]
+        yield from each.lines("expected loss", below, losses, ["loss/train"])
+    yield from each.lines("stability limit", [limit, limit], [1e-30, 1e30])
 
 
 def _descents(config: Mapping[str, Any]) -> list[Descent]:
     """SGD on data sets like that of a run, or none if the theory doesn't apply."""
-    if not is_linear(config) or not is_plain_sgd(config) or config["optimizer"]["weight_decay"]:
-        return []
-    if loss_factor(config) is None:
+    plain = is_linear(config) and is_plain_sgd(config) and not config["optimizer"]["weight_decay"]
+    if not plain or loss_factor(config) is None:
         return []
     data = data_sets(config, DATA_SETS)
     x = np.concatenate([data.x, np.ones((*data.x.shape[:2], 1))], 2) if data.bias else data.x

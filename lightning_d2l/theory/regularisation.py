@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightning_d2l.theory.curves import Curve, Measured, Question, measured_curves
+from lightning_d2l.theory.curves import Array, Curve, Measured, theory
 from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
-from lightning_d2l.training.record import RunRecord
 
-Array = NDArray[np.float64]
 DATA_SETS = 200
 
 
@@ -115,85 +112,71 @@ def dropout_ridge(data: DataSets, p: float) -> Array:
     return solved
 
 
-def _regressions(question: Question, runs: Sequence[RunRecord], key: str) -> Iterator[Measured]:
-    """The measured curves to which the closed forms apply, if `key` is along x."""
-    for each in measured_curves(question, runs, key):
-        if each.x and is_linear(each.config) and loss_factor(each.config) is not None:
-            yield each
+def _applies(config: Mapping[str, Any]) -> bool:
+    return is_linear(config) and loss_factor(config) is not None
 
 
-def weight_decay(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+@theory("optimizer.weight_decay")
+def weight_decay(each: Measured) -> Iterator[Curve]:
     """Ridge regression, and ridge regression plus the remainder of the initialisation after the steps of SGD.
 
     With fewer samples than features, d - n directions of the weights have no gradient: weight decay alone shrinks
     them, from N(0, std^2) by 1 - lr lambda in each step. Their d - n squares of std (1 - lr lambda)^steps add to the
     squared norm of the ridge solution, and to its squared error, since the inputs have variance 1. The other
-    directions have converged. x must be optimizer.weight_decay.
+    directions have converged.
     """
-    curves: list[Curve] = []
-    for each in _regressions(question, runs, "optimizer.weight_decay"):
-        config, data = each.config, data_sets(each.config)
-        n, d = data.x.shape[1:]
-        path = ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])
-        ridge = [data.expected(weights) for weights in path]
-        curves += _curves("ridge, solved exactly", question, Measured({}, each.runs, each.x), ridge)
-        std, lr = initial_std(config), config["optimizer"]["lr"]
-        if not is_plain_sgd(config) or not std or n >= d:
-            continue
-        steps = config["trainer"]["max_epochs"] * math.ceil(n / config["data"]["batch_size"])
-        left = [(d - n) * (std * (1 - lr * decay) ** steps) ** 2 for decay in each.x]
-        decayed = [
-            {
-                **found,
-                "loss/val": found["loss/val"] + data.factor * rest,
-                "loss/test": found["loss/test"] + data.factor * rest,
-                "norm/weights": math.hypot(found["norm/weights"], math.sqrt(rest)),
-            }
-            for found, rest in zip(ridge, left, strict=True)
-        ]
-        curves += _curves("ridge + what is left of the initialisation", question, each, decayed)
-    return curves
+    config = each.config
+    if not _applies(config):
+        return
+    data = data_sets(config)
+    n, d = data.x.shape[1:]
+    path = ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])
+    ridge = [data.expected(weights) for weights in path]
+    yield from _lines("ridge, solved exactly", replace(each, where={}), ridge)
+    std, lr = initial_std(config), config["optimizer"]["lr"]
+    if not is_plain_sgd(config) or not std or n >= d:
+        return
+    steps = config["trainer"]["max_epochs"] * math.ceil(n / config["data"]["batch_size"])
+    decayed = []
+    for decay, found in zip(each.x, ridge, strict=True):
+        rest = (d - n) * (std * (1 - lr * decay) ** steps) ** 2
+        losses = {name: found[name] + data.factor * rest for name in ("loss/val", "loss/test")}
+        decayed.append({**found, **losses, "norm/weights": math.hypot(found["norm/weights"], math.sqrt(rest))})
+    yield from _lines("ridge + what is left of the initialisation", each, decayed)
 
 
-def input_noise(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-    """Ridge regression with the penalty n sigma^2, to which training with input noise is equivalent (Bishop 1995).
-
-    x must be model.input_noise.
-    """
-    curves: list[Curve] = []
-    for each in _regressions(question, runs, "model.input_noise"):
+@theory("model.input_noise")
+def input_noise(each: Measured) -> Iterator[Curve]:
+    """Ridge regression with the penalty n sigma^2, to which training with input noise is equivalent (Bishop 1995)."""
+    if _applies(each.config):
         data = data_sets(each.config)
         path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in each.x])
-        curves += _curves("ridge, λ = n σ²", question, each, [data.expected(weights) for weights in path])
-    return curves
+        yield from _lines("ridge, λ = n σ²", each, [data.expected(weights) for weights in path])
 
 
-def dropout_linear(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+@theory("model.dropout")
+def dropout_linear(each: Measured) -> Iterator[Curve]:
     """Ridge regression weighted by the squared inputs, to which dropout of the inputs is equivalent.
 
-    With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2 (Srivastava et al. 2014). x must be
-    model.dropout.
+    With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2 (Srivastava et al. 2014).
     """
-    curves: list[Curve] = []
-    for each in _regressions(question, runs, "model.dropout"):
+    if _applies(each.config):
         data = data_sets(each.config)
         expected = [data.expected(dropout_ridge(data, p)) for p in each.x]
-        curves += _curves("ridge, weighted by |xⱼ|² p/q, q = 1 - p", question, each, expected)
-    return curves
+        yield from _lines("ridge, weighted by |xⱼ|² p/q, q = 1 - p", each, expected)
 
 
-def l1_l2(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-    """The expected error and share of zero weights of Lasso, ridge and elastic net. x must be penalty.lambda."""
-    curves: list[Curve] = []
-    for each in _regressions(question, runs, "penalty.lambda"):
+@theory("penalty.lambda")
+def l1_l2(each: Measured) -> Iterator[Curve]:
+    """The expected error and share of zero weights of Lasso, ridge and elastic net."""
+    if _applies(each.config):
         data, penalty = data_sets(each.config), each.config["penalty"]
         penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in each.x]
-        expected = [data.expected(elastic_net(data, l1, l2)) for l1, l2 in penalties]
-        curves += _curves("expected over data sets", question, each, expected)
-    return curves
+        yield from _lines("expected over data sets", each, [data.expected(elastic_net(data, *p)) for p in penalties])
 
 
-def _curves(label: str, question: Question, each: Measured, expected: Sequence[Mapping[str, float]]) -> list[Curve]:
-    """A line beside a measured curve for each of the study's metrics that has an expected value."""
-    metrics = [metric for metric in question.metrics if metric in expected[0]]
-    return [each.curve(label, each.x, [values[metric] for values in expected], metric) for metric in metrics]
+def _lines(label: str, each: Measured, expected: Sequence[Mapping[str, float]]) -> Iterator[Curve]:
+    """A line for each of the study's metrics that has an expected value."""
+    for metric in each.question.metrics:
+        if metric in expected[0]:
+            yield from each.lines(label, each.x, [values[metric] for values in expected], [metric])

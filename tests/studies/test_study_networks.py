@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightning_d2l.theory.width import straight_pieces
+from lightning_d2l.theory.networks import straight_pieces
 from tests.studies.lessons import means, run_study, theory
 
 GENERATED = ("data.source=generated", "data.n_train=1000", "data.val_size=1000", "seed=0,1")
