@@ -1,1 +1,1 @@
-"""The book's published figures, the command that reproduces them, and the demos that train nothing."""
+"""The numbers that the book published, the command that reproduces them, and the demos, which train no model."""

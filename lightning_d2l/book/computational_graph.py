@@ -1,4 +1,4 @@
-"""The computational graph of a multilayer perceptron with one hidden layer, drawn with both passes (d2l 4.7.2)."""
+"""The computational graph of a network with one hidden layer, with its forward and backward pass (d2l 4.7.2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLES = {
     "s": (13.5, -4.4, "$s$"),
     "J": (15.0, 0.0, "$J$"),
 }
-"""Where each variable stands, and how it is written."""
+"""Position (x, y) and symbol of each variable."""
 OPERATORS = {
     "times W1": (1.5, 0.0, r"$\times$"),
     "activation": (4.5, 0.0, r"$\phi$"),
@@ -34,7 +34,7 @@ OPERATORS = {
     "norms": (7.5, -4.4, r"$\frac{\lambda}{2}\,\Vert\cdot\Vert^2$"),
     "sum": (13.5, 0.0, "$+$"),
 }
-"""Where each operator stands, and how it is written."""
+"""Position (x, y) and symbol of each operator."""
 EDGES = [
     ("x", "times W1", "$d$"),
     ("W1", "times W1", r"$h\times d$"),
@@ -54,8 +54,8 @@ EDGES = [
     ("s", "sum", "$1$"),
     ("sum", "J", "$1$"),
 ]
-"""From, to, and the shape of what flows forward."""
-CONSTANTS = {"x", "y"}  # no gradient is taken in the data
+"""Start, end, and the shape of the value of each edge."""
+CONSTANTS = {"x", "y"}  # the data have no gradients
 GRADIENTS = {
     "L": (0.0, -0.65, r"$\dfrac{\partial J}{\partial L}=1$", "center"),
     "s": (0.6, 0.0, r"$\dfrac{\partial J}{\partial s}=1$", "left"),
@@ -69,7 +69,7 @@ GRADIENTS = {
     "W2": (0.62, 0.3, r"$\dfrac{\partial J}{\partial\mathbf{W}_2}="
            r"\dfrac{\partial J}{\partial\mathbf{o}}\mathbf{h}^\top+\lambda\mathbf{W}_2$", "left"),
 }  # fmt: skip
-"""Beside each variable, by this much: its gradient and the side on which the formula begins."""
+"""The gradient of each variable: offset (x, y) from the variable, formula, horizontal alignment."""
 
 
 def computational_graph() -> Figure:
@@ -100,11 +100,11 @@ def _radius(name: str) -> float:
 
 
 def _edge(panel: Axes, start: str, end: str, shape: str) -> None:
-    """A forward arrow with its shape and, beside it, the gradient's arrow back."""
+    """A forward arrow with the shape of its value and, beside it, the backward arrow of the gradient."""
     (x0, y0, _), (x1, y1, _) = ((VARIABLES | OPERATORS)[name] for name in (start, end))
     length = math.hypot(x1 - x0, y1 - y0)
     along = (x1 - x0) / length, (y1 - y0) / length
-    left = -along[1], along[0]  # of one who walks forward
+    left = -along[1], along[0]  # to the left of the forward direction
     gaps = _radius(start) + 0.1, length - _radius(end) - 0.1
 
     def beside(distance: float, sideways: float) -> tuple[float, float]:

@@ -1,11 +1,11 @@
-"""Least squares on many noisy copies of its inputs, which tends to least squares with a penalty.
+"""Least squares on many noisy copies of the inputs, which converges to least squares with a penalty.
 
 Let each copy X~ of the inputs X (n, d) have mean X and independent entries. In expectation the squared error is
 
     E |X~ w - y|^2 = |X w - y|^2 + sum_j (sum_i Var X~_ij) w_j^2,
 
-which is ridge regression with a penalty of its own for each input. For normal noise of variance s^2 that is n s^2 for
-all of them (Bishop 1995); for inverted dropout with probability q, q/(1-q) (X^T X)_jj (Srivastava et al. 2014).
+which is ridge regression with a separate penalty for each input. For normal noise of variance s^2 the penalty is n s^2
+for all inputs (Bishop 1995); for inverted dropout with probability q, q/(1-q) (X^T X)_jj (Srivastava et al. 2014).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Noise = Callable[[int], Tensor]
 
 @dataclass
 class Convergence:
-    """Distances |w_m - w| of least squares on m noisy copies, for the `copies` m, from solutions on the clean inputs.
+    """Distances |w_m - w| between least squares on m noisy copies and solutions on the clean inputs, for each m.
 
-    `standard_error` is the root mean square distance from the penalised solution that chance alone would give, and
-    `limit` the distance between the penalised and the plain solution.
+    `copies` are the numbers m. `standard_error` is the expected root mean square distance from the penalised solution,
+    and `limit` the distance between the penalised and the plain solution.
     """
 
     copies: list[int]
@@ -50,8 +50,8 @@ class Convergence:
 def convergence(x: Tensor, y: Tensor, noise: Noise, penalty: float | Tensor, copies: list[int]) -> Convergence:
     """Solve least squares on the first m of max(copies) noisy copies of x (n, d), all with the targets y (n, 1).
 
-    The standard error is that of an estimate defined by an equation (Huber 1967): a copy's gradient in the penalised
-    solution w is g = X~^T (X~ w - y), with mean 0, and w_m - w is close to A^-1 times the mean of m of them, with
+    The standard error is that of an M-estimator (Huber 1967). The gradient of a copy at the penalised solution w is
+    g = X~^T (X~ w - y), with mean 0, and w_m - w is approximately A^-1 times the mean of m such gradients, with
     A = X^T X + diag(penalty). So its mean square is trace(A^-1 Cov(g) A^-1) / m.
     """
     noisy = noise(max(copies))
@@ -71,14 +71,14 @@ def convergence(x: Tensor, y: Tensor, noise: Noise, penalty: float | Tensor, cop
 
 
 def regression(rng: torch.Generator, n: int, d: int, sd: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Inputs (n, d) on scales from 1/2 to 2, and targets (n, 1) from them with noise of standard deviation sd."""
+    """Inputs (n, d) with scales from 1/2 to 2, and targets (n, 1) with noise of standard deviation sd."""
     x = torch.randn(n, d, generator=rng, dtype=torch.float64) * torch.logspace(-1, 1, d, base=2, dtype=torch.float64)
     w = torch.randn(d, 1, generator=rng, dtype=torch.float64)
     return x, x @ w + sd * torch.randn(n, 1, generator=rng, dtype=torch.float64)
 
 
 def table(result: Convergence, penalised: str) -> str:
-    """A line for each tenfold number of copies, at most 80 columns wide."""
+    """One line for each power of ten of the number of copies, at most 80 columns wide."""
     lines = [f"{'copies':>8}{f'distance to {penalised}':>28}{'standard error':>18}{'to least squares':>20}"]
     for m, near, error, far in zip(
         result.copies, result.to_penalised, result.standard_error, result.to_plain, strict=True
@@ -89,7 +89,7 @@ def table(result: Convergence, penalised: str) -> str:
 
 
 def picture(result: Convergence, penalised: str, noise: str) -> Figure:
-    """Both distances against the number of noisy copies, with the standard error."""
+    """Both distances and the standard error by the number of noisy copies."""
     figure = Figure(figsize=(7, 4.6), dpi=120, layout="constrained")
     panel = figure.subplots()
     panel.loglog(result.copies, result.to_plain, "s-", color=ORANGE, markersize=4, label="to least squares")

@@ -1,7 +1,7 @@
-"""What the book published for each experiment, and what theory predicts: the yardstick of `lightning-d2l reproduce`.
+"""The numbers that the book published for each experiment, and closed forms, for `lightning-d2l reproduce`.
 
 The book sets no seed, so its executed notebooks are independent runs: `published` is their median, `band` their 5th
-to 95th percentile, `runs` their number. Where only the figures of one run are known, there is no band. Sources: *Dive
+to 95th percentile, `runs` their number. There is no band where only one run is known. Sources: *Dive
 into Deep Learning*, Chinese edition v2 and English edition 1.0; the numbers were printed by its notebooks or, for most
 losses and accuracies of Fashion-MNIST and of sections 4.4 and 4.5, read off their plots.
 """
@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that an experiment gives, as it was published and as theory has it.
+    """A number that an experiment measures, with its published value and its closed form.
 
-    `key` says where it stands. After training: a metric of metrics.csv such as "loss/train", with "@1" behind it that
-    of epoch 1; "w[3]", a weight; "|w error|" and "|b error|", the mean absolute distance from the true ones. Of a
-    demo: the name of one of its numbers. `theory` is the expected value, right up to `accuracy`, a relative error
-    (an absolute one where theory says 0).
+    `key` is the source of the number. For a run: a metric such as "loss/train" ("loss/train@1" at epoch 1), a weight
+    such as "w[3]", or "|w error|" and "|b error|", the mean absolute distance from the true parameters. For a demo:
+    one of its `numbers`. `theory` is the expected value, and `accuracy` the relative error of the formula (absolute
+    where `theory` is 0).
     """
 
     name: str
@@ -33,32 +33,32 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment of conf/experiment with `overrides`, or a demo, and what was published of it."""
+    """An experiment of conf/experiment with `overrides`, or a demo, and its published numbers."""
 
     id: str
     quantities: tuple[Quantity, ...]
     overrides: tuple[str, ...] = ()
-    seeds: int = 5  # how many; 20 where a run takes less than a second
+    seeds: int = 5  # number of seeds; 20 where a run takes less than a second
     demo: str = ""
-    official_data: bool = False  # a demo's; whether an experiment trains on Fashion-MNIST its configuration says
+    official_data: bool = False  # whether a demo needs Fashion-MNIST; for an experiment, see its configuration
 
 
 def linear_regression_loss(epochs: int, factor: float, lr: float = 0.03, noise: float = 0.01) -> float:
-    """The expected loss after epochs of 100 steps from weights near 0: the distance shrinks by 1 - c in each.
+    """The expected loss after epochs of 100 steps from weights near 0: each step multiplies the distance by 1 - c.
 
-    `factor` is that of the squared error in the loss, 1/2 or 1, and c = 2 factor lr.
+    `factor` multiplies the squared error in the loss, 1/2 or 1, and c = 2 factor lr.
     """
     start = 2.0**2 + 3.4**2 + 4.2**2
     return factor * (start * (1 - 2 * factor * lr) ** (2 * 100 * epochs) + noise**2)
 
 
 def decayed_norm(decay: float, lr: float = 0.003, steps: int = 400) -> float:
-    """The norm of 200 weights from N(0, 1) that 20 samples leave to weight decay, in the other 180 directions."""
+    """The expected norm of 200 weights from N(0, 1) in the 180 directions without samples, which only decay changes."""
     return math.sqrt(180) * (1 - lr * decay) ** steps
 
 
 def phm_weights(n: int, d: int = 784, q: int = 256) -> float:
-    """Weights of a fully connected layer from d to q by n Kronecker products; without them where n is 1."""
+    """The number of weights of a layer from d to q that is a sum of n Kronecker products; n = 1 is a plain layer."""
     return d * q / n + (n**3 if n > 1 else 0)
 
 
@@ -66,7 +66,7 @@ def _linear_regression(
     factor: float, bands: list[tuple[float, tuple[float, float]]], runs: int
 ) -> tuple[Quantity, ...]:
     return tuple(
-        # The formula leaves out the noise of the steps and the scatter of the initial distance.
+        # The formula ignores gradient noise and the variance of the initial distance.
         Quantity(f"loss, epoch {k}", f"loss/train@{k}", median, band, runs, linear_regression_loss(k, factor), 0.1)
         for k, (median, band) in enumerate(bands, 1)
     )

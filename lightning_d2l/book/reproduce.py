@@ -1,4 +1,4 @@
-"""Run the book's experiments over several seeds and hold the numbers against the published ones and against theory."""
+"""Run the book's experiments over several seeds, and compare with the published numbers and with theory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MISSING = "not run: official data missing"
 
 @dataclass(frozen=True)
 class Row:
-    """One published number beside ours: `mean` and standard deviation `std` over `n` seeds."""
+    """A published number, and ours: `mean` and standard deviation `std` over `n` seeds."""
 
     experiment: str
     quantity: str
@@ -52,11 +52,11 @@ class Row:
 
 
 def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Iterator[Row]:
-    """Run the experiments `ids` (all, if empty) in folders below `into`, and compare; `seeds` overrides their number.
+    """Run the experiments `ids` (empty: all) in folders below `into`, and compare their numbers.
 
-    A finished run that is there already, of the same configuration and versions, is not done again.
+    `seeds` overrides the number of seeds. Finished runs of the same configuration and versions are reused.
 
-    Raises RequestError for an unknown ID, before anything is run.
+    Raises RequestError for an unknown ID, before anything runs.
     """
     known = list(dict.fromkeys(e.id for e in EXPERIMENTS))
     if unknown := [name for name in ids if name not in known]:
@@ -77,11 +77,11 @@ def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Itera
 
 
 def verdict(quantity: Quantity, values: Sequence[float]) -> str:
-    """What the values of several seeds say of a published number.
+    """Compare the values of several seeds with a published number.
 
-    "reproduced": their mean lies in the published band; or, of a number without a band, the number lies where a run
-    more would be expected with 95 % probability (Student's t). Otherwise "equals theory": the mean is the theory's up
-    to its 95 % interval and to the theory's own accuracy. Otherwise "differs".
+    "reproduced": the mean is in the published band or, without a band, the published number is in the 95 % prediction
+    interval of one more run (Student's t). Otherwise "equals theory": the mean differs from theory by at most its 95 %
+    confidence interval plus the accuracy of the formula. Otherwise "differs".
     """
     mean, n = statistics.fmean(values), len(values)
     if not all(map(math.isfinite, values)):
@@ -109,14 +109,14 @@ def _row(experiment: Experiment, quantity: Quantity, values: Sequence[float], wo
 
 
 def needs_fashion_mnist(experiment: Experiment) -> bool:
-    """Whether an experiment's numbers are of Fashion-MNIST's images."""
+    """Whether an experiment uses the images of Fashion-MNIST."""
     if experiment.demo:
         return experiment.official_data
     return _config(experiment, 0)["data"]["_target_"] in registry.CLASSIFICATION_DATA
 
 
 def _overrides(experiment: Experiment, seed: int) -> list[str]:
-    """Of a run of an experiment, whose seed is also that of the data."""
+    """The overrides of one run; its seed is also the seed of the data."""
     own = [f"experiment={experiment.id}", *experiment.overrides]
     return [*own, "logger=none", f"seed={seed}", f"data.seed={seed}"]
 
@@ -173,7 +173,7 @@ COLUMNS = ("experiment", "quantity", "published", "theory", "ours", "verdict")
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text, by COLUMNS."""
+    """The cells of a row as text, in the order of COLUMNS."""
     published = "" if row.published is None else number(row.published)
     if row.band:
         published += f" [{number(row.band[0])}, {number(row.band[1])}]"
@@ -188,7 +188,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A few significant digits, with an exponent where the number is small; whole numbers in full."""
+    """`value` to a number of significant digits, with an exponent where it is small; from 1,000 on as an integer."""
     if value is None:
         return ""
     if value == 0 or abs(value) >= 1e-3:
@@ -198,7 +198,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Two lines a quantity, at most 80 columns; the runs of each number in parentheses."""
+    """Two lines for each quantity, at most 80 columns wide; the number of runs is in parentheses."""
     lines = []
     for previous, row in zip([None, *rows], rows, strict=False):
         experiment, quantity, published, theory, ours, words = cells(row)
@@ -211,13 +211,13 @@ def as_text(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """A table for GitHub."""
+    """A Markdown table."""
     table = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table)
 
 
 def provenance(into: Path) -> str:
-    """When, on which data and with which versions the runs below a folder were made, in a few lines of Markdown."""
+    """Date, data and versions of the runs below a folder, in Markdown."""
     records = [RunRecord.read(path.parent).fields for path in sorted(into.glob("*/*/run.json"))]
     data = {
         (d["name"], d["source"], d["checksum"]) for record in records if (d := record["data"])["source"] != "synthetic"
@@ -228,7 +228,7 @@ def provenance(into: Path) -> str:
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Every field as a column; the band as two."""
+    """A CSV table with a column for each field, and two for the band."""
     text = io.StringIO()
     table = [{**asdict(row), "band": None} for row in rows]
     for line, row in zip(table, rows, strict=True):
@@ -241,7 +241,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """A list of objects; an end of a band that is infinite is null."""
+    """A JSON list of objects; an infinite end of a band is null."""
     table: list[dict[str, Any]] = [asdict(row) for row in rows]
     for line in table:
         if line["band"]:

@@ -14,12 +14,12 @@ SHOWN = {"relu": "ReLU", "prelu": "pReLU, slope 0.25", "sigmoid": "sigmoid", "ta
 
 
 def inputs() -> Tensor:
-    """x = -8, -7.9, ..., 7.9 in float64, with 0 exactly: tenths added up would miss it, and ReLU's kink with it."""
+    """x = -8, -7.9, ..., 7.9 in float64. Dividing integers gives 0 exactly, where ReLU has its kink."""
     return torch.arange(-80, 80, dtype=torch.float64) / 10
 
 
 def value_and_gradient(activation: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-    """An elementwise function of x and its derivative there by autograd, both of x's shape."""
+    """An elementwise function at x and its derivative by autograd, both in the shape of x."""
     x = x.detach().requires_grad_()
     value = activation(x)
     (gradient,) = torch.autograd.grad(value.sum(), x)
@@ -27,7 +27,7 @@ def value_and_gradient(activation: nn.Module, x: Tensor) -> tuple[Tensor, Tensor
 
 
 def run(seed: int) -> Demo:
-    """Nothing here is random: the seed is not used."""
+    """The demo is deterministic; `seed` is not used."""
     x = inputs()
     curves = {name: value_and_gradient(ACTIVATIONS[name]().to(x.dtype), x) for name in SHOWN}
     numbers: dict[str, float] = {}
@@ -36,10 +36,11 @@ def run(seed: int) -> Demo:
         numbers |= {f"max {name}'": float(gradient.max()), f"{name}' at -8": float(gradient[0])}
         lines.append(f"  {SHOWN[name]:<18}{gradient.max():>10.4g}{gradient[0]:>14.4g}{gradient[-1]:>14.4g}")
     lines += [
-        "sigmoid' = sigmoid (1 - sigmoid) is at most 1/4, at 0, so that ten sigmoids in a",
-        f"row multiply a gradient by at most {0.25**10:.0e}. tanh' = 1 - tanh^2 reaches 1 at 0, but",
-        "both vanish in the tails. ReLU passes a gradient unchanged where x > 0 and stops",
-        "it elsewhere (at the kink too: torch's choice); pReLU passes a learned share.",
+        "sigmoid' = sigmoid (1 - sigmoid) is at most 1/4, at 0, so ten sigmoids in",
+        f"sequence multiply a gradient by at most {0.25**10:.0e}. tanh' = 1 - tanh^2 is 1 at 0.",
+        "Both vanish for large |x|. ReLU passes a gradient unchanged where x > 0, and",
+        "blocks it elsewhere (torch defines it as 0 at the kink). pReLU multiplies it by",
+        "a learned slope there.",
     ]
     return Demo("\n".join(lines), numbers, {"activations": picture(x, curves)})
 

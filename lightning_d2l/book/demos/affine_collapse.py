@@ -1,4 +1,4 @@
-"""Layers without an activation function between them are one affine map, however many (d2l 4.1.1)."""
+"""Any number of layers without activation functions is one affine map (d2l 4.1.1)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ WIDTHS = [32, 32, 32, 32]
 
 
 def collapse(layers: Iterable[nn.Linear]) -> tuple[Tensor, Tensor]:
-    """The weight W (n_out, n_in) and bias b (n_out,) of the one affine map that layers one after another make.
+    """The weight W (n_out, n_in) and bias b (n_out,) of the affine map that is the composition of the layers.
 
-    Layer after layer, W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2).
+    Applied from the first layer on: W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2).
     """
     first, *others = layers
     weight, bias = first.weight.detach(), _bias(first)
@@ -28,14 +28,14 @@ def collapse(layers: Iterable[nn.Linear]) -> tuple[Tensor, Tensor]:
 
 
 def best_affine_fit(x: Tensor, y: Tensor) -> Tensor:
-    """The values (n, q) at x (n, d) of the affine function nearest to y (n, q), by least squares."""
+    """The values (n, q) at x (n, d) of the affine function closest to y (n, q), by least squares."""
     design = torch.cat([x, torch.ones_like(x[:, :1])], 1)
     fitted: Tensor = design @ torch.linalg.lstsq(design, y).solution
     return fitted
 
 
 def difference(y: Tensor, other: Tensor) -> float:
-    """The distance of two outputs (n, q), as a fraction of how far y spreads around its mean."""
+    """The distance between two outputs (n, q), as a fraction of the norm of y minus its mean."""
     return float((y - other).norm() / (y - y.mean(0)).norm())
 
 
@@ -58,13 +58,13 @@ def run(seed: int) -> Demo:
     parameters = sum(p.numel() for p in net.parameters())
     text = (
         f"Five linear layers, 1-32-32-32-32-1, with {parameters:,} weights and biases:\n"
-        f"  they make y = {weight.item():.5f} x + {bias.item():.5f}: two numbers say it all\n"
+        f"  they are the line y = {weight.item():.5f} x + {bias.item():.5f}\n"
         f"  difference of the network from that line  {numbers['difference without activation']:.1e}  (rounding)\n"
         "The same weights with ReLU after each hidden layer:\n"
-        f"  difference from the best line there is    {numbers['difference with relu']:.2f}\n"
+        f"  difference from the best-fitting line     {numbers['difference with relu']:.2f}\n"
         "Differences are fractions of the output's spread around its mean.\n"
-        "W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2) is affine again: depth by itself\n"
-        "adds nothing. An activation function between the layers prevents the collapse."
+        "W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2) is affine again, so depth alone\n"
+        "adds nothing. Activation functions between the layers prevent the collapse."
     )
     figure = Figure(figsize=(9.5, 3.8), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2)

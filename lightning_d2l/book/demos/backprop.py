@@ -1,4 +1,4 @@
-"""Backpropagation by hand against autograd, and the computational graph it walks (d2l 4.7)."""
+"""Backpropagation by hand compared with autograd, and the computational graph (d2l 4.7)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lightning_d2l.scratch.backpropagation import ACTIVATIONS, LOSSES, OneHidden
 
 
 def autograd(net: OneHiddenLayer, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """dJ/dW1 and dJ/dW2 as autograd finds them, through torch's own losses, with samples in rows."""
+    """dJ/dW1 and dJ/dW2 by autograd, through torch's losses, with samples as rows."""
     W1, W2 = net.W1.clone().requires_grad_(), net.W2.clone().requires_grad_()
     o = functional.linear(getattr(torch, net.activation)(functional.linear(x.T, W1)), W2)
     if net.loss == "squared":
@@ -27,7 +27,7 @@ def autograd(net: OneHiddenLayer, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]
 
 
 def finite_differences(net: OneHiddenLayer, x: Tensor, y: Tensor, W: Tensor, step: float = 1e-5) -> Tensor:
-    """(J(W + step) - J(W - step)) / (2 step) for each entry of W, which is one of the net's weights."""
+    """(J(W + step) - J(W - step)) / (2 step) for each entry of W, one of the weights of `net`."""
     gradient = torch.zeros_like(W)
     for index in itertools.product(*map(range, W.shape)):
         value = W[index].item()
@@ -68,11 +68,11 @@ def run(seed: int, d: int = 4, h: int = 5, q: int = 3, n: int = 6) -> Demo:
         "the gradients written out by hand (lightning_d2l/scratch/backpropagation.py)\n"
         "                           autograd, dJ/dW1       dJ/dW2  finite diff.\n"
         + "\n".join(lines)
-        + "\nTo autograd only rounding differs. The finite differences (step 1e-5) are off by\n"
-        "their own rounding, about 1e-15 / 1e-5, and by a term in the step's square.\n"
+        + "\nThe difference from autograd is rounding. Finite differences (step 1e-5) have a\n"
+        "rounding error of about 1e-15 / 1e-5, and an error of order step^2.\n"
         "dJ/dW2 = dJ/do h^T + lambda W2 needs h, dJ/dW1 = dJ/dz x^T + lambda W1 needs x,\n"
-        "and dJ/dz = dJ/dh * phi'(z) needs z: what the forward pass computed is kept\n"
-        "until the gradient is back, so training takes more memory than prediction."
+        "and dJ/dz = dJ/dh * phi'(z) needs z: the values of the forward pass are\n"
+        "kept until the backward pass, so training takes more memory than prediction."
     )
     names = ["max difference to autograd, dJ/dW1", "max difference to autograd, dJ/dW2"]
     names.append("max difference to finite differences")

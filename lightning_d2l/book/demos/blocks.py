@@ -1,4 +1,4 @@
-"""Blocks of layers, and what a block must be told of to save it and move it (d2l 5.1)."""
+"""Blocks of layers, and which members of a block are trained, saved and moved (d2l 5.1)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_d2l.nets.blocks import FixedHiddenMLP, MLPBlock, MySequential, Ne
 
 
 class Forgetful(nn.Module):
-    """A layer and a constant where torch looks for neither, beside a layer and a constant where it does."""
+    """A layer and a constant that torch registers, and a layer and a constant that it does not."""
 
     buffer: Tensor
 
@@ -48,7 +48,7 @@ def run(seed: int) -> Demo:
         else:
             numbers |= {f"rows, {name}": float(output.shape[0]), f"columns, {name}": float(output.shape[1])}
     lines += [
-        "The last two return a sum of terms halved until their sizes add up to at most 1.",
+        "The last two return a sum, halved until the absolute values sum to at most 1.",
         "",
         "What torch knows of the members of a block:",
         f"  {'member':<26}{'trained':>10}{'saved':>10}{'moved':>10}",
@@ -62,7 +62,7 @@ def run(seed: int) -> Demo:
 
 
 def known(block: Forgetful) -> dict[str, tuple[bool, bool, bool]]:
-    """Whether each member's tensor is among the parameters, is in the state_dict, and goes along to another device."""
+    """Whether each member's tensor is a parameter, is in the state_dict, and moves to another device with the block."""
     parameters, state = {id(p) for p in block.parameters()}, {v.data_ptr() for v in block.state_dict().values()}
     before = _members(block)
     trained_and_saved = {name: (id(v) in parameters, v.data_ptr() in state) for name, v in before.items()}

@@ -1,4 +1,4 @@
-"""Dropout of a small tensor: the mean stays, the variance grows (d2l 4.6.4)."""
+"""Dropout of a small tensor keeps the mean and increases the variance (d2l 4.6.4)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def moments(h: Tensor, p: float, draws: int) -> tuple[Tensor, Tensor]:
 
 def run(seed: int, draws: int = 20_000) -> Demo:
     X = torch.arange(16, dtype=torch.float64).reshape(2, 8)
-    h = X.flatten()[1:]  # a mean relative to 0 says nothing
+    h = X.flatten()[1:]  # without the entry 0, whose ratio to its mean is undefined
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         shown = {p: dropout_layer(X, p) for p in PROBABILITIES}
@@ -41,8 +41,8 @@ def run(seed: int, draws: int = 20_000) -> Demo:
         f"{'p':>6}{'mean / h':>14}{'variance (1-p)/(p h^2)':>28}",
         *(f"{p:>6}{mean:>14.4f}{variance:>28.4f}" for p, (mean, variance) in ratios.items()),
         "An entry is 0 with probability p and h/(1-p) otherwise, so its mean is h and its",
-        "variance p/(1-p) h^2: noise in proportion to the unit. As the mean is kept in",
-        "training, prediction uses the network as it is. nn.Dropout(0.5), first row:",
+        "variance p/(1-p) h^2: the noise is proportional to h. Since training keeps the",
+        "mean, prediction uses the network unchanged. nn.Dropout(0.5), first row:",
         f"  train mode {_rows(in_training)[0]}",
         f"  eval mode  {_rows(in_evaluation)[0]}",
     ]
@@ -57,7 +57,7 @@ def _rows(X: Tensor) -> list[str]:
 
 
 def picture(shown: dict[float, Tensor], h: Tensor, measured: dict[float, tuple[Tensor, Tensor]]) -> Figure:
-    """The tensor after dropout for each p; below, the mean and variance of an entry relative to h against p."""
+    """The tensor after dropout for each p; below, mean / h and variance / h^2 by p."""
     figure = Figure(figsize=(10, 6), dpi=120, layout="constrained")
     grid = figure.add_gridspec(2, 6, height_ratios=(1, 2.2))
     largest = max(float(X.max()) for X in shown.values())

@@ -1,4 +1,4 @@
-"""Dropout on the inputs of least squares is a weighted ridge regression (Srivastava et al. 2014; d2l 4.6)."""
+"""Least squares with dropout on the inputs is a weighted ridge regression (Srivastava et al. 2014; d2l 4.6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lightning_d2l.book.noisy_inputs import convergence, picture, regression, ta
 
 
 def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
-    """Inverted dropout with probability q of n samples' d inputs; the penalty is q/(1-q) diag(X^T X)."""
+    """Inverted dropout with probability q of the d inputs of n samples; the penalty is q/(1-q) diag(X^T X)."""
     rng = torch.Generator().manual_seed(seed)
     x, y = regression(rng, n, d)
 
@@ -23,14 +23,14 @@ def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
     result = convergence(x, y, noise, penalty, copies)
     text = (
         f"Least squares with {n} samples of {d} inputs, on copies of the training set with\n"
-        f"dropout, q = {q}, on their inputs (those kept divided by 1 - q), against least\n"
-        "squares on the clean inputs with the penalty q/(1-q) w^T diag(X^T X) w:\n"
+        f"dropout, q = {q}, of their inputs (the rest divided by 1 - q), compared with\n"
+        "least squares on the clean inputs with penalty q/(1-q) w^T diag(X^T X) w:\n"
         f"{table(result, 'penalised')}\n"
         f"  penalty of each weight: {', '.join(f'{value:.1f}' for value in penalty.tolist())}\n"
-        "Dropout leaves each input's mean as it is and gives it the variance q/(1-q) x^2,\n"
-        "so an input is penalised as much as it is large: unlike weight decay, dropout\n"
-        "does not care in which unit an input is measured. What is left is chance, and\n"
-        "falls as 1/sqrt(copies)."
+        "Dropout keeps the mean of each input and gives it the variance q/(1-q) x^2, so\n"
+        "the penalty grows with the size of the input: unlike weight decay, dropout does\n"
+        "not depend on the unit of an input. The remaining distance is random, and falls\n"
+        "as 1/sqrt(copies)."
     )
     return Demo(
         text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")}

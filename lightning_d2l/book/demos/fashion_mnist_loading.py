@@ -17,7 +17,7 @@ from lightning_d2l.data.fashion_mnist import FashionMNISTData
 from lightning_d2l.data.streams import generator
 
 PUBLISHED_SECONDS = 3.37
-"""What the book printed for a pass with 4 worker processes (3.5.2), on a machine of its own."""
+"""The book's time for one pass with 4 worker processes (3.5.2), on another machine."""
 
 
 def run(seed: int, source: str = "auto", passes: int = 7) -> Demo:
@@ -35,7 +35,7 @@ def run(seed: int, source: str = "auto", passes: int = 7) -> Demo:
         f"  tensors in memory, no workers  {seconds:.3f} s (median of {passes} passes)\n"
         f"  the book, 4 worker processes   {PUBLISHED_SECONDS:.2f} s (on another machine)\n"
         "Images stay bytes in memory. A minibatch is one indexing operation and one\n"
-        "conversion to [0, 1], where a loader decodes image by image in Python.\n"
+        "conversion to [0, 1]; a DataLoader decodes the images one by one in Python.\n"
         + (
             "The images are the official Fashion-MNIST files."
             if official
@@ -49,7 +49,7 @@ def run(seed: int, source: str = "auto", passes: int = 7) -> Demo:
 
 
 def seconds_a_pass(batches: Batches, passes: int) -> list[float]:
-    """The seconds of each of so many passes (epochs), after one that does not count."""
+    """The seconds of each of `passes` epochs, after one warm-up epoch."""
     seconds = []
     for epoch in range(passes + 1):
         batches.set_epoch(epoch)
@@ -61,7 +61,7 @@ def seconds_a_pass(batches: Batches, passes: int) -> list[float]:
 
 
 def a_few_of_each_class(x: Tensor, y: Tensor, names: tuple[str, ...], seed: int, few: int = 5) -> Figure:
-    """Images drawn from x (n, 28, 28) at random, a column for each class of y (n,)."""
+    """Random images of x (n, 28, 28), with one column for each class of y (n,)."""
     order = torch.randperm(len(y), generator=generator("demo", seed))
     columns = [torch.cat([*pad(x[order[y[order] == c][:few]], (2, 2, 2, 2))]) for c in range(len(names))]
     figure = Figure(figsize=(9, 4.9), dpi=120, layout="constrained")

@@ -43,7 +43,7 @@ PREDICTIONS = {  # logits of three classes, of which the first is the true one
 
 
 def run(seed: int) -> Demo:
-    """Nothing here is random: the seed is not used."""
+    """The demo is deterministic; `seed` is not used."""
     bits = {name: entropy(p, "bits").item() for name, p in DISTRIBUTIONS.items()}
     fair, loaded = DISTRIBUTIONS["die, fair"], DISTRIBUTIONS["die, six half the time"]
     divergence = kl_divergence(loaded, fair, "bits").item()
@@ -53,18 +53,18 @@ def run(seed: int) -> Demo:
     lines = ["Entropy, the mean surprisal -log p, in bits:"]
     lines += [f"  {name:<24}{value:8.4f}" for name, value in bits.items()]
     lines += [
-        "One who takes the loaded die for a fair one is surprised by",
+        "The mean surprisal of throws of the loaded die, p, under a fair die, q, is",
         f"  H(p, q) = {cross_entropy(loaded, fair, 'bits'):.4f} = H(p) {bits['die, six half the time']:.4f} + "
         f"KL(p || q) {divergence:.4f} bits a throw;",
-        f"the other way about KL(q || p) = {kl_divergence(fair, loaded, 'bits'):.4f}: the divergence is not symmetric.",
+        f"the other way round, KL(q || p) = {kl_divergence(fair, loaded, 'bits'):.4f}: KL is not symmetric.",
         "A classifier's loss is the surprisal of the true class, in nats (of 1.44 bits):",
         f"  {'prediction':<24}{'p(true)':>10}{'loss':>10}{'entropy of prediction':>24}",
     ]
     for name, p, loss, spread in zip(PREDICTIONS, probability, told["surprisal"], told["entropy"], strict=True):
         lines.append(f"  {name:<24}{p:>10.4f}{loss:>10.4f}{spread:>24.4f}")
     lines += [
-        "The prediction's entropy says how sure it is, the loss whether it should be.",
-        "A confident mistake costs its margin, without bound, which is why one wrong",
+        "The entropy of a prediction measures its confidence, the loss its error.",
+        "The loss of a confident mistake is about its margin, without bound, so one wrong",
         "label can outweigh many samples. Log softmax of the logits stays finite where",
         "exp overflows and p(true) rounds to 0.",
     ]
@@ -75,7 +75,7 @@ def run(seed: int) -> Demo:
 
 
 def picture() -> Figure:
-    """Surprisal; the entropy of a coin; cross-entropy with a wrong belief; the loss of a confident mistake."""
+    """Surprisal; entropy of a coin; cross-entropy with a wrong distribution; loss of a confident mistake."""
     figure = Figure(figsize=(10, 7.4), dpi=120, layout="constrained")
     (upper_left, upper_right), (lower_left, lower_right) = figure.subplots(2, 2)
     p = torch.linspace(0.001, 1, 1000, dtype=torch.float64)
@@ -84,7 +84,7 @@ def picture() -> Figure:
         at = chance, -math.log2(chance)
         upper_left.plot(*at, "o", color=RED, markersize=5)
         upper_left.annotate(f"{name}: {at[1]:.2f} bits", at, (6, 4), textcoords="offset points", fontsize=9)
-    upper_left.set(title="Surprisal: the rarer, the more it tells", xlabel="probability of the event", ylabel="bits")
+    upper_left.set(title="Surprisal grows as the event gets rarer", xlabel="probability of the event", ylabel="bits")
     upper_left.set(ylim=(0, 10))
 
     p = torch.linspace(0, 1, 501, dtype=torch.float64)
@@ -104,7 +104,7 @@ def picture() -> Figure:
         "", (0.25, wrong), (0.25, least), arrowprops={"arrowstyle": "<->", "color": RED, "shrinkA": 0, "shrinkB": 0}
     )
     lower_left.text(0.27, wrong + 0.2, f"KL(p || q) = {wrong - least:.3f}", color=RED, va="center")
-    lower_left.set(title="A coin with p = 0.8, by one who expects q", xlabel="expected probability of heads, q")
+    lower_left.set(title="Cross-entropy of a coin, p = 0.8, with q", xlabel="expected probability of heads, q")
     lower_left.set(ylabel="bits", ylim=(0, 5))
 
     margin = torch.linspace(-8, 8, 321, dtype=torch.float64)
@@ -114,8 +114,8 @@ def picture() -> Figure:
     lower_right.plot(margin, told["entropy"], "--", color=GREEN, label="entropy of the prediction")
     lower_right.text(-7.8, 0.5, "sure and wrong", color=GREY, fontsize=9)
     lower_right.text(7.8, 0.5, "sure and right", color=GREY, fontsize=9, ha="right")
-    lower_right.set(title="A confident mistake costs its margin", ylabel="nats")
-    lower_right.set(xlabel="logit of the true class less the other's")
+    lower_right.set(title="The loss of a confident mistake is its margin", ylabel="nats")
+    lower_right.set(xlabel="logit of the true class minus the other logit")
     for panel in (upper_left, upper_right, lower_left, lower_right):
         panel.grid(alpha=0.3)
     lower_left.legend(fontsize=9)

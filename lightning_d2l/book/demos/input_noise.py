@@ -1,4 +1,4 @@
-"""Noise added to the inputs of least squares is ridge regression (Bishop 1995; d2l 4.5, 4.6.1)."""
+"""Least squares with noise on the inputs is ridge regression (Bishop 1995; d2l 4.5, 4.6.1)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def run(seed: int, n: int = 20, d: int = 5, s: float = 0.5) -> Demo:
     result = convergence(x, y, noise, n * s**2, copies)
     text = (
         f"Least squares with {n} samples of {d} inputs, on copies of the training set with\n"
-        f"noise ~ N(0, s^2), s = {s}, on their inputs, against ridge regression with\n"
+        f"noise ~ N(0, s^2), s = {s}, on their inputs, compared with ridge regression with\n"
         f"lambda = n s^2 = {n * s**2:g} on the clean inputs:\n"
         f"{table(result, 'ridge')}\n"
-        "The noise adds s^2 |w|^2 to each expected squared error, so the copies end at\n"
-        f"ridge, {result.limit:.3f} away from plain least squares. What is left is chance: it\n"
-        "falls as 1/sqrt(copies), in the size that the standard error says."
+        "The noise adds s^2 |w|^2 to each expected squared error, so the solution tends\n"
+        f"to ridge, {result.limit:.3f} away from plain least squares. The remaining distance is\n"
+        "random, and falls as 1/sqrt(copies), as the standard error does."
     )
     return Demo(text, result.numbers(), {"input_noise": picture(result, "ridge", f"added noise, s = {s}")})

@@ -1,7 +1,7 @@
-"""K-fold cross-validation chooses a polynomial's degree, its folds made twice over (d2l 4.4.2.2).
+"""K-fold cross-validation chooses a polynomial's degree (d2l 4.4.2.2).
 
-Each fold is held out once, the model solved exactly on the rest, and the fold's errors are averaged. Beside the
-product's own folds stands a split by hand, with numpy alone.
+Each fold is held out once, the model is solved exactly on the rest, and the errors on the folds are averaged. The folds
+of the data module are compared with folds made by hand with numpy.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def run(seed: int) -> Demo:
     lines = [f"{FOLDS}-fold cross-validation of a polynomial's degree, 100 samples of a cubic:"]
     lines += ["  degree  fold errors (MSE): mean ± standard deviation   test error"]
     lines += [f"  {d:6}  {means[d]:21.5f} ± {statistics.stdev(ours[d]):<18.5f}  {test[d]:12.5f}" for d in DEGREES]
-    lines += [f"Lowest mean: degree {best}. The noise's own share of every error is 0.01."]
-    lines += [f"The same folds split by hand: at most {difference:.1g} apart."]
+    lines += [f"Lowest mean: degree {best}. The variance of the noise adds 0.01 to every error."]
+    lines += [f"Largest difference from the same folds made by hand: {difference:.1g}."]
     figure = Figure(figsize=(6, 3.8), dpi=120, layout="constrained")
     panel = figure.subplots()
     for degree, errors in ours.items():
@@ -46,7 +46,7 @@ def run(seed: int) -> Demo:
 
 
 def polynomial(degree: int, seed: int, fold: int | None = None) -> PolynomialData:
-    """The book's polynomial data, or, with a fold, those without it for training and it for validation."""
+    """The book's polynomial data; with a fold, that fold is the validation split."""
     sizes = {"n_train": 100, "n_val": 0, "n_test": 100, "batch_size": 100}
     folds = {} if fold is None else {"folds": FOLDS, "fold": fold}
     data = PolynomialData(degree, [5.0, 1.2, -3.4, 5.6], True, noise=0.1, seed=seed, **sizes, **folds)
@@ -55,12 +55,12 @@ def polynomial(degree: int, seed: int, fold: int | None = None) -> PolynomialDat
 
 
 def fold_errors(degree: int, seed: int) -> list[float]:
-    """The mean squared error on each fold of a model that is solved on the others."""
+    """The mean squared error on each fold of the model solved on the other folds."""
     return [_error(polynomial(degree, seed, fold), "val") for fold in range(FOLDS)]
 
 
 def test_error(degree: int, seed: int) -> float:
-    """The mean squared error on the test samples of a model that is solved on all training samples."""
+    """The mean squared error on the test samples of the model solved on all training samples."""
     return _error(polynomial(degree, seed), "test")
 
 
@@ -71,7 +71,7 @@ def _error(data: PolynomialData, split: str) -> float:
 
 
 def fold_errors_by_hand(degree: int, seed: int) -> list[float]:
-    """The same with numpy: shuffle the rows, cut them into stretches, hold out one at a time."""
+    """`fold_errors` with numpy: shuffle the rows, split them into contiguous parts, hold out one at a time."""
     x, y = (tensor.numpy() for tensor in polynomial(degree, seed).splits["train"])
     rows = list(range(len(x)))
     np.random.RandomState(seed).shuffle(rows)

@@ -1,4 +1,4 @@
-"""L1 beside L2 on a sparse problem: only L1 makes weights exactly zero (d2l 4.5.1)."""
+"""L1 and L2 penalties on a sparse problem: only L1 makes weights exactly zero (d2l 4.5.1)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:
     lines += [
         f"Closest to the truth: L1 {errors_l1[best_l1]:.3f} at lambda {penalties[best_l1]:.3f}, "
         f"L2 {errors_l2[best_l2]:.3f} at lambda {penalties[best_l2]:.3f}.",
-        "L1 pulls every weight with the same force lambda, and one that its data pulls",
-        "with less stays at 0. L2 pulls in proportion to the weight, so its force fades",
-        "before the weight is 0: all shrink and none vanishes.",
+        "The gradient of L1 is lambda in size for every weight, so a weight whose error",
+        "gradient is smaller stays at 0. The gradient of L2 is proportional to the",
+        "weight, so all weights shrink and none becomes 0.",
     ]
     numbers = {
         "largest share of zeros, L1": zeros_l1.max().item(),
@@ -54,7 +54,7 @@ def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:
 
 
 def picture(penalties: Tensor, l1: Tensor, l2: Tensor, true: Tensor) -> Figure:
-    """The paths of the weights (d, k) over the penalties (k,), relevant ones in colour, and their share of zeros."""
+    """The weights (d, k) by penalty (k,), with relevant weights in colour, and the share of zeros."""
     figure = Figure(figsize=(13, 4), dpi=120, layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     relevant = true[:, 0] != 0

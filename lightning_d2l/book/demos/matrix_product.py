@@ -1,7 +1,7 @@
-"""A product of 101 Gaussian matrices explodes: how far, and why (d2l 4.8.1.2).
+"""The growth of a product of 101 Gaussian matrices, measured and computed (d2l 4.8.1.2).
 
-A Gaussian matrix treats all directions alike, so each one multiplies the length of whatever vector it meets by an
-independent random factor. The mean logarithm of that factor is the Lyapunov exponent, and lengths grow by it.
+The distribution of a Gaussian matrix is rotation invariant, so each matrix multiplies the length of any vector by an
+independent random factor. The mean logarithm of the factor, the Lyapunov exponent, is the growth rate of lengths.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
 
 N, MATRICES = 4, 101
 PUBLISHED = (20, 27)
-"""log10 of the largest entry in the book's executed notebooks, which draw one product each: the range."""
+"""The range of log10 of the largest entry in the book's executed notebooks, each with one product."""
 
 
 def lyapunov(n: int, variance: float = 1.0) -> float:
-    """Mean of ln |M v| - ln |v| for an n x n matrix M with entries N(0, variance), whatever the vector v.
+    """Mean of ln |M v| - ln |v| for an n x n matrix M with entries N(0, variance) and any vector v.
 
     |M v|^2 / (variance |v|^2) is chi-squared with n degrees of freedom, the logarithm of which has mean
     ln 2 + psi(n / 2) (Newman 1986, "The distribution of Lyapunov exponents: exact results for random matrices").
@@ -34,10 +34,10 @@ def lyapunov(n: int, variance: float = 1.0) -> float:
 def expected_largest_entry(n: int, matrices: int, variance: float = 1.0) -> float:
     """Mean of ln of the largest absolute entry of a product of many n x n matrices with entries N(0, variance).
 
-    A column of the product has the mean log length matrices * lyapunov(n, variance). A long product is s u v^T, all
-    but of rank one, with u and v uniform on the sphere; this column's length is s |v_1| and the largest entry
-    s max|u| max|v|. So E ln max|u| + E ln max|v| - E ln|v_1| is added, where v = g / |g| for g of n normal numbers
-    gives each term: E ln|g| is lyapunov(n), E ln|g_1| is lyapunov(1), and E ln max|g| an integral over quantiles.
+    The first column of the product has the mean log length matrices * lyapunov(n, variance). A long product is close to
+    rank one, s u v^T with u and v uniform on the sphere. The length of its first column is s |v_1|, and its largest
+    entry s max|u| max|v|, so E ln max|u| + E ln max|v| - E ln|v_1| is added. With v = g / |g| for n normal numbers g,
+    E ln|g| is lyapunov(n), E ln|g_1| is lyapunov(1), and E ln max|g| is an integral over quantiles.
     """
     quantiles = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
     largest = float((math.sqrt(2) * torch.erfinv(quantiles ** (1 / n))).log().mean())
@@ -45,9 +45,10 @@ def expected_largest_entry(n: int, matrices: int, variance: float = 1.0) -> floa
 
 
 def products(n: int, matrices: int, draws: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The first of so many n x n matrices from N(0, 1), their product, each (draws, n, n), and how the product grew.
+    """Multiply `matrices` n x n matrices with entries N(0, 1), `draws` times, in float64.
 
-    The last result is log10 of the largest absolute entry after each matrix, (matrices, draws). All is float64.
+    Returns the first matrix and the product, each (draws, n, n), and log10 of the largest absolute entry after each
+    multiplication, (matrices, draws).
     """
     factors = torch.randn(matrices, draws, n, n, dtype=torch.float64, generator=generator("demo", seed))
     product, largest = factors[0], [factors[0]]
@@ -60,7 +61,7 @@ def products(n: int, matrices: int, draws: int, seed: int) -> tuple[Tensor, Tens
 def run(seed: int, draws: int = 2000) -> Demo:
     first, product, grown = products(N, MATRICES, draws, seed)
     low, median, high = grown[-1].quantile(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)).tolist()
-    growth = product[:, :, 0].norm(dim=1).log10() / MATRICES  # of the vector (1, 0, 0, 0), a matrix
+    growth = product[:, :, 0].norm(dim=1).log10() / MATRICES  # of the vector (1, 0, 0, 0), per matrix
     exponent = lyapunov(N) / math.log(10)
     error = float(growth.std()) / draws**0.5
     halved = MATRICES * math.log10(2)
@@ -75,26 +76,26 @@ def run(seed: int, draws: int = 2000) -> Demo:
         "log10 largest entry, halved matrices, median": median - halved,
     }
     text = "\n".join([
-        "A 4 x 4 matrix of N(0, 1) numbers, and its product with 100 more:",
+        "A 4 x 4 matrix with entries N(0, 1), and its product with 100 others:",
         *(
             "".join(f"{v:7.2f}" for v in row) + "    " + "".join(f"{v:11.2e}" for v in result)
             for row, result in zip(first[0].tolist(), product[0].tolist(), strict=True)
         ),
         f"log10 of the largest entry in {draws:,} such products",
         f"  median {median:.1f}, 5th to 95th percentile {low:.1f} to {high:.1f}; the book's runs: 20 to 27",
-        "Each matrix multiplies a vector's length by a random factor. Mean log10 of it:",
+        "Each matrix multiplies the length of a vector by a random factor; mean log10:",
         f"  measured {growth.mean():.4f} +- {error:.4f};  theory (ln 2 + psi(2)) / 2 / ln 10 = {exponent:.4f}",
-        f"so 100 matrices add {100 * exponent:.1f}, and with the first matrix and the largest of 16",
-        f"entries instead of a length the mean is {numbers['log10 largest entry, expected']:.1f}.",
-        f"Halved, the entries have variance 1/4 = 1/n, and the median is {median - halved:.1f}: the mean",
-        "squared length now stays, but a typical one falls by about exp(-1/n) a matrix.",
-        f"Width cures that: where n = 256 all 101 leave {math.exp(2 * MATRICES * lyapunov(256, 1 / 256)):.2f} of it.",
+        f"So 100 matrices add {100 * exponent:.1f}. For the largest of the 16 entries of the product of",
+        f"all 101, the expected value is {numbers['log10 largest entry, expected']:.1f}.",
+        f"Halved entries have variance 1/4 = 1/n, and the median is {median - halved:.1f}: the mean squared",
+        "length is constant, but a typical one falls by a factor of about exp(-1/n) per",
+        f"matrix. For n = 256, the factor of all 101 is {math.exp(2 * MATRICES * lyapunov(256, 1 / 256)):.2f}.",
     ])  # fmt: skip
     return Demo(text, numbers, {"largest_entry": picture(grown)})
 
 
 def picture(grown: Tensor) -> Figure:
-    """The largest entry (matrices, draws), log10, against the number of matrices, and its distribution at the end."""
+    """log10 of the largest entry (matrices, draws) by the number of matrices, and its final distribution."""
     figure = Figure(figsize=(10.5, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     count = torch.arange(1, len(grown) + 1, dtype=torch.float64)

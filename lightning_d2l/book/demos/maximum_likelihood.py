@@ -28,7 +28,7 @@ def negative_log_likelihood(residual: Tensor, sigma: Tensor | float) -> Tensor:
 
 
 def minimise(function: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Where a smooth function of a vector (k,) has its minimum, found from `start` by L-BFGS in float64."""
+    """The minimiser (k,) of a smooth function of a vector, by L-BFGS from `start`, in float64."""
     point = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [point], max_iter=500, tolerance_grad=1e-10, tolerance_change=0, line_search_fn="strong_wolfe"
@@ -76,15 +76,15 @@ def run(seed: int, n: int = 200) -> Demo:
         + f"  sigma free             w = ({all_three[0]:.6f}, {all_three[1]:.6f})  b = {all_three[2]:.6f}\n"
         f"  sigma found {sigma:.6f}, root mean square residual {residual_sd:.6f}\n"
         "sigma scales the squared errors and adds a constant, so it does not move the\n"
-        "best w and b: maximum likelihood under normal noise is least squares. Its own\n"
-        "best value is the standard deviation of the residuals, its square the variance."
+        "best w and b: maximum likelihood under normal noise is least squares. The best\n"
+        "sigma is the standard deviation of the residuals; its square is the variance."
     )
     numbers = {"difference to least squares": difference, "sigma": sigma, "residual sd": residual_sd}
     return Demo(text, numbers, {"likelihood": picture(X, y, least_squares, residual_sd)})
 
 
 def picture(X: Tensor, y: Tensor, best: Tensor, residual_sd: float) -> Figure:
-    """Normal densities; the NLL along one weight for several sigma; and along sigma, at the least-squares fit."""
+    """Normal densities; the NLL by one weight for several sigma; the NLL by sigma at the least-squares fit."""
     figure = Figure(figsize=(13, 4), dpi=120, layout="constrained")
     densities, weight, spread = figure.subplots(1, 3)
     grid = torch.linspace(-7, 9, 401, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Parameters of a perceptron 4-8-1: how to reach them, initialise them and share them (d2l 5.2)."""
+"""Access to parameters, their initialisation, and parameters that layers share (d2l 5.2)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def reach() -> tuple[list[str], dict[str, float]]:
 
 
 def schemes_compared() -> tuple[list[str], dict[str, float]]:
-    """The weights of a Linear(4, 8) under each initialisation."""
+    """Statistics of the weights of a Linear(4, 8) for each initialisation."""
     lines = [
         f"Weights of Linear(4, 8), initialised:\n  {'scheme':<22}{'mean':>10}{'std':>10}{'min |w|':>10}{'max |w|':>10}"
     ]
@@ -70,7 +70,7 @@ def schemes_compared() -> tuple[list[str], dict[str, float]]:
 
 
 def sharing() -> tuple[list[str], dict[str, float]]:
-    """One Linear(8, 8) in two places: edited as one, its gradient the sum of those that two layers would get."""
+    """One Linear(8, 8) used twice: one tensor, whose gradient is the sum of the gradients of two separate layers."""
     tied = TiedMLP(4, 1)
     untied = nn.Sequential(*(nn.Linear(m.in_features, m.out_features) if isinstance(m, nn.Linear) else m for m in tied))
     untied.load_state_dict(tied.state_dict())

@@ -1,4 +1,4 @@
-"""Weights of a fully connected layer as a sum of Kronecker products: an n-th of the parameters (d2l 4.1.1)."""
+"""The weight of a fully connected layer as a sum of Kronecker products, with 1/n of the parameters (d2l 3.4.3)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def run(seed: int) -> Demo:
             f"{weights:>10,}{share:>10.1%}{error:>13.1e}"
         )
         numbers |= {f"weights n={layer.n}": float(weights), f"error of H n={layer.n}": error}
-    lines += ["error of H: its largest difference from the sum made with torch.kron", "n = 1 is a plain layer"]
+    lines += ["error of H: its largest difference from the sum computed by torch.kron", "n = 1 is a plain layer"]
     return Demo("\n".join(lines), numbers)
 
 
 @torch.no_grad()
 def largest_error(layer: PHMLinear) -> float:
-    """The largest difference of the layer's weight from the sum of Kronecker products that torch.kron makes."""
+    """The largest difference of the layer's weight from the sum of Kronecker products by torch.kron."""
     factors = torch.ones(1, 1, 1) if layer.A is None else layer.A
     by_kron = torch.stack([torch.kron(a, s) for a, s in zip(factors, layer.S, strict=True)]).sum(0)
     return float((layer.weight - by_kron).abs().max())

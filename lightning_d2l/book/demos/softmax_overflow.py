@@ -1,4 +1,4 @@
-"""The softmax on paper overflows in float32; its LogSumExp form does not (d2l 3.6.4 and 3.7.2)."""
+"""The naive softmax overflows in float32; the LogSumExp form does not (d2l 3.6.4 and 3.7.2)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def spread_logits(s: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def failures(s: Tensor) -> dict[str, float]:
-    """The first of the values s (n,) at which something of the naive form fails on logits (s, 0, -s), by what fails."""
+    """The first of the values s (n,) at which the naive form fails on logits (s, 0, -s), for each kind of failure."""
     logits, y = spread_logits(s)
     loss, gradient = loss_and_gradient(naive, logits, y)
     _, right_gradient = loss_and_gradient(cross_entropy, logits, y)
@@ -80,15 +80,15 @@ def run(seed: int) -> Demo:
         f"  losses {toy_losses[0]:.4f} and {toy_losses[1]:.4f}, accuracy {toy_accuracy}",
         "Logits (1000, 0, -1000) in float32, the third class being the true one:",
         f"  exp(o) / sum exp(o)    {_row(softmax(large))}   loss {naive(large, third).item()}",
-        f"  less the largest logit {_row(stable_softmax(large))}   loss {cross_entropy(large, third).item()}",
+        f"  minus largest logit    {_row(stable_softmax(large))}   loss {cross_entropy(large, third).item()}",
         f"exp(x) is infinite above x = {largest:.2f}, and infinity / infinity is nan. So with",
         "logits (s, 0, -s) and the third class, the softmax and then its logarithm give",
         f"  from s = {wrong:5.2f}  a wrong gradient (autograd needs exp(-3s), which rounds to 0)",
         f"  from s = {undefined:5.2f}  a gradient of nan (1 / p = exp(2s) is infinite)",
         f"  from s = {infinite:5.2f}  an infinite loss (the probability p = exp(-2s) rounds to 0)",
         f"  from s = {no_softmax:5.2f}  a softmax of nan (exp(s) is infinite)",
-        "LogSumExp subtracts the largest logit, so that exp is at most 1, and takes no",
-        "logarithm of a rounded probability: loss = log sum exp(o) - o_y. Its gradient",
+        "LogSumExp subtracts the largest logit, so exp is at most 1, and takes the",
+        "logarithm of a sum, not of a probability: log sum exp(o) - o_y. Its gradient",
         f"softmax(o) - y agrees with autograd to {numbers['gradient less (softmax - y), largest']:.0e}.",
     ])  # fmt: skip
     return Demo(text, numbers, {"overflow": picture(s)})
@@ -99,7 +99,7 @@ def _row(probabilities: Tensor) -> str:
 
 
 def picture(s: Tensor) -> Figure:
-    """Losses and gradients of both forms against s (n,), the ranges where the naive one fails shaded."""
+    """Losses and gradients of both forms by s (n,); the ranges where the naive form fails are shaded."""
     figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     wrong, undefined, infinite, no_softmax = failures(s).values()

@@ -1,4 +1,4 @@
-"""Hidden units that start equal stay equal under gradient descent, unless chance breaks the symmetry (d2l 4.8.1.3)."""
+"""Hidden units with equal initial weights stay equal under gradient descent (d2l 4.8.1.3)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trained:
 
 
 def distinct_units(weight: Tensor, tolerance: float = 1e-6) -> int:
-    """How many different rows a weight matrix (units, inputs) has, up to a tolerance in the largest entry."""
+    """The number of distinct rows of a weight matrix (units, inputs), up to a tolerance in the maximum norm."""
     kept: list[Tensor] = []
     for row in weight:
         if all((row - other).abs().max() > tolerance for other in kept):
@@ -82,16 +82,16 @@ def run(seed: int) -> Demo:
         numbers[f"loss, {name}"] = result.loss
         lines.append(f"{name:<24}{distinct:>14}{rank:>18}{result.loss:>18.3f}")
     lines += [
-        "Units with equal weights have equal gradients, so SGD keeps them equal: however",
-        "many there are, the network is as poor as one with a single hidden unit. Random",
-        "initial weights break the symmetry. Dropout breaks it too, at the first",
-        "minibatch, as it silences each unit on other samples; it is no substitute.",
+        "Units with equal weights have equal gradients, so SGD keeps them equal, and the",
+        "network is equivalent to one with a single hidden unit. Random initial weights",
+        "break the symmetry. Dropout breaks it too, at the first minibatch, since it",
+        "drops each unit on different samples, but it is no substitute.",
     ]
     return Demo("\n".join(lines), numbers, {"symmetry": picture(results)})
 
 
 def picture(results: dict[str, Trained]) -> Figure:
-    """The number of distinct units over the minibatches, then a weight of each unit, a panel for each network."""
+    """The number of distinct units by minibatch, and for each network one weight of each unit."""
     figure = Figure(figsize=(12, 3.6), dpi=120, layout="constrained")
     left, *others = figure.subplots(1, len(results) + 1)
     shown = [*range(11), *range(20, len(results["random"].weights), 20)]  # the first steps, then every 20th

@@ -1,7 +1,7 @@
-"""The variance of signals on their way forward through a deep network and of gradients on their way back (d2l 4.8).
+"""The variance of forward signals and of backward gradients in a deep network (d2l 4.8).
 
-Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks". The theory is
-that of wide networks: Poole et al. (2016), "Exponential expressivity in deep neural networks through transient
+Glorot and Bengio (2010), "Understanding the difficulty of training deep feedforward neural networks". The theory
+holds for wide networks: Poole et al. (2016), "Exponential expressivity in deep neural networks through transient
 chaos"; Schoenholz et al. (2017), "Deep information propagation".
 """
 
@@ -41,8 +41,8 @@ def theory(init: str, activation: str, width: int, depth: int) -> tuple[Tensor, 
 
     With weights of variance v and biases of variance b the signals of layer l are normal with variance
     q_l = width v E[f(z)^2] + b, where z ~ N(0, q_{l-1}), and q_1 = width v + b for inputs of variance 1. Gradients are
-    multiplied by width v E[f'(z)^2] from each layer to the one before. For the identity both factors are width v, for
-    ReLU half of it.
+    multiplied by width v E[f'(z)^2] from each layer to the previous one. Both factors are width v for the identity, and
+    half of that for ReLU.
     """
     v, b = weight_and_bias_variance(init, activation, width)
     nodes, probabilities = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(64))
@@ -58,11 +58,10 @@ def theory(init: str, activation: str, width: int, depth: int) -> tuple[Tensor, 
 
 
 def measure(init: str, activation: str, width: int, depth: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Mean squares of the signals, and of the gradients with respect to them, by hidden layer, each (depth,).
+    """Mean squares of the signals and of their gradients by hidden layer, each (depth,).
 
-    The signal of a layer is what its linear map hands to the activation function, over `batch` samples with N(0, 1)
-    inputs. The gradient with respect to the network's output is N(0, 1) as well. In float64: the smallest ones are
-    far below the range of float32.
+    The signal of a layer is its pre-activation, for `batch` samples with N(0, 1) inputs. The gradient with respect to
+    the network's output is N(0, 1) too. Computed in float64, since the smallest values are below the range of float32.
     """
     random = generator("demo", seed, 0)
     with torch.random.fork_rng(devices=[]):
@@ -103,9 +102,9 @@ def run(seed: int) -> Demo:
 
 def _table(numbers: dict[str, float]) -> str:
     lines = [
-        f"{DEPTH} hidden layers of {WIDTH} units, {SEEDS} seeds: log10 of the factor by which the",
-        "variance of signals changes from the first to the last (forw), and that of",
-        "gradients from the last to the first (back)",
+        f"{DEPTH} hidden layers of {WIDTH} units, {SEEDS} seeds: log10 of the ratio of the variances",
+        "of signals in the last and the first layer (forw), and of gradients in the",
+        "first and the last layer (back)",
         f"{'':<12}" + "".join(f"{NAMES[init]:>17}" for init in STYLES),
         f"{'':<12}" + f"{'forw':>9}{'back':>8}" * len(STYLES),
     ]
@@ -117,11 +116,12 @@ def _table(numbers: dict[str, float]) -> str:
         )
         lines.append(f"{activation:<12}{''.join(cells)}")
     lines += [
-        "Each layer multiplies the variance by n times that of a weight, for ReLU by half",
-        "of it. Xavier makes it 1 where the activation is nearly linear, Kaiming makes up",
-        "for ReLU's half. A sigmoid's gradient is at most 1/4: through sigmoids gradients",
-        "vanish under all four, though the signals look well. No mean is further than",
-        f"{numbers['largest distance from theory, log10']:.1f} from the theory of wide layers, dotted in the picture.",
+        "Each layer multiplies the variance by n times the variance of a weight, for ReLU",
+        "by half of that. The factor is 1 with Xavier where the activation is nearly",
+        "linear, and with Kaiming for ReLU. The gradient of a sigmoid is at most 1/4, so",
+        "gradients vanish with all four initialisations, although the signals do not.",
+        "The largest difference from the theory of wide layers, dotted in the picture,",
+        f"is {numbers['largest distance from theory, log10']:.1f}.",
     ]
     return "\n".join(lines)
 
@@ -130,7 +130,7 @@ Logarithms = dict[tuple[str, str], list[Tensor]]
 
 
 def picture(measured: Logarithms, expected: Logarithms) -> Figure:
-    """Signals above, gradients below, a column for each activation: mean and range over seeds, and theory."""
+    """Signals (above) and gradients (below) for each activation: mean and range over seeds, and theory."""
     figure = Figure(figsize=(13, 6.4), dpi=120, layout="constrained")
     panels = figure.subplots(2, len(SHOWN), sharex=True, sharey=True)
     layers = torch.arange(1, DEPTH + 1)

@@ -1,4 +1,4 @@
-"""Add two vectors of 10,000 numbers one by one in Python, and by one tensor operation (d2l 3.1.2)."""
+"""Add two vectors of 10,000 numbers in a Python loop and by one tensor operation (d2l 3.1.2)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(seed: int, n: int = 10_000) -> Demo:
 
 
 def _seconds(function: Callable[[], object], repetitions: int) -> float:
-    """The median time of a call, after one that does not count."""
+    """The median time of a call, after one warm-up call."""
     function()
     times = []
     for _ in range(repetitions):

@@ -1,4 +1,4 @@
-"""What weight decay does: a step with it, directions without data, and the ridge solution (d2l 4.5)."""
+"""Weight decay: one step, the null space of the data, and the ridge solution (d2l 4.5)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STEPS = EPOCHS * N // BATCH
 
 
 def sgd_step(w: Tensor, X: Tensor, y: Tensor, lr: float, half: bool, penalty: float, weight_decay: float) -> Tensor:
-    """The weights (d, 1) after a step of torch.optim.SGD on the mean squared error, halved or not, plus a penalty.
+    """The weights (d, 1) after one step of torch.optim.SGD on the mean squared error, times 1/2 if `half`.
 
-    The penalty is lambda/2 |w|^2 as part of the loss; `weight_decay` is the optimizer's setting instead.
+    `penalty` adds lambda/2 |w|^2 to the loss; `weight_decay` is the optimizer's setting.
     """
     w = w.clone().requires_grad_()
     optimizer = torch.optim.SGD([w], lr=lr, weight_decay=weight_decay)
@@ -30,7 +30,7 @@ def sgd_step(w: Tensor, X: Tensor, y: Tensor, lr: float, half: bool, penalty: fl
 
 
 def descend(w: Tensor, X: Tensor, y: Tensor, decay: float, epochs: int, rng: torch.Generator) -> list[Tensor]:
-    """The weights (d, 1) at the start and after each epoch of the book's training: the halved loss, a bias from 0."""
+    """The weights (d, 1) initially and after each epoch of the book's training, with the 1/2 and a bias from 0."""
     b, path = torch.zeros(1, dtype=w.dtype), [w]
     for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(X), generator=rng), BATCH):
@@ -54,7 +54,7 @@ def run(seed: int, epochs: int = 1000) -> Demo:
     same = (in_loss - in_optimizer).abs().max().item()
     same_without_half = (without_half - half_the_decay).abs().max().item()
 
-    null = torch.eye(D, dtype=torch.float64) - torch.linalg.pinv(X) @ X  # projects on what no sample touches
+    null = torch.eye(D, dtype=torch.float64) - torch.linalg.pinv(X) @ X  # projects on the null space of X
     path = torch.cat(descend(w0, X, y, DECAY, epochs, rng), 1)
     undecayed = torch.cat(descend(w0, X, y, 0.0, epochs, rng), 1)
     null_norm = (null @ path).norm(dim=0)
@@ -73,7 +73,7 @@ def run(seed: int, epochs: int = 1000) -> Demo:
         f"norm after {EPOCHS} epochs, lambda 0": undecayed[:, EPOCHS].norm().item(),
     }
     lines = [
-        "One step of SGD, largest difference between the weights that it gives:",
+        "One step of SGD, largest difference between the resulting weights:",
         f"  {'lambda/2 |w|^2 in the loss, and weight_decay = lambda':<62}{same:>10.1e}",
         "  (y_hat - y)^2 with weight_decay 3, and",
         f"  {'1/2 (y_hat - y)^2 with weight_decay 3/2 and twice the lr':<62}{same_without_half:>10.1e}",
@@ -92,16 +92,16 @@ def run(seed: int, epochs: int = 1000) -> Demo:
     lines += [f"  {label:<62}{value:>10.4f}" for label, value in norms.items()]
     ratio = path[:, EPOCHS].norm() / ridge.norm()
     lines += [
-        "A gradient is a sum of samples, so it has no part in the null space of X, the",
-        f"{D - N} directions that no sample has. There only decay moves the weights: not at",
-        "all with lambda 0, by 1 - lr lambda a step otherwise. The norm that the book",
-        f"prints is what is left of the random start, {ratio:.0f} times that of the ridge solution.",
+        "A gradient is a linear combination of samples, so it has no component in the",
+        f"null space of X ({D - N} dimensions). There the weights change only by decay, by",
+        "a factor of 1 - lr lambda per step. The norm that the book prints is the rest of",
+        f"the initial weights, {ratio:.0f} times the norm of the ridge solution.",
     ]
     return Demo("\n".join(lines), numbers, {"weight_decay": picture(path, undecayed, null, ridge.norm().item())})
 
 
 def picture(path: Tensor, undecayed: Tensor, null: Tensor, ridge: float) -> Figure:
-    """The norm of the weights (d, epochs + 1) over the epochs, and that of their parts in and out of the null space."""
+    """The norm of the weights (d, epochs + 1) by epoch, in total, in the null space and in its complement."""
     figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for panel, weights, name in (
@@ -111,7 +111,7 @@ def picture(path: Tensor, undecayed: Tensor, null: Tensor, ridge: float) -> Figu
         part = null @ weights
         panel.semilogy(weights.norm(dim=0), color=BLUE, linewidth=4, alpha=0.4, label="norm of w")
         panel.semilogy(part.norm(dim=0), color=ORANGE, label="part in the null space of X")
-        panel.semilogy((weights - part).norm(dim=0), color=GREEN, label="part in the samples' span")
+        panel.semilogy((weights - part).norm(dim=0), color=GREEN, label="part in the span of the samples")
         panel.axvline(EPOCHS, color=GREY, linestyle=":", label=f"epoch {EPOCHS}, where the book stops")
         panel.set(title=name, xlabel="epoch", ylim=(0.01, 30))
         panel.grid(alpha=0.3)

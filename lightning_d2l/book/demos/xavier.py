@@ -16,7 +16,7 @@ NUMBERS = 100_000  # weights drawn for each size
 
 
 def draws(n_in: int, n_out: int, scheme: str) -> Tensor:
-    """The weights of as many layers as have NUMBERS of them, in one row."""
+    """At least NUMBERS weights, (m,), of as many layers as that takes."""
     weights = []
     for _ in range(-(-NUMBERS // (n_in * n_out))):
         layer = torch.nn.Linear(n_in, n_out)
@@ -26,14 +26,14 @@ def draws(n_in: int, n_out: int, scheme: str) -> Tensor:
 
 
 def bound(n_in: int, n_out: int) -> float:
-    """Of the uniform form (Glorot and Bengio 2010, equation 16)."""
+    """The bound of the uniform distribution (Glorot and Bengio 2010, equation 16)."""
     return float((6 / (n_in + n_out)) ** 0.5)
 
 
 def run(seed: int) -> Demo:
     numbers: dict[str, float] = {}
     lines = [
-        f"At least {NUMBERS:,} weights of each layer, by formula and as measured:",
+        f"At least {NUMBERS:,} weights of each layer, formula and measurement:",
         f"  {'layer':<18}{'bound':>10}{'largest |w|':>13}{'variance':>11}{'uniform':>11}{'normal':>11}",
     ]
     with torch.random.fork_rng(devices=[]):
@@ -57,7 +57,7 @@ def run(seed: int) -> Demo:
 
 
 def picture(uniform: Tensor, normal: Tensor, name: str, end: float) -> Figure:
-    """The distribution of the weights in both forms, with the bound of the uniform one."""
+    """The distributions of uniform and normal weights, with the bound of the uniform distribution."""
     figure = Figure(figsize=(5.6, 3.6), dpi=120, layout="constrained")
     panel = figure.subplots()
     for weights, colour, label in ((uniform, BLUE, "uniform"), (normal, ORANGE, "normal")):
