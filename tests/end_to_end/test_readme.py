@@ -43,9 +43,20 @@ def test_commands_run():
             shown.append(Path(found[1]))
 
 
-def test_the_chinese_twin_has_the_same_commands():
-    twin = (ROOT / "README.zh-CN.md").read_text()
-    assert re.findall(r"```bash\n(.*?)```", twin, re.S) == re.findall(r"```bash\n(.*?)```", README, re.S)
+@pytest.mark.slow
+def test_the_python_example_runs(tmp_path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    checks = "\nassert trainer.current_epoch == 5 and {'loss/val', 'acc/val'} <= trainer.callback_metrics.keys()"
+    command = [sys.executable, "-c", example + checks]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "acc/val" in done.stdout
+
+
+@pytest.mark.parametrize("language", ["bash", "python"])
+def test_the_chinese_twin_has_the_same_code(language):
+    twin, block = (ROOT / "README.zh-CN.md").read_text(), rf"```{language}\n(.*?)```"
+    assert re.findall(block, twin, re.S) == re.findall(block, README, re.S)
 
 
 def test_every_option_of_the_table_exists():
