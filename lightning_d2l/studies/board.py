@@ -54,11 +54,13 @@ def _scalars(
     described: set[str] = set()  # TensorBoard reads the description of a chart from its first value
     for point in points:
         for metric in findings.metrics:
-            if (mean := point.mean(metric)) is not None:
+            if metric in point.estimates:
                 text = " ".join(part for part in (f"mean of {metric} over runs", description) if part)
                 metadata = None if metric in described else {"summary_description": text}
                 described.add(metric)
-                value = Summary.Value(tag=f"by {x}/{metric}", simple_value=mean, metadata=metadata)
+                value = Summary.Value(
+                    tag=f"by {x}/{metric}", simple_value=point.estimates[metric].mean, metadata=metadata
+                )
                 yield Event(step=steps[show(point.setting[x])], summary=Summary(value=[value]))
 
 

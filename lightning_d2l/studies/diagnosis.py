@@ -29,8 +29,9 @@ from typing import Any
 
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.theory.problem import noise_variance, split_size
+from lightning_d2l.training.record import RunRecord
 
-UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED = "underfitting", "well fitted", "overfitting", "diverged"
+NAMES = UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED = "underfitting", "well fitted", "overfitting", "diverged"
 TOLERANCE = 0.25
 """The held-out loss of a well fitted model is at most this fraction above the floor."""
 NORMAL_95 = 1.959964
@@ -38,7 +39,27 @@ NORMAL_95 = 1.959964
 
 
 @dataclass(frozen=True)
-class Errors:
+class Diagnosis:
+    """One of the four names; `or_else` is a second one that is possible within the uncertainty."""
+
+    name: str
+    or_else: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """~ if it is uncertain."""
+        return "~" if self.or_else else ""
+
+    @property
+    def short(self) -> str:
+        return self.mark + self.name
+
+    def __str__(self) -> str:
+        return f"{self.name} (or {self.or_else})" if self.or_else else self.name
+
+
+@dataclass(frozen=True)
+class Losses:
     """The losses of one point: estimates on the training split and on the held-out `split`, "val" or "test".
 
     `best_held_out` is the mean over runs of the lowest held-out loss at any epoch, `configs` are the configurations of
@@ -53,56 +74,48 @@ class Errors:
     diverged: float = 0.0
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """One of the four names; `or_else` is a second one that is possible within the uncertainty."""
-
-    name: str
-    or_else: str | None = None
-
-    @property
-    def uncertain(self) -> bool:
-        return self.or_else is not None
-
-    @property
-    def short(self) -> str:
-        """The name, with ~ before it if it is uncertain."""
-        return f"~{self.name}" if self.or_else else self.name
-
-    def __str__(self) -> str:
-        return f"{self.name} (or {self.or_else})" if self.or_else else self.name
+def losses_of(estimates: Mapping[str, Estimate], runs: Sequence[RunRecord]) -> Losses:
+    """The losses among the estimates of a point with its runs."""
+    completed = [run for run in runs if run.completed]
+    split = "val" if "loss/val" in estimates else "test"
+    train, held_out = estimates.get("loss/train"), estimates.get(f"loss/{split}")
+    lowest = held_out.mean if held_out else None
+    best = [value for run in completed if (value := run.metric("best.loss/val")) is not None]
+    if best and split == "val" and lowest is not None:
+        lowest = min(sum(best) / len(best), lowest)
+    diverged = sum(run.status == "diverged" for run in runs) / len(runs)
+    return Losses(train, held_out, split, lowest, [run.config for run in completed], diverged)
 
 
-def floor_of(points: Sequence[Errors]) -> float | None:
+def floor_of(points: Sequence[Losses]) -> float | None:
     """The lowest held-out loss of any point, the floor where the noise is not known."""
-    found = [point.best_held_out for point in points if point.best_held_out is not None]
-    return min(found, default=None)
+    return min((point.best_held_out for point in points if point.best_held_out is not None), default=None)
 
 
-def diagnose(errors: Errors, lowest: float | None) -> Diagnosis | None:
+def diagnose(losses: Losses, lowest: float | None) -> Diagnosis | None:
     """The diagnosis of a point by the rule above; None if a loss is missing or the floor isn't positive.
 
     `lowest` is the floor where the noise isn't known; see `floor_of`.
     """
-    if errors.diverged >= 0.5:
+    if losses.diverged >= 0.5:
         return Diagnosis(DIVERGED)
-    floors = [noise_variance(config) for config in errors.configs]
+    floors = [noise_variance(config) for config in losses.configs]
     known = [floor for floor in floors if floor]
     floor = sum(known) / len(known) if known and len(known) == len(floors) else lowest
-    train, held_out = errors.train, errors.held_out
+    train, held_out = losses.train, losses.held_out
     if train is None or held_out is None or floor is None or floor <= 0:
         return None
-    error = uncertainty(held_out, errors.configs, errors.split)
-    train_error = uncertainty(train, errors.configs, "train")
-    underfits = train.mean > (held_out.mean + floor) / 2
-    misfit, other = (UNDERFITTING, OVERFITTING) if underfits else (OVERFITTING, UNDERFITTING)
-    near_the_floor = abs(held_out.mean - (1 + TOLERANCE) * floor) <= error
-    if held_out.mean <= (1 + TOLERANCE) * floor:
-        return Diagnosis(WELL_FITTED, misfit if near_the_floor else None)
-    if near_the_floor:
+    error = uncertainty(held_out, losses.configs, losses.split)
+    train_error = uncertainty(train, losses.configs, "train")
+    border, middle = (1 + TOLERANCE) * floor, (held_out.mean + floor) / 2
+    misfit, other = (UNDERFITTING, OVERFITTING) if train.mean > middle else (OVERFITTING, UNDERFITTING)
+    near_the_border = abs(held_out.mean - border) <= error
+    if held_out.mean <= border:
+        return Diagnosis(WELL_FITTED, misfit if near_the_border else None)
+    if near_the_border:
         return Diagnosis(misfit, WELL_FITTED)
-    between = abs(train.mean - (held_out.mean + floor) / 2) <= math.hypot(train_error, error / 2)
-    return Diagnosis(misfit, other if between else None)
+    near_the_middle = abs(train.mean - middle) <= math.hypot(train_error, error / 2)
+    return Diagnosis(misfit, other if near_the_middle else None)
 
 
 def uncertainty(loss: Estimate, configs: Sequence[Mapping[str, Any]], split: str) -> float:

@@ -1,86 +1,119 @@
-"""The document of a report: blocks of text, tables and a figure, written as Markdown and as one self-contained page."""
+"""The document of a report: blocks of text, tables and a figure, which templates write as Markdown and as a page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-MARKDOWN = {
-    "title": "# {}",
-    "heading": "## {}",
-    "lead": "**{}**",
-    "warning": "> Warning: {}",
-    "paragraph": "{}",
-    "code": "```\n{}\n```",
-}
+from lightning_d2l.config.text import duration
+from lightning_d2l.studies.diagnosis import TOLERANCE
+from lightning_d2l.studies.findings import Findings
+from lightning_d2l.studies.labels import words
+from lightning_d2l.studies.points import best_first
 
-
-@dataclass(frozen=True)
-class Text:
-    """A block of text; `kind` is a key of MARKDOWN."""
-
-    text: str
-    kind: str = "paragraph"
-
-    def markdown(self) -> str:
-        return MARKDOWN[self.kind].format(self.text if self.kind == "code" else _escape(self.text))
+MOST_ROWS = 100
+"""Longer tables show the best settings only."""
+MOST_DATA = 10
+RULE = (
+    f"Well fitted: the held-out loss is at most {TOLERANCE:.0%} above the floor. The floor is the variance of the "
+    "noise if it is known, else the lowest held-out loss reached here. Otherwise the larger of two parts decides: "
+    "train - floor means underfitting, held-out - train means overfitting. ~ and (or ...) mark uncertain diagnoses."
+)
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of cells below a header; `best` is the number of the row to highlight."""
+class Block:
+    """A block of a document: title, heading, lead, warning, paragraph, code, picture (its caption) or table.
 
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    A table has rows of cells below a header; `best` is the number of the row to highlight.
+    """
+
+    kind: str
+    text: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
     best: int | None = None
-    kind: ClassVar[str] = "table"
-
-    def markdown(self) -> str:
-        rows = [[_escape(cell) for cell in row] for row in self.rows]
-        if self.best is not None:
-            rows[self.best] = [f"**{cell}**" if cell else "" for cell in rows[self.best]]
-        lines = [[_escape(cell) for cell in self.header], ["---"] * len(self.header), *rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure: the file name of its PNG for Markdown, its SVG for HTML."""
-
-    file: str
-    svg: str
-    alternative: str
-    caption: str
-    kind: ClassVar[str] = "picture"
-
-    def markdown(self) -> str:
-        return f"![{_escape(self.alternative)}]({self.file})\n\n*{_escape(self.caption)}*"
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], best: int | None = None) -> Block:
+    return Block("table", "", header, rows, best)
 
 
-Block = Text | Table | Picture
-
-
-def markdown(blocks: Sequence[Block]) -> str:
-    """The blocks as a Markdown document."""
-    return "\n\n".join(block.markdown() for block in blocks) + "\n"
-
-
-def html_page(title: str, blocks: Sequence[Block]) -> str:
-    """The blocks as one HTML page, which contains its style and picture."""
+def render(template: str, **values: object) -> bytes:
+    """The text of a template beside this file; in HTML, values are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # needed for reports only
 
     environment = Environment(
         loader=PackageLoader(__package__, ""),
-        autoescape=True,
+        autoescape=template.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html.j2").render(title=title, blocks=blocks)
+    environment.filters["plain"] = _plain
+    return environment.get_template(template).render(values).encode()
 
 
-def _escape(text: str) -> str:
+def _plain(text: str) -> str:
+    """Text in Markdown, in one line and without markup."""
     for character in "\\`*_|<>":
         text = text.replace(character, f"\\{character}")
     return text.replace("\n", " ")
+
+
+def document(findings: Findings, caption: str) -> list[Block]:
+    """The content of the report: question, answer, warnings, figure, tables, and the origin of the data."""
+    study, found = findings.study, findings.answer
+    blocks = [Block("title", study.question), Block("lead", found.text)]
+    blocks += [Block("warning", warning) for warning in findings.warnings]
+    blocks += [Block("picture", caption)]
+    if found.diagnosis:
+        lines = [*(f"{line}." for line in found.diagnosis), RULE]
+        blocks += [Block("heading", "Underfitting or overfitting"), *(Block("paragraph", line) for line in lines)]
+    blocks += [Block("heading", "Settings"), _settings(findings)]
+    if len(findings.points) > MOST_ROWS:
+        more = f"The {MOST_ROWS} best of {len(findings.points)} settings; summary.csv has them all."
+        blocks += [Block("paragraph", more)]
+    for sweep in findings.sweeps:
+        if shares := sweep.fields.get("importance"):
+            rows = [[key, f"{share:.0%}"] for key, share in sorted(shares.items(), key=lambda item: -item[1])]
+            text = "The share of each setting in what makes trials good (PED-ANOVA, Watanabe et al. 2023)."
+            blocks += [Block("heading", "Importance of the settings"), Block("paragraph", text)]
+            blocks += [table(["setting", "share"], rows)]
+    together = f"{findings.counted}. Together they took {duration(findings.seconds)}."
+    blocks += [Block("heading", "Runs"), Block("paragraph", together)]
+    if findings.unfinished:
+        rows = [[run.name, run.status, reason] for run, reason in findings.unfinished.items()]
+        blocks += [table(["run", "status", "reason"], rows)]
+    if findings.unreadable:
+        rows = [[str(path), reason] for path, reason in findings.unreadable.items()]
+        blocks += [Block("paragraph", "Files that can't be read and are left out:"), table(["file", "reason"], rows)]
+    if differing := findings.fixed_differences():
+        header = ["setting", *(sweep.label for sweep in findings.sweeps)]
+        rows = [[key, *values] for key, values in differing.items()]
+        blocks += [Block("heading", "Other settings that differ between the sweeps"), table(header, rows)]
+    data = findings.data
+    rows = [[d["name"], d["source"], d["checksum"][:16], str(d["runs"])] for d in data[:MOST_DATA]]
+    if more_data := data[MOST_DATA:]:
+        rows.append([f"and {len(more_data)} more", "", "", str(sum(d["runs"] for d in more_data))])
+    blocks += [Block("heading", "Data"), table(["data", "source", "checksum", "runs"], rows)]
+    versions = [[*item] for item in findings.versions.items()]
+    blocks += [Block("heading", "Versions"), table(["package", "version"], versions)]
+    return [*blocks, Block("heading", "Command"), *(Block("code", command) for command in findings.commands)]
+
+
+def _settings(findings: Findings) -> Block:
+    """A row for each setting, the best ones if there are more than MOST_ROWS."""
+    study, points = findings.study, findings.points
+    if len(points) > MOST_ROWS:
+        points = best_first(study.select, points)[:MOST_ROWS]
+    metrics = dict.fromkeys([*study.metrics, study.select])
+    header = [*study.keys, *(f"{metric} [95 % interval]" for metric in metrics), "n", "diagnosis"]
+    rows = []
+    for point in points:
+        completed, started = point.count("completed"), len(point.runs)
+        n = f"{completed} of {started}" if completed < started else f"{completed}"
+        cells = [point.estimates[name].short if name in point.estimates else "" for name in metrics]
+        rows.append([*(words(k, point.setting[k]) for k in study.keys), *cells, n, str(point.diagnosis or "")])
+    best = next((i for i, point in enumerate(points) if point is findings.answer.best), None)
+    return table(header, rows, best)

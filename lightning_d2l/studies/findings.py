@@ -15,8 +15,7 @@ from lightning_d2l.config.check import flat
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.answer import Answer, answer
 from lightning_d2l.studies.collect import SweepRecord, collect
-from lightning_d2l.studies.diagnosis import Diagnosis
-from lightning_d2l.studies.points import Point, points_of, run_diagnoses
+from lightning_d2l.studies.points import Point, points_of
 from lightning_d2l.studies.study import Study, study_of
 from lightning_d2l.training.record import STATUSES, RunRecord
 
@@ -37,44 +36,56 @@ class Findings:
     @functools.cached_property
     def varied(self) -> list[str]:
         """Full keys that vary between the runs, replicates included."""
-        keys = dict.fromkeys(key for sweep in self.sweeps for key in sweep.varied)
-        return list(dict.fromkeys([*(("sweep",) if len(self.sweeps) > 1 else ()), *keys]))
+        compared = ["sweep"] if len(self.sweeps) > 1 else []
+        return list(dict.fromkeys([*compared, *(key for sweep in self.sweeps for key in sweep.varied)]))
 
     @functools.cached_property
     def metrics(self) -> list[str]:
         """The metrics of the study, then the other ones of the runs."""
-        names = (name for run in self.runs for name in run.metric_names)
-        return list(dict.fromkeys([*self.study.metrics, *names]))
+        return list(dict.fromkeys([*self.study.metrics, *(name for run in self.runs for name in run.metric_names)]))
 
-    @functools.cached_property
+    @property
     def counts(self) -> dict[str, int]:
         """The number of runs by status; "missing" have no record yet, "unreadable" have a damaged one."""
-        found = {status: sum(run.status == status for run in self.runs) for status in STATUSES}
-        found["missing"] = sum(sweep.missing for sweep in self.sweeps)
-        found["unreadable"] = len(self.unreadable)
-        return {name: n for name, n in found.items() if n or name == "completed"}
+        found = Counter(run.status for run in self.runs)
+        found |= {"missing": sum(sweep.missing for sweep in self.sweeps), "unreadable": len(self.unreadable)}
+        names = (*STATUSES, "missing", "unreadable")
+        return {name: found[name] for name in names if found[name] or name == "completed"}
 
-    @functools.cached_property
+    @property
+    def counted(self) -> str:
+        """`58 completed, 1 diverged, 1 missing`."""
+        return ", ".join(f"{n} {name}" for name, n in self.counts.items())
+
+    @property
     def unreadable(self) -> dict[Path, str]:
         return {path: reason for sweep in self.sweeps for path, reason in sweep.unreadable.items()}
 
     @property
-    def unfinished(self) -> list[RunRecord]:
-        """The runs that diverged or failed."""
-        return [run for run in self.runs if run.status in ("diverged", "failed")]
+    def unfinished(self) -> dict[RunRecord, str]:
+        """The runs that diverged or failed, with the first line of the reason."""
+        lost = [run for run in self.runs if run.status in ("diverged", "failed")]
+        errors = [str(run.fields.get("error") or "no reason was recorded").strip() for run in lost]
+        return {run: error.partition("\n")[0][:300] for run, error in zip(lost, errors, strict=True)}
 
-    @functools.cached_property
-    def diagnoses(self) -> list[Diagnosis | None]:
-        """One for each run."""
-        return run_diagnoses(self.runs, self.points)
+    @property
+    def warnings(self) -> list[str]:
+        """Those of the answer, after one if the data are generated garments."""
+        generated = any(each["source"] == "generated" for each in self.data)
+        return [
+            *(["Measured on generated garments, not on Fashion-MNIST."] if generated else []),
+            *self.answer.warnings,
+        ]
 
+    @property
     def data(self) -> list[dict[str, Any]]:
         """Each data set (name, source, checksum) with its number of runs."""
         fields = ("name", "source", "checksum")
-        data = (node for run in self.runs if isinstance(node := run.fields.get("data"), dict))
-        found = Counter(tuple(str(node.get(name)) for name in fields) for node in data)
+        nodes = (node for run in self.runs if isinstance(node := run.fields.get("data"), dict))
+        found = Counter(tuple(str(node.get(name)) for name in fields) for node in nodes)
         return [dict(zip(fields, key, strict=True)) | {"runs": n} for key, n in found.items()]
 
+    @property
     def versions(self) -> dict[str, str]:
         """Versions of installed packages and the commit; several values if runs differ."""
         found: dict[str, dict[str, None]] = {}
@@ -86,25 +97,23 @@ class Findings:
                     found.setdefault(name, {})[str(value)] = None
         return {name: ", ".join(values) for name, values in found.items()}
 
+    @property
     def commands(self) -> list[str]:
         """The command that repeats each sweep."""
-        return [command_of(sweep) for sweep in self.sweeps]
+        return [_command(sweep) for sweep in self.sweeps]
 
-    def fixed_differences(self) -> dict[str, list[str]]:
-        """Settings that differ between the sweeps without being varied: key to a value for each sweep."""
-        if len(self.sweeps) < 2:
-            return {}
-        configs = [flat(sweep.runs[0].config) for sweep in self.sweeps]
-        keys = dict.fromkeys(key for values in configs for key in values)
-        rows = {key: [show(values.get(key)) for values in configs] for key in keys if not self._varies(key)}
-        return {key: values for key, values in rows.items() if len(set(values)) > 1}
-
-    def _varies(self, key: str) -> bool:
-        return any(key == swept or key.startswith(f"{swept}.") for swept in (*self.varied, "resume", "verbose"))
-
+    @property
     def seconds(self) -> float:
         """The total time of all runs."""
         return math.fsum(s for run in self.runs if isinstance(s := run.fields.get("seconds"), (int, float)))
+
+    def fixed_differences(self) -> dict[str, list[str]]:
+        """Settings that differ between the sweeps without being varied: key to a value for each sweep."""
+        varied = tuple(f"{key}." for key in (*self.varied, "resume", "verbose"))
+        configs = [flat(sweep.runs[0].config) for sweep in self.sweeps]
+        keys = dict.fromkeys(key for values in configs for key in values if not f"{key}.".startswith(varied))
+        rows = {key: [show(values.get(key)) for values in configs] for key in keys}
+        return {key: values for key, values in rows.items() if len(set(values)) > 1}
 
 
 def find(folders: Sequence[Path]) -> Findings:
@@ -119,25 +128,15 @@ def find_in(sweeps: list[SweepRecord]) -> Findings:
     return Findings(sweeps, study, points, answer(study, points))
 
 
-def command_of(sweep: SweepRecord) -> str:
-    """The command that repeats a sweep: that of sweep.json, else one composed from the overrides of the runs."""
+def _command(sweep: SweepRecord) -> str:
+    """The command of sweep.json, else one composed from the overrides, else the commands of the runs."""
     if command := sweep.fields.get("command"):
         return str(command)
-    runs = sweep.runs
-    if len(runs) == 1:
-        return str(runs[0].fields.get("command") or "")
-    common = [key for key in runs[0].overrides if key not in sweep.varied]
-    words = [f"{key}={runs[0].overrides[key]}" for key in common if not key.startswith("hydra.")]
-    size = 1
-    for key in sweep.varied:
-        values = list(dict.fromkeys(run.overrides.get(key, "") for run in runs))
-        if "" in values:
-            return _several(runs)
-        words.append(f"{key}={','.join(values)}")
-        size *= len(values)
-    return f"python train.py -m {shlex.join(words)}" if size == len(runs) else _several(runs)
-
-
-def _several(runs: Sequence[RunRecord]) -> str:
-    """The commands of single runs, for runs that are not a grid of values."""
-    return "\n".join(dict.fromkeys(str(run.fields.get("command")) for run in runs if run.fields.get("command")))
+    runs, common = sweep.runs, sweep.runs[0].overrides
+    values = {key: list(dict.fromkeys(run.overrides.get(key, "") for run in runs)) for key in sweep.varied}
+    grid = math.prod(map(len, values.values())) == len(runs) and all("" not in each for each in values.values())
+    if len(runs) == 1 or not grid:
+        return "\n".join(dict.fromkeys(str(command) for run in runs if (command := run.fields.get("command"))))
+    words = [f"{key}={common[key]}" for key in common if key not in values and not key.startswith("hydra.")]
+    words += [f"{key}={','.join(each)}" for key, each in values.items()]
+    return f"python train.py -m {shlex.join(words)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, Errors, diagnose, floor_of
+from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, diagnose, floor_of, losses_of
 from lightning_d2l.studies.statistics import Estimate, estimate
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
@@ -37,8 +37,14 @@ class Point:
     def count(self, status: str) -> int:
         return sum(run.status == status for run in self.runs)
 
-    def mean(self, metric: str) -> float | None:
-        return self.estimates[metric].mean if metric in self.estimates else None
+    def as_dict(self) -> dict[str, Any]:
+        """The point in reports as plain values."""
+        return {
+            "setting": self.setting,
+            "metrics": {name: estimate.as_dict() for name, estimate in self.estimates.items()},
+            "diagnosis": self.diagnosis.name if self.diagnosis else None,
+            "or_else": self.diagnosis.or_else if self.diagnosis else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -52,43 +58,36 @@ class Series:
 def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
     """Every setting of the runs with its estimates and diagnosis, ordered by curve and then by x."""
     found: dict[tuple[str, ...], Point] = {}
-    metrics = _measured(study, runs)
+    metrics = dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)])
     for run in runs:
-        for setting, values in _observations(study, run, metrics):
+        for setting, values in _observations(study, run, [*metrics]):
             point = found.setdefault(tuple(map(show, setting.values())), Point(setting))
             point.runs.append(run)
             for name, value in values.items():
                 point.values.setdefault(name, []).append(value)
     points = _in_order(study, list(found.values()))
+    parts = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
     for point in points:
         point.estimates = {name: estimate(values) for name, values in point.values.items()}
-        _decompose(study, point)
-    errors = [_errors(point) for point in points]
-    fallback = floor_of(errors)
-    for point, each in zip(points, errors, strict=True):
-        point.diagnosis = diagnose(each, fallback)
+        decomposed = decompose(point.runs) if parts else {}
+        for name in parts if decomposed else ():  # the runs of a point have them together
+            point.estimates[name] = estimate(decomposed[name])
+            point.values[name] = [point.estimates[name].mean]
+    lowest = _floor(points)
+    for point in points:
+        point.diagnosis = diagnose(losses_of(point.estimates, point.runs), lowest)
     return points
 
 
-def _decompose(study: Study, point: Point) -> None:
-    """Add the parts of the test loss that the study asks for, which the runs of a point have together."""
-    wanted = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
-    found = decompose(point.runs) if wanted else {}
-    for name in wanted if found else ():
-        point.estimates[name] = estimate(found[name])
-        point.values[name] = [point.estimates[name].mean]
+def _floor(points: Sequence[Point]) -> float | None:
+    return floor_of([losses_of(point.estimates, point.runs) for point in points])
 
 
 def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> list[Diagnosis | None]:
     """The diagnosis of each run, with the same floor as the points."""
-    lowest = floor_of([_errors(point) for point in points])
-    return [diagnose(_errors(_alone(run)), lowest) for run in runs]
-
-
-def _alone(run: RunRecord) -> Point:
-    values = {name: value for name in run.metric_names if (value := run.metric(name)) is not None}
-    estimates = {name: estimate([value]) for name, value in values.items()} if run.completed else {}
-    return Point({}, [run], {name: [value] for name, value in values.items()}, estimates)
+    lowest = _floor(points)
+    estimates = [{name: estimate([value]) for name, value in _final(run, run.metric_names).items()} for run in runs]
+    return [diagnose(losses_of(each, [run]), lowest) for each, run in zip(estimates, runs, strict=True)]
 
 
 def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
@@ -96,8 +95,7 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
     curves: dict[tuple[str, ...], Series] = {}
     for point in points:
         setting = {key: point.setting[key] for key in study.curves}
-        key = tuple(map(show, setting.values()))
-        curves.setdefault(key, Series(setting, [])).points.append(point)
+        curves.setdefault(tuple(map(show, setting.values())), Series(setting, [])).points.append(point)
     return list(curves.values())
 
 
@@ -107,26 +105,22 @@ def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
     return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
 
 
-def _measured(study: Study, runs: Sequence[RunRecord]) -> list[str]:
-    """The metrics of the study, then the other ones of the runs."""
-    return list(dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)]))
+def _final(run: RunRecord, metrics: Sequence[str]) -> dict[str, float]:
+    return {name: value for name in metrics if (value := run.metric(name)) is not None} if run.completed else {}
 
 
 def _observations(
     study: Study, run: RunRecord, metrics: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], dict[str, float]]]:
-    """The setting of a run with its metrics; if x is the epoch, one for each logging point."""
+    """The setting of a run with its metrics; if x is the epoch, one for each logging point of a completed run."""
     setting = {key: run.get(key) for key in study.keys if key != "epoch"}
-    final = {name: value for name in metrics if (value := run.metric(name)) is not None} if run.completed else {}
     if study.x != "epoch":
-        yield setting, final
-        return
-    rows = run.history if run.completed else []
-    last = rows[-1]["epoch"] if rows else (run.fields.get("metrics") or {}).get("final", {}).get("epoch", 0)
-    for row in [*rows[:-1], {"epoch": last}]:
-        values = final if row["epoch"] == last else {k: v for k, v in row.items() if "/" in k and math.isfinite(v)}
-        if run.completed:
-            yield {"epoch": row["epoch"], **setting}, values
+        yield setting, _final(run, metrics)
+    elif run.completed:
+        *before, last = run.history or [run.fields["metrics"]["final"]]
+        for row in before:
+            yield {"epoch": row["epoch"], **setting}, {k: v for k, v in row.items() if "/" in k and math.isfinite(v)}
+        yield {"epoch": last.get("epoch", 0), **setting}, _final(run, metrics)
 
 
 def _in_order(study: Study, points: list[Point]) -> list[Point]:
@@ -138,21 +132,3 @@ def _in_order(study: Study, points: list[Point]) -> list[Point]:
         ranks[key] = {text: rank for rank, text in enumerate(dict.fromkeys(map(show, ordered)))}
     keys = [*study.curves, *([study.x] if study.x else [])]
     return sorted(points, key=lambda point: [ranks[key][show(point.setting[key])] for key in keys])
-
-
-def _errors(point: Point) -> Errors:
-    """The losses that decide the diagnosis of a point."""
-    completed = [run for run in point.runs if run.completed]
-    best = [value for run in completed if (value := run.metric("best.loss/val")) is not None]
-    held_out = "val" if "loss/val" in point.estimates else "test"
-    lowest = point.mean(f"loss/{held_out}")
-    if best and held_out == "val" and lowest is not None:
-        lowest = min(sum(best) / len(best), lowest)
-    return Errors(
-        train=point.estimates.get("loss/train"),
-        held_out=point.estimates.get(f"loss/{held_out}"),
-        split=held_out,
-        best_held_out=lowest,
-        configs=[run.config for run in completed],
-        diverged=point.count("diverged") / len(point.runs),
-    )

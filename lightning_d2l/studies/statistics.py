@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-CONFIDENCE = 0.95
+from lightning_d2l.config.text import number
+
 BOOTSTRAP_FROM = 20
 """With fewer values the interval of a bootstrap is too narrow."""
 
@@ -33,6 +34,17 @@ class Estimate:
         """Half the length of the interval; 0 if there is none."""
         return (self.high - self.low) / 2 if self.n > 1 else 0.0
 
+    @property
+    def short(self) -> str:
+        """`0.0102 [0.0100, 0.0104]`."""
+        return number(self.mean) + (f" [{number(self.low)}, {number(self.high)}]" if self.n > 1 else "")
+
+    def __str__(self) -> str:
+        if self.n < 2:
+            return f"{number(self.mean)} (one run)"
+        interval = f"{number(self.low)} to {number(self.high)}"
+        return f"{number(self.mean)} (95 % interval {interval}, {self.method}, n = {self.n})"
+
     def as_dict(self) -> dict[str, float | str | None]:
         """The values by their names in reports; None instead of NaN."""
         std, low, high = (None if math.isnan(value) else value for value in (self.std, self.low, self.high))
@@ -55,18 +67,11 @@ def estimate(values: Sequence[float]) -> Estimate:
         return Estimate(mean, math.nan, math.nan, math.nan, "none", 1)
     std = float(x.std(ddof=1))
     if n < BOOTSTRAP_FROM:
-        half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / math.sqrt(n)
+        half = float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
         return Estimate(mean, std, mean - half, mean + half, "Student t", n)
-    method = "bootstrap (BCa)"
     if np.ptp(x) == 0:
-        return Estimate(mean, 0.0, mean, mean, method, n)
-    low, high = _bootstrap(x)
-    return Estimate(mean, std, low, high, method, n)
-
-
-def _bootstrap(x: np.ndarray) -> tuple[float, float]:
+        return Estimate(mean, 0.0, mean, mean, "bootstrap (BCa)", n)
     from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
 
-    generator = np.random.default_rng(0)
-    result = bootstrap((x,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=generator)
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    low, high = bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
+    return Estimate(mean, std, float(low), float(high), "bootstrap (BCa)", n)

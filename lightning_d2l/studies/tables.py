@@ -7,16 +7,24 @@ import dataclasses
 import io
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import settings
-from lightning_d2l.studies.points import points_of
+from lightning_d2l.studies.points import points_of, run_diagnoses
 from lightning_d2l.training.record import RunRecord
 
-NO_ESTIMATE = {"metric": None, "mean": None, "std": None, "ci_low": None, "ci_high": None, "method": None, "n": 0}
+NO_ESTIMATE: dict[str, Any] = {
+    "metric": None,
+    "mean": None,
+    "std": None,
+    "ci_low": None,
+    "ci_high": None,
+    "method": None,
+    "n": 0,
+}
 
 
 def results(findings: Findings) -> list[dict[str, Any]]:
@@ -25,7 +33,7 @@ def results(findings: Findings) -> list[dict[str, Any]]:
     Missing values are None.
     """
     rows = []
-    for run, diagnosis in zip(findings.runs, findings.diagnoses, strict=True):
+    for run, diagnosis in zip(findings.runs, run_diagnoses(findings.runs, findings.points), strict=True):
         row: dict[str, Any] = {"run": run.name, "status": run.status}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
@@ -37,12 +45,10 @@ def summary(findings: Findings) -> list[dict[str, Any]]:
     """A row for each point and metric: the setting, metric, mean, std, ci_low, ci_high, method, n, diagnosis."""
     rows = []
     for point in findings.points:
-        measured: list[dict[str, Any]] = [
-            {"metric": name, **point.estimates[name].as_dict()} for name in findings.metrics if name in point.estimates
-        ]
-        for values in measured or [NO_ESTIMATE]:
-            row = {**point.setting, **values}
-            rows.append({**row, "diagnosis": str(point.diagnosis) if point.diagnosis else None})
+        names = [name for name in findings.metrics if name in point.estimates]
+        measured: list[dict[str, Any]] = [{"metric": name, **point.estimates[name].as_dict()} for name in names]
+        diagnosis = str(point.diagnosis) if point.diagnosis else None
+        rows += [{**point.setting, **values, "diagnosis": diagnosis} for values in measured or [NO_ESTIMATE]]
     return rows
 
 
@@ -74,13 +80,12 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows[0] if rows else [])
-    writer.writerows(_cells(row.values()) for row in rows)
+    writer.writerows(map(_cell, row.values()) for row in rows)
     return file.getvalue()
 
 
-def _cells(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        yield "" if value is None else repr(value) if isinstance(value, float) else show(value)
+def _cell(value: Any) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else show(value)
 
 
 def _setting(run: RunRecord, key: str) -> Any:

@@ -59,7 +59,8 @@ Theory = Callable[[Question, Sequence[RunRecord]], list[Curve]]
 class Measured:
     """One measured curve of a study: its setting, its runs, and the values of x in ascending order.
 
-    `all_runs` are those of the whole study. `x` is empty if the values aren't numbers. If x is the epoch, it holds the first and the last logged epoch.
+    `all_runs` are those of the whole study. `x` is empty if the values aren't numbers. If x is the epoch, it holds the
+    first and the last logged epoch.
     """
 
     question: Question

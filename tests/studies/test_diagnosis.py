@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_d2l.studies.diagnosis import NORMAL_95, Errors, diagnose, floor_of, uncertainty
+from lightning_d2l.studies.diagnosis import NORMAL_95, Losses, diagnose, floor_of, uncertainty
 from lightning_d2l.studies.statistics import Estimate, estimate
 
 
@@ -11,9 +11,9 @@ def exactly(mean: float) -> Estimate:
     return Estimate(mean, 0.0, mean, mean, "Student t", 5)
 
 
-def errors(train: float, val: float, noise: float | None = 0.1, loss: str = "mse", n: int = 100_000, **more) -> Errors:
+def errors(train: float, val: float, noise: float | None = 0.1, loss: str = "mse", n: int = 100_000, **more) -> Losses:
     data = {"n_train": n, "n_val": n, "seed": 0, **({"noise": noise} if noise is not None else {})}
-    return Errors(exactly(train), exactly(val), "val", val, [{"loss": loss, "data": data}], **more)
+    return Losses(exactly(train), exactly(val), "val", val, [{"loss": loss, "data": data}], **more)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_without_known_noise_the_lowest_loss_of_any_point_is_the_floor():
 
 def test_most_runs_diverged_and_losses_missing():
     assert str(diagnose(errors(0.01, 0.01, diverged=0.5), None)) == "diverged"
-    assert diagnose(Errors(None, exactly(1.0), "val", 1.0, [{}]), 1.0) is None
+    assert diagnose(Losses(None, exactly(1.0), "val", 1.0, [{}]), 1.0) is None
 
 
 def test_an_interval_across_the_border_says_so_and_more_samples_settle_it():

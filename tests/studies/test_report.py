@@ -166,7 +166,7 @@ def test_epochs_as_x_read_the_curves_of_the_runs(tmp_path):
     for seed in range(3):
         (tmp_path / f"seed={seed}" / "metrics.csv").write_text(f"epoch,step,loss/val\n1,1,{5 + seed}\n9,9,{4 + seed}\n")
     points = report([tmp_path]).findings.points
-    assert [(point.setting["epoch"], point.mean("loss/val")) for point in points] == [(1, 6.0), (9, 5.0)]
+    assert [(point.setting["epoch"], point.estimates["loss/val"].mean) for point in points] == [(1, 6.0), (9, 5.0)]
 
 
 def test_the_command_line_prints_one_json_document_or_text(sweep, capsys):
