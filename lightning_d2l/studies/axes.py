@@ -29,10 +29,8 @@ def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[s
     scale = scale or ("log" if geometric(values) else "linear")
     positive = [value for value in values if value > 0]
     if scale == "log" and positive:
-        if len(positive) == len(values):
-            panel.set_xscale("log")
-        else:
-            panel.set_xscale("symlog", linthresh=positive[0], linscale=0.5)
+        symmetric = {"linthresh": positive[0], "linscale": 0.5} if len(positive) < len(values) else {}
+        panel.set_xscale("symlog" if symmetric else "log", **symmetric)
         if len(values) <= 9:
             panel.set_xticks(values, [show(value) for value in values])
             panel.xaxis.set_minor_formatter(NullFormatter())
@@ -44,12 +42,11 @@ def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[s
 
 
 def geometric(values: Sequence[float]) -> bool:
-    """Whether numbers differ by factors rather than by steps: their range is wide, and most are near its lower end."""
+    """Whether sorted numbers differ by factors rather than by steps: the range is wide, most are near its lower end."""
     positive = [value for value in values if value > 0]
     if min(values, default=-1) < 0 or len(positive) < 3 or positive[-1] / positive[0] < 8:
         return False
-    middle = positive[len(positive) // 2]
-    return middle < (positive[0] + positive[-1]) / 4
+    return positive[len(positive) // 2] < (positive[0] + positive[-1]) / 4
 
 
 def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,7 +25,6 @@ LINES: tuple[Any, ...] = ("-", (0, (7, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 
 DARK = ("#333333", "#999999", "#666666")
 """For theory that belongs to several lines."""
 SPLITS = ("train", "val", "test")
-MOST_CURVES = len(COLOURS)
 MOST_DOTS = 600
 
 
@@ -39,18 +39,19 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
         points = points_of(study, runs)
     theory = THEORIES[study.theory](study, runs) if study.theory else []
     series = series_of(study, points)
-    isolated = len(series) > MOST_CURVES
+    isolated = len(series) > len(COLOURS)
     if isolated:
         series, theory = [_isolated(study, points)], [curve for curve in theory if not curve.where]
     metrics = [m for m in study.metrics if any(m in point.estimates for point in points)] or list(study.metrics)
     panels = _panels(study, series, metrics)
     figure = Figure(figsize=(max(4.6 * len(panels), 5.6), 4.2), dpi=120, layout="constrained")
     drawn = list(figure.subplots(1, len(panels), squeeze=False).flat)
-    config = runs[0].config
     for panel, (title, lines) in zip(drawn, panels, strict=True):
         _draw_panel(panel, study, lines, theory)
         shown = list(dict.fromkeys(line.metric for line in lines))
-        panel.set(xlabel=labels.axis(study.x), ylabel=_ylabel(shown, config), title=title)
+        split = labels.split(shown[0]) if len(shown) == 1 else ""
+        quantity = labels.quantity(shown[0], runs[0].config) if shown else ""
+        panel.set(xlabel=labels.axis(study.x), ylabel=f"{quantity}, {split}" if split else quantity, title=title)
         panel.title.set_fontsize(10)
     axes.share_y(drawn, [{line.metric.partition("/")[0] for line in lines} for _, lines in panels])
     for panel in drawn if len({_legend(panel) for panel in drawn}) > 1 else drawn[:1]:
@@ -61,31 +62,35 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
+    """The means of a metric along a curve of the study."""
+
     label: str
     style: int
     metric: str
     series: Series
 
+    @property
+    def colour(self) -> str:
+        return COLOURS[self.style % len(COLOURS)]
+
 
 def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> list[tuple[str, list[_Line]]]:
     """The titles of the panels and their lines."""
-    bases = list(dict.fromkeys(metric.partition("/")[0] for metric in metrics))
-    of_base = {base: [m for m in metrics if m.partition("/")[0] == base] for base in bases}
-    names = [_name(s.setting) for s in series]
+    of_base: dict[str, list[str]] = {}
+    for metric in metrics:
+        of_base.setdefault(metric.partition("/")[0], []).append(metric)
+    named = [(_name(each.setting), each) for each in series]
     by_curve = study.panels == "curve" or (study.panels is None and len(series) <= 3 and len(metrics) > 1)
-    if by_curve and (len(bases) == 1 or len(series) == 1):
-        return [
-            (name, [_Line(labels.split(m) or m, _style(m, i), m, each) for i, m in enumerate(of_base[base])])
-            for name, each in zip(names, series, strict=True)
-            for base in bases
-        ]
-    named = [*zip(names, series, strict=True)]
-    return [("", [_Line(name, i, metric, each) for i, (name, each) in enumerate(named)]) for metric in metrics]
-
-
-def _style(metric: str, position: int) -> int:
-    name = metric.rpartition("/")[2]
-    return SPLITS.index(name) if name in SPLITS else position
+    if not by_curve or (len(of_base) > 1 and len(series) > 1):
+        return [("", [_Line(name, i, metric, each) for i, (name, each) in enumerate(named)]) for metric in metrics]
+    panels = []
+    for name, each in named:
+        for same in of_base.values():
+            splits = [metric.rpartition("/")[2] for metric in same]
+            styles = [SPLITS.index(split) if split in SPLITS else i for i, split in enumerate(splits)]
+            lines = [_Line(labels.split(m) or m, style, m, each) for m, style in zip(same, styles, strict=True)]
+            panels.append((name, lines))
+    return panels
 
 
 def _name(setting: Mapping[str, Any]) -> str:
@@ -129,23 +134,20 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
 
     The mean of a point that diverged is not drawn.
     """
-    colour, marker = COLOURS[line.style % len(COLOURS)], MARKERS[line.style % len(MARKERS)]
-    measured = [point for point in line.series.points if line.metric in point.estimates]
-    dots = [(at[show(p.setting[study.x])], v) for p in measured for v in p.values[line.metric]]
-    points = [point for point in measured if not point.diverged]
-    x = [at[show(point.setting[study.x])] for point in points]
-    estimates = [point.estimates[line.metric] for point in points]
-    means, low, high = ([getattr(e, side) for e in estimates] for side in ("mean", "low", "high"))
-    look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "label": line.label or None}
-    look["zorder"] = 3
+    measured = [(at[show(p.setting[study.x])], p) for p in line.series.points if line.metric in p.estimates]
+    dots = [(x, value) for x, point in measured for value in point.values[line.metric]]
+    estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
+    x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
+    means, low, high = np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).T
+    look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": line.label or None, "zorder": 3}
     if joined and len(x) != 1:
-        panel.plot(x, means, linestyle=LINES[line.style % len(LINES)], **look)
-        panel.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        panel.plot(x, means, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
+        panel.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
     else:
-        below, above = ([abs(b - m) for b, m in zip(side, means, strict=True)] for side in (low, high))
-        panel.errorbar(x, means, yerr=[below, above], linestyle="none", capsize=4, **look)
-    if dots and len(dots) <= MOST_DOTS and any(len(point.values[line.metric]) > 1 for point in measured):
-        panel.plot(*zip(*dots, strict=True), marker, color=colour, markersize=2.5, alpha=0.35, linestyle="none")
+        reach = np.abs([low - means, high - means])
+        panel.errorbar(x, means, yerr=reach, color=line.colour, linestyle="none", capsize=4, **look)
+    if dots and len(dots) <= MOST_DOTS and len(dots) > len(measured):
+        panel.plot(*zip(*dots, strict=True), marker, color=line.colour, markersize=2.5, alpha=0.35, linestyle="none")
     return [value for _, value in dots]
 
 
@@ -154,20 +156,19 @@ def _draw_diverged(panel: Axes, study: Study, lines: Sequence[_Line], at: Mappin
     for i, line in enumerate(lines):
         if lost := [at[show(point.setting[study.x])] for point in line.series.points if point.diverged]:
             name = None if "diverged" in _legend(panel) else "diverged"
-            colour, top = COLOURS[line.style % len(COLOURS)], panel.get_xaxis_transform()
-            panel.plot(lost, [0.97 - 0.04 * i] * len(lost), "x", color=colour, transform=top, label=name)
+            y, top = [0.97 - 0.04 * i] * len(lost), panel.get_xaxis_transform()
+            panel.plot(lost, y, "x", color=line.colour, transform=top, label=name)
 
 
 def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -> list[Curve]:
     """Draw the theory of the lines in this panel: in the colour of its line, or dark if it belongs to all."""
-    found: dict[tuple[object, ...], tuple[Curve, set[int]]] = {}  # equal curves once, with the styles of their lines
+    found: dict[tuple[object, ...], tuple[Curve, set[str]]] = {}  # equal curves once, with the colours of their lines
     for curve in theory:
-        if styles := {line.style for line in lines if _belongs(curve, line)}:
+        if colours := {line.colour for line in lines if _belongs(curve, line)}:
             key = (curve.label, tuple(curve.x), tuple(curve.y))
-            found.setdefault(key, (curve, set()))[1].update(styles)
-    for position, (curve, styles) in enumerate(found.values()):
-        of_one = len(styles) == 1 and len(lines) > 1
-        colour = COLOURS[min(styles) % len(COLOURS)] if of_one else DARK[position % len(DARK)]
+            found.setdefault(key, (curve, set()))[1].update(colours)
+    for position, (curve, colours) in enumerate(found.values()):
+        colour = min(colours) if len(colours) == 1 and len(lines) > 1 else DARK[position % len(DARK)]
         name = curve.label if curve.label not in _legend(panel) else None
         marker = "_" if len(curve.x) == 1 else ""
         panel.plot(curve.x, curve.y, "--", marker=marker, color=colour, linewidth=1.6, label=name, zorder=4)
@@ -179,11 +180,6 @@ def _belongs(curve: Curve, line: _Line) -> bool:
     return agrees and curve.metric in ("", line.metric)
 
 
-def _ylabel(metrics: Sequence[str], config: Mapping[str, Any]) -> str:
-    name = labels.quantity(metrics[0], config) if metrics else ""
-    return f"{name}, {labels.split(metrics[0])}" if len(metrics) == 1 and labels.split(metrics[0]) else name
-
-
 def _legend(panel: Axes) -> tuple[str, ...]:
     return tuple(panel.get_legend_handles_labels()[1])
 
@@ -191,21 +187,15 @@ def _legend(panel: Axes) -> tuple[str, ...]:
 def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool) -> str:
     estimates = [e for p in points for name, e in p.estimates.items() if name in study.metrics]
     counts = sorted({estimate.n for estimate in estimates})
-    parts = []
-    if isolated:
-        best = f"{superlative(study.select)} {study.select}"
-        parts.append(f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}.")
+    caption = "One run for each point, so there are no intervals."
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
         joined = numeric([point.setting[study.x] for point in points])
-        marks = ("Lines", "Bands") if joined else ("Large markers", "Bars")
+        mean, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
         methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.n > 1))
-        parts.append(f"{marks[0]}: mean over runs ({n}). {marks[1]}: its 95 % interval ({methods}).")
-        parts.append("Small dots: single runs.")
-    else:
-        parts.append("One run for each point, so there are no intervals.")
-    if theory:
-        parts.append("Dashed: theory.")
-    if any(point.diverged for point in points):
-        parts.append("Crosses: diverged.")
-    return " ".join(parts)
+        caption = f"{mean}: mean over runs ({n}). {interval}: its 95 % interval ({methods}). Small dots: single runs."
+    if isolated:
+        best = f"{superlative(study.select)} {study.select}"
+        caption = f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
+    caption += " Dashed: theory." if theory else ""
+    return caption + (" Crosses: diverged." if any(point.diverged for point in points) else "")
