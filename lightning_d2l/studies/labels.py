@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_d2l.config.text import show
+from lightning_d2l.theory.problem import is_fashion_mnist
 
 KEYS = {
     "data.degree": "polynomial degree",
@@ -48,6 +49,13 @@ LOSSES = {
     "cross_entropy_scratch": "cross-entropy (nats)",
     "gaussian_nll": "negative log-likelihood (nats)",
 }
+METRICS = {
+    "acc": "accuracy",
+    "epochs_to_fit": "epochs until every training label is fitted",
+    "gap": "loss above the training loss",
+    "norm": "norm of the weights",
+    "zeros": "share of weights that are 0",
+}
 
 
 def words(key: str, value: Any) -> str:
@@ -58,11 +66,10 @@ def words(key: str, value: Any) -> str:
     group = re.fullmatch(r"\{([^{}[\]]*)\}", value) if isinstance(value, str) else None
     if not group:
         return show(value)
-    pairs = (member.partition(":") for member in group[1].split(","))
-    members = {name.strip(): member.strip() for name, _, member in pairs if name.strip()}
+    members = dict(re.findall(r"([^\s:,]+)\s*:\s*([^,]*[^\s,])", group[1]))
     if key == "penalty" and members.keys() <= {"l1", "l2"}:
-        factors = {norm.upper(): float(factor) for norm, factor in members.items()}
-        terms = [norm if factor == 1 else f"{show(factor)} {norm}" for norm, factor in factors.items() if factor]
+        factors = [(norm.upper(), float(factor)) for norm, factor in members.items()]
+        terms = [norm if factor == 1 else f"{show(factor)} {norm}" for norm, factor in factors if factor]
         return " + ".join(terms) or "no penalty"
     return ", ".join(f"{name} = {member}" for name, member in members.items())
 
@@ -81,19 +88,11 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     """What a metric measures, with its unit, without its split: cross-entropy (nats) for "loss/test"."""
     base = metric.partition("/")[0].rpartition(".")[2]
     if base == "loss":
-        numbers = "label_noise" not in (config.get("data") or {})
-        return LOSSES[config.get("loss") or ("mse" if numbers else "cross_entropy")]
+        return LOSSES[config.get("loss") or ("cross_entropy" if is_fashion_mnist(config) else "mse")]
     if base == "gradient":
         when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
-    names = {
-        "acc": "accuracy",
-        "epochs_to_fit": "epochs until every training label is fitted",
-        "gap": "loss above the training loss",
-        "norm": "norm of the weights",
-        "zeros": "share of weights that are 0",
-    }
-    return names.get(base, metric)
+    return METRICS.get(base, metric)
 
 
 def split(metric: str) -> str:
@@ -101,10 +100,10 @@ def split(metric: str) -> str:
     return {**SPLITS, **PARTS}.get(metric.rpartition("/")[2], "")
 
 
-def listing(words: Iterable[str], last: str = "and") -> str:
+def listing(words: Iterable[str]) -> str:
     """Words as a list: `a, b and c`."""
-    words = list(words)
-    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:

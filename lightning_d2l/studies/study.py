@@ -23,7 +23,7 @@ class Study(Question):
     """A sweep with a question.
 
     `x` is a swept key, or "num_parameters", or "epoch" for the logging points of each run; it is empty if nothing but
-    replicates varies. Every other swept key is in `curves` or `replicates`. `metrics` are names for RunRecord.metric;
+    replicates varies. Every other swept key is in `curves` or a replicate. `metrics` are names for RunRecord.metric;
     `select` is the one by which the best setting is chosen. `scale` is linear or log for x and y; what it leaves out
     follows from the values. `theory` is a name in THEORIES. `panels` is "metric" for a panel each, or "curve" for a
     panel for each curve with the metrics of all splits.
@@ -32,7 +32,6 @@ class Study(Question):
     select: str = "loss/val"
     name: str = ""
     question: str = ""
-    replicates: tuple[str, ...] = REPLICATES
     scale: Mapping[str, str] = field(default_factory=dict)
     theory: str | None = None
     panels: str | None = None
@@ -50,14 +49,13 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     or metric that no run has.
     """
     runs = [run for sweep in sweeps for run in sweep.runs]
-    varied = list(dict.fromkeys(key for sweep in sweeps for key in sweep.varied))
+    varied = dict.fromkeys(key for sweep in sweeps for key in sweep.varied)
     node: Mapping[str, Any] = next((s.fields["study"] for s in sweeps if s.fields.get("study")), {})
     check_study(node)
-    replicates = tuple(dict.fromkeys([*(node.get("replicates") or ()), *REPLICATES]))
-    free = [key for key in varied if key not in replicates]
+    free = [key for key in varied if key not in (*(node.get("replicates") or ()), *REPLICATES)]
     x = node.get("x") or _x(free if free or len(sweeps) == 1 else ["sweep"], runs)
-    curves = dict.fromkeys([*(node.get("curves") or ()), *(key for key in free if key != x)])
-    curves = curves if len(sweeps) == 1 or x == "sweep" else dict.fromkeys(["sweep", *curves])
+    compared = ["sweep"] if len(sweeps) > 1 and x != "sweep" else []
+    curves = dict.fromkeys([*compared, *(node.get("curves") or ()), *(key for key in free if key != x)])
     for name, key in (("x", x), *(("curves", key) for key in curves)):
         check_key(name, key, runs)
     metrics = tuple(node.get("metrics") or ()) or _metrics(runs)
@@ -65,18 +63,8 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     select = _select(metrics, runs)
     others = f" and {listing(curves)}" if curves else ""
     question = f"How does {select} depend on {x}{others}?" if x else f"How large is {select}?"
-    return Study(
-        x,
-        tuple(curves),
-        metrics,
-        select,
-        name=node.get("name") or "",
-        question=node.get("question") or question,
-        replicates=replicates,
-        scale=node.get("scale") or {},
-        theory=node.get("theory"),
-        panels=node.get("panels"),
-    )
+    given = {name: node[name] for name in ("name", "question", "scale", "theory", "panels") if node.get(name)}
+    return Study(x, tuple(curves), metrics, select, **{"question": question, **given})
 
 
 def _x(free: Sequence[str], runs: Sequence[RunRecord]) -> str:

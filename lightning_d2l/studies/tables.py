@@ -61,17 +61,17 @@ def text(findings: Findings) -> str:
     if study.x == "epoch":
         study = dataclasses.replace(study, x="")
         points = points_of(study, findings.runs)
-    order = {run.name: position for position, run in enumerate(findings.runs)}
     varied = [key for key in study.keys if len({show(point.setting[key]) for point in points}) > 1]
     lines = []
-    for point in sorted(points, key=lambda point: order[point.runs[0].name]):
+    for point in sorted(points, key=lambda point: findings.runs.index(point.runs[0])):
         others = Counter(run.status for run in point.runs if not run.completed)
         counts = [f"n = {point.count('completed')}", *(f"{n} {status}" for status, n in others.items())]
         setting = settings({key: point.setting[key] for key in varied}) if varied else "all runs"
         lines += textwrap.wrap(f"{setting} ({', '.join(counts)})", 80, subsequent_indent="  ", break_on_hyphens=False)
         for name in [name for name in findings.metrics if name in point.estimates]:
-            e, several = point.estimates[name], len(point.values[name]) > 1
-            lines.append(f"  {name:22}{number(e.mean)}{f' ± {number(e.std)}' if several else ''}")
+            found = point.estimates[name]
+            spread = f" ± {number(found.std)}" if len(point.values[name]) > 1 else ""
+            lines.append(f"  {name:22}{number(found.mean)}{spread}")
     return "\n".join(lines)
 
 
@@ -80,12 +80,8 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows[0] if rows else [])
-    writer.writerows(map(_cell, row.values()) for row in rows)
+    writer.writerows([v if v is None or isinstance(v, float) else show(v) for v in row.values()] for row in rows)
     return file.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else repr(value) if isinstance(value, float) else show(value)
 
 
 def _setting(run: RunRecord, key: str) -> Any:
