@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -31,10 +32,8 @@ def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> N
             check_key(field, key, planned)
     known = dict.fromkeys(name for run in planned for name in metric_names(run.config))
     for metric in (node.get("metrics") or ()) if known else ():
-        if metric in PARTS and metric not in known:
-            raise RequestError(_NEEDS_PREDICTIONS.format(metric))
         if metric not in known:
-            raise RequestError(f"study.metrics: no run will have {metric}{_instead(metric, known)}")
+            raise _unknown_metric(metric, "will have", known)
 
 
 def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:
@@ -42,11 +41,9 @@ def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:
     if key in (*RECORDED, "sweep") or (field == "x" and key in ("", "epoch")):
         return
     for run in runs:
-        try:
+        with contextlib.suppress(KeyError):
             run.setting(key)
             return
-        except KeyError:
-            continue
     known = list(dict.fromkeys([*flat(runs[0].config), *runs[0].overrides]))
     raise RequestError(f"study.{field}={key}: no run has such a key{nearest(key, known)}")
 
@@ -55,21 +52,19 @@ def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
     """Raise RequestError on a metric that no completed run has."""
     completed = [run for run in runs if run.completed]
     for metric in metrics if completed else ():
-        if metric in PARTS:
-            if not any((run.folder / PREDICTIONS).exists() for run in completed):
-                raise RequestError(_NEEDS_PREDICTIONS.format(metric))
-        elif all(run.metric(metric) is None for run in completed):
+        predicted = metric in PARTS and any((run.folder / PREDICTIONS).exists() for run in completed)
+        if not predicted and all(run.metric(metric) is None for run in completed):
             known = dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES])
-            raise RequestError(f"study.metrics: no run has {metric}{_instead(metric, known)}")
+            raise _unknown_metric(metric, "has", known)
 
 
-_NEEDS_PREDICTIONS = f"study.metrics: {{}} needs the runs' {PREDICTIONS}: trainer.save_predictions=true"
-
-
-def _instead(metric: str, known: Iterable[str]) -> str:
+def _unknown_metric(metric: str, verb: str, known: Iterable[str]) -> RequestError:
+    if metric in PARTS:
+        return RequestError(f"study.metrics: {metric} needs the runs' {PREDICTIONS}: trainer.save_predictions=true")
     known = [name for name in known if name != metric]
     names = [name for name in known if not name.startswith(("best.", "first.", "exact."))]
-    return f"{nearest(metric, known)} (allowed: {', '.join(names)})"
+    allowed = f"{nearest(metric, known)} (allowed: {', '.join(names)})"
+    return RequestError(f"study.metrics: no run {verb} {metric}{allowed}")
 
 
 def measured_metrics(config: Mapping[str, Any]) -> list[str]:
@@ -77,13 +72,10 @@ def measured_metrics(config: Mapping[str, Any]) -> list[str]:
     classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
     if not classes and config["data"]["_target_"] not in registry.REGRESSION_DATA:
         return []
-    splits = _splits(config)
-    likelihood = config["loss"] == "gaussian_nll"
+    likelihood, penalty = config["loss"] == "gaussian_nll", config["penalty"]
     measured = ["loss", *(["acc"] if classes else []), *(["mse"] if likelihood else [])]
     if config["information"]:
         measured += [f"{name}{unit}" for unit in ("", "_bits") for name in INFORMATION]
-    names = [f"{metric}/{split}" for metric in measured for split in splits]
-    penalty = config["penalty"]
     others = {
         "norm/weights": True,
         "zeros/weights": penalty["lambda"] and (penalty["l1"] or penalty["l2"]),
@@ -91,6 +83,7 @@ def measured_metrics(config: Mapping[str, Any]) -> list[str]:
         "gradient/last": config["gradients"],
         "sigma/noise": likelihood,
     }
+    names = [f"{metric}/{split}" for metric in measured for split in _splits(config)]
     return [*names, *(name for name, there in others.items() if there)]
 
 

@@ -85,7 +85,7 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
     sweep = SweepRecord(folder, label)
     try:
         sweep.fields = _read_sweep(folder / SWEEP_FILE)
-    except ValueError:
+    except (OSError, ValueError):
         sweep.unreadable[folder / SWEEP_FILE] = "damaged; what varies is taken from the runs"
     for at, below, files in os.walk(folder):
         if RUN_FILE not in files:
@@ -108,17 +108,12 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
 
 
 def _read_sweep(path: Path) -> dict[str, Any]:
-    """The fields of a sweep.json, none if it doesn't exist; raises ValueError if it is damaged."""
-    if not path.exists():
-        return {}
-    try:
-        fields = json.loads(path.read_bytes())
-        ok = isinstance(fields, dict) and all(isinstance(job["folder"], str) for job in fields.get("jobs") or [])
-        ok = ok and isinstance(fields.get("varied") or [], list) and isinstance(fields.get("study") or {}, dict)
-    except (OSError, TypeError, KeyError) as error:
-        raise ValueError from error
-    if not ok:
-        raise ValueError
+    """The fields of a sweep.json, none if it doesn't exist; raises OSError or ValueError if it is damaged."""
+    fields = json.loads(path.read_bytes()) if path.exists() else {}
+    kinds = {"jobs": list, "varied": list, "study": dict}
+    ok = isinstance(fields, dict) and all(isinstance(fields.get(k) or kind(), kind) for k, kind in kinds.items())
+    if not ok or not all(isinstance(job, dict) and "folder" in job for job in fields.get("jobs") or []):
+        raise ValueError("not the record of a sweep")
     return dict(fields)
 
 
@@ -131,8 +126,7 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
 def differences(runs: Sequence[RunRecord]) -> list[str]:
     """Keys whose values differ between runs: in their overrides, or, if these agree, in their configurations."""
     given = dict.fromkeys(key for run in runs for key in run.overrides if not key.startswith("hydra"))
-    found = [key for key in given if len({run.overrides.get(key) for run in runs}) > 1]
-    if found:
+    if found := [key for key in given if len({run.overrides.get(key) for run in runs}) > 1]:
         return found
     configs = [flat(run.config) for run in runs]
     keys = dict.fromkeys(key for values in configs for key in values if not key.startswith(("resume", "verbose")))
