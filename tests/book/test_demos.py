@@ -1,4 +1,4 @@
-"""What holds for every demo, and what the command says of them."""
+"""Properties of every demo, and the command `lightning-d2l demo`."""
 
 import importlib
 import inspect
@@ -16,13 +16,13 @@ COLUMNS = 80
 
 @pytest.fixture(scope="module")
 def finished() -> dict[str, Demo]:
-    """Demos already run, by ID: each runs once."""
+    """Results of demos by ID, so that each demo runs once."""
     return {}
 
 
 @pytest.fixture
 def demo(request, finished, monkeypatch) -> Demo:
-    """The demo that the test is asked about; the command gets it too, instead of running it a second time."""
+    """The result of a demo; the command returns it too, instead of running the demo again."""
     name = request.param
     if name not in finished:
         finished[name] = run_demo(name, seed=0)
@@ -54,16 +54,14 @@ def test_text_fits_the_console(name, demo, capsys):
 
 
 @pytest.mark.parametrize("name", DEMOS)
-def test_module_explains_itself_and_names_the_section(name):
+def test_module_docstring_names_the_section(name):
     module = importlib.import_module(f"lightning_d2l.book.demos.{name.replace('-', '_')}")
     assert "d2l" in inspect.getdoc(module).splitlines()[0]
     assert next(iter(inspect.signature(module.run).parameters)) == "seed"
 
 
 def test_list_of_demos_fits_the_console(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.main(["demo", "--help"])
-    assert stopped.value.code == 0
+    assert cli.main(["demo", "--help"]) == 0
     shown = capsys.readouterr().out.splitlines()
     for name, text in DEMOS.items():
         (line,) = [line for line in shown if line.split()[:1] == [name]]

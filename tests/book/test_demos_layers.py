@@ -13,11 +13,11 @@ SEEDS = (0, 1)
 
 
 @pytest.mark.parametrize("name", ["blocks", "parameters", "phm", "xavier"])
-def test_a_demo_depends_on_its_seed_alone(name):
+def test_a_demo_depends_only_on_its_seed(name):
     before = torch.get_rng_state()
     first, second, other = (run_demo(name, seed) for seed in (3, 3, 4))
     assert (first.text, first.numbers) == (second.text, second.numbers)
-    assert first.numbers != other.numbers or name == "phm"  # whose numbers are counts and rounding errors
+    assert first.numbers != other.numbers or name == "phm"  # its numbers are counts and rounding errors
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -35,7 +35,7 @@ def test_a_pass_serves_every_image_once_in_another_order_each_time():
     assert not torch.equal(passes[1], passes[2])
 
 
-def test_source_is_told(official_root, monkeypatch):
+def test_text_names_the_source_of_the_data(official_root, monkeypatch):
     monkeypatch.setenv("LIGHTNING_D2L_DATA", official_root)
     demo = fashion_mnist_loading.run(seed=0, passes=1)
     assert demo.numbers["official"] == 1.0
@@ -43,7 +43,7 @@ def test_source_is_told(official_root, monkeypatch):
     assert "GENERATED" not in demo.text
 
 
-def test_generated_garments_are_said_loudly(monkeypatch):
+def test_generated_garments_are_announced(monkeypatch):
     from lightning_d2l.data import fashion_mnist
 
     def noise(split: str):
@@ -73,7 +73,7 @@ def test_values_and_gradients_have_their_closed_forms(name):
         np.testing.assert_allclose(found.detach(), closed_form(x.numpy()), rtol=1e-9, atol=1e-15)
 
 
-def test_inputs_are_the_books():
+def test_inputs_equal_the_books():
     np.testing.assert_allclose(inputs(), np.arange(-8, 8, 0.1), atol=1e-12)
     assert 0 in inputs()
 

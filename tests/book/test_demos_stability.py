@@ -26,7 +26,7 @@ def test_lyapunov_is_the_mean_logarithm_of_a_chi_variable(n):
 
 
 @pytest.mark.parametrize(("n", "matrices", "draws"), [(2, 60, 4000), (4, 101, 2000), (16, 5, 500)])
-def test_a_vector_grows_by_the_lyapunov_exponent_a_matrix(n, matrices, draws):
+def test_each_matrix_lengthens_a_vector_by_the_lyapunov_exponent(n, matrices, draws):
     _, product, _ = products(n, matrices, draws, seed=1)
     lengths = product[:, :, 0].norm(dim=1).log()
     # the logarithms of independent chi variables add up, exactly at any length
@@ -52,7 +52,7 @@ def test_product_is_that_of_numpy():
     np.testing.assert_allclose(product, np.matmul(*factors.numpy()), rtol=1e-12)
 
 
-def test_matrix_product_is_where_the_book_has_it():
+def test_matrix_product_is_in_the_books_range():
     numbers = matrix_product.run(seed=0).numbers
     assert numbers["log10 largest entry, median"] == pytest.approx(24.8, abs=0.2)
     assert numbers["log10 largest entry, 5th percentile"] == pytest.approx(21.9, abs=0.3)
@@ -81,7 +81,7 @@ def test_naive_form_fails_where_float32_ends():
     assert list(failures.values()) == sorted(failures.values())
 
 
-def test_both_forms_agree_before_that_and_one_of_them_with_torch_for_ever():
+def test_both_forms_agree_before_the_overflow_and_the_stable_one_equals_torch_beyond():
     logits, y = spread_logits(torch.linspace(0, 20, 41))
     for found, expected in zip(
         loss_and_gradient(naive, logits, y), loss_and_gradient(cross_entropy, logits, y), strict=True
@@ -145,7 +145,7 @@ def test_distinct_units():
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_constant_units_stay_equal_and_chance_tells_them_apart(seed):
+def test_constant_units_stay_equal_and_random_units_differ(seed):
     numbers = symmetry.run(seed).numbers
     assert (numbers["distinct units, constant"], numbers["rank, constant"]) == (1, 1)
     for name in ("constant with dropout", "random"):
@@ -154,7 +154,7 @@ def test_constant_units_stay_equal_and_chance_tells_them_apart(seed):
     assert numbers["loss, constant"] > 0.5
 
 
-def test_equal_units_move_though_they_stay_equal():
+def test_equal_units_are_trained_but_stay_equal():
     weights = symmetry.train(*symmetry.CASES["constant"], seed=0).weights
     assert (weights[-1] - weights[0]).abs().max() > 0.01
     assert all(distinct_units(weight) == 1 for weight in weights)

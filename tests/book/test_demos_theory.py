@@ -38,7 +38,7 @@ THEORY = [
 
 
 @pytest.mark.parametrize("name", THEORY)
-def test_demo_fits_the_console_and_depends_on_its_seed_alone(name):
+def test_demo_fits_the_console_and_depends_only_on_its_seed(name):
     state = torch.get_rng_state()
     demo = run_demo(name, 3)
     assert torch.equal(torch.get_rng_state(), state)
@@ -134,7 +134,7 @@ def test_least_squares_over_every_dropout_mask_is_exactly_a_weighted_ridge():
 
 
 @pytest.mark.parametrize("demo", [input_noise, dropout_ridge])
-def test_noisy_copies_end_at_the_penalised_solution_within_chance(demo):
+def test_noisy_copies_converge_to_the_penalised_solution(demo):
     for seed in range(3):
         numbers = demo.run(seed).numbers
         # a normal vector with mean square 1 is longer than 5 with probability below exp(-(5 - 1)^2 / 2) = 3e-4
@@ -142,7 +142,7 @@ def test_noisy_copies_end_at_the_penalised_solution_within_chance(demo):
         assert numbers["distance to least squares"] > 10 * numbers["standard error"]
 
 
-def test_standard_error_of_noisy_copies_is_that_of_repeated_draws():
+def test_standard_error_of_noisy_copies_equals_that_of_repeated_draws():
     rng = torch.Generator().manual_seed(0)
     x, y = regression(rng, 20, 3)
     squares, errors = [], []

@@ -56,7 +56,7 @@ def test_the_interval_of_a_single_published_run_holds_it_in_95_of_100_cases():
 
 
 def test_expected_loss_of_linear_regression_is_that_of_simulated_descent():
-    # One step a sample batch of 10 on fresh data; the formula leaves out terms of the order of the learning rate.
+    # One step a sample batch of 10 on fresh data; the formula ignores terms of the order of the learning rate.
     for factor in (0.5, 1.0):
         torch.manual_seed(0)
         true = torch.tensor([2.0, -3.4, 4.2])
@@ -77,7 +77,7 @@ def test_norm_of_weights_that_only_decay():
     assert published.decayed_norm(3) == pytest.approx(w.norm(dim=1).mean().item(), rel=0.01)
 
 
-def test_rows_of_a_run_are_read_from_its_folder_and_a_second_time_nothing_is_run(tmp_path, monkeypatch):
+def test_finished_runs_are_reused_and_their_rows_read_from_the_folder(tmp_path, monkeypatch):
     rows = list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2))
     assert [row.verdict for row in rows] == ["reproduced"] * 5
     losses = []
@@ -90,7 +90,7 @@ def test_rows_of_a_run_are_read_from_its_folder_and_a_second_time_nothing_is_run
     assert list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2)) == rows
 
 
-def test_what_is_measured_on_images_needs_the_official_ones():
+def test_experiments_on_images_need_the_official_data():
     found = {e.id for e in EXPERIMENTS if reproduce.needs_fashion_mnist(e)}
     methods = {f"{net}-{how}" for net in ("softmax", "mlp", "dropout") for how in ("scratch", "concise")}
     assert found == {*methods, "fashion-mnist-loading"}
@@ -103,7 +103,7 @@ def test_without_the_official_data_there_is_no_verdict(tmp_path, monkeypatch):
     assert {row.mean for row in rows} == {None}
 
 
-def test_every_format_says_the_same(capsys):
+def test_all_formats_have_the_same_numbers(capsys):
     assert cli.main(["reproduce", "activations", "xavier", "--seeds", "1", "--format", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     fields = {"experiment", "quantity", "published", "band", "theory", "mean", "std", "n", "verdict"}

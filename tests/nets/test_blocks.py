@@ -44,7 +44,7 @@ def test_every_form_of_the_perceptron_is_the_same_function(block):
     torch.testing.assert_close(ours(x), reference(x))
 
 
-def test_my_sequential_knows_its_blocks_as_torchs_does():
+def test_my_sequential_registers_its_blocks_as_torchs_does():
     shared = nn.Linear(4, 4)
     layers = [nn.Linear(3, 4), shared, nn.ReLU(), shared, nn.Linear(4, 2)]
     ours, theirs = MySequential(*layers), nn.Sequential(*layers)
@@ -77,7 +77,7 @@ def test_fixed_hidden_mlp_halves_until_the_absolute_sum_is_at_most_one():
     assert each(x).flatten().tolist() == pytest.approx([by_hand(each, row.numpy()) for row in x.split(1)])
 
 
-def test_fixed_hidden_mlp_ends_on_what_halving_never_makes_small():
+def test_fixed_hidden_mlp_terminates_on_infinite_inputs():
     net = FixedHiddenMLP(3)
     assert abs(net(torch.full((1, 3), 1e37)).item()) <= 1
     assert not math.isfinite(net(torch.full((1, 3), math.inf)).item())
@@ -127,6 +127,6 @@ def test_a_block_trains_and_is_saved_and_loaded_like_any_model(option, tmp_path)
     torch.testing.assert_close(torch.stack([p.output for p in predict(finished, [])]), expected)
 
 
-def test_every_block_of_the_registry_is_tried_above():
+def test_every_registered_block_is_tested_above():
     ours = [target for target in registry.MODELS if target.startswith(("lightning_d2l.nets.blocks", PHMMLP.__module__))]
     assert len(ours) == len(TRAINED)

@@ -22,7 +22,7 @@ def test_thresholded_uniform_is_zero_half_of_the_time_and_never_small():
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(4, 20_000), PHMLinear(4, 20_000, 2)])
-def test_biases_are_zero_or_drawn_with_a_standard_deviation_of_their_own(layer):
+def test_biases_are_zero_or_normal_with_bias_std(layer):
     initialise(layer, {"name": "normal", "std": 1.0, "bias_std": 0.0})
     assert not layer.bias.any()
     initialise(layer, {"name": "normal", "std": 1.0, "bias_std": 0.3})
@@ -30,8 +30,8 @@ def test_biases_are_zero_or_drawn_with_a_standard_deviation_of_their_own(layer):
     assert layer.weight.std().item() == pytest.approx(1, rel=0.05)
 
 
-def test_without_bias_std_the_weights_take_every_draw():
-    """What was drawn before there was a bias_std is drawn still."""
+def test_without_bias_std_biases_draw_no_random_numbers():
+    """Without bias_std the biases draw no random numbers, so the weights do not depend on them."""
     nets = [nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)) for _ in range(2)]
     torch.manual_seed(0)
     initialise(nets[0], {"name": "normal", "std": 0.1, "bias_std": 0.0})

@@ -60,7 +60,7 @@ def test_minimum_norm_is_numpys_pseudoinverse_at_any_rank(n, d, rank, seed):
     np.testing.assert_allclose(w, np.linalg.pinv(x) @ y, rtol=0, atol=atol)
 
 
-def test_of_an_exact_fit_to_a_plane_both_parts_come_back_from_float32():
+def test_weights_and_bias_of_an_exact_plane_are_recovered_from_float32():
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     w, b = ridge_solution(x, x @ torch.tensor([[2.0], [-3.4]]) + 4.2, bias=True)
     assert w.dtype == b.dtype == torch.float64

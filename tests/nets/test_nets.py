@@ -56,7 +56,7 @@ def test_num_layers_repeats_one_width_and_none_is_the_linear_model():
     torch.testing.assert_close(linear(x), x @ linear[1].weight.T + linear[1].bias)
 
 
-def test_num_layers_goes_with_one_width_and_a_dropout_for_each_layer():
+def test_num_layers_takes_one_width_and_a_dropout_for_each_layer():
     config("model=mlp", "model.num_layers=3", "model.num_hiddens=8", "model.dropout=[0.1,0.2,0.3]")
     for wrong, said in (
         (["model.num_hiddens=[8,9]"], r"model.num_hiddens=\[8, 9\]: must be one number where model.num_layers=3"),
@@ -73,7 +73,7 @@ def test_every_registered_activation_exists():
     assert registry.ACTIVATIONS.allowed == f"one of {', '.join(ACTIVATIONS)}"
 
 
-def test_dropout_acts_after_each_hidden_layer_with_its_own_rate_and_in_training_alone():
+def test_each_hidden_layer_has_its_dropout_rate_and_only_in_training():
     net = MLP(20, 2, [1000, 1000], "identity", [0.2, 0.5])
     rates = [layer.p for layer in net if isinstance(layer, nn.Dropout)]
     assert rates == [0.2, 0.5]

@@ -88,7 +88,7 @@ def test_entries_have_the_variance_of_a_plain_weight(init, variance):
     assert first.bias.any() == (init == "default")
 
 
-def test_layers_whose_sizes_n_does_not_divide_are_refused():
+def test_sizes_that_n_does_not_divide_are_rejected():
     with pytest.raises(ValueError, match="in_features=784: must be a multiple of n=3"):
         PHMLinear(784, 256, 3)
     with pytest.raises(ValueError, match="out_features=10"):

@@ -1,4 +1,4 @@
-"""Each function equals torch's, in value and in gradient, and answers where the naive form can't."""
+"""Each function equals torch's in value and gradient, and is stable where the naive form is not."""
 
 import math
 
@@ -62,7 +62,7 @@ def test_value_and_gradient_equal_torchs(name):
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
-def test_relu_lets_infinities_and_nan_through_as_torch_does():
+def test_relu_treats_infinities_and_nan_as_torch_does():
     x = torch.tensor([-math.inf, -1.0, -0.0, 2.0, math.inf, math.nan])
     torch.testing.assert_close(relu(x), torch.relu(x), equal_nan=True)
 
@@ -73,7 +73,7 @@ def test_targets_may_have_another_shape_than_predictions():
     torch.testing.assert_close(squared_loss(y_hat, y)[:, 0], (y_hat[:, 0] - y) ** 2 / 2)
 
 
-def test_gradient_of_cross_entropy_is_the_softmax_less_the_one_hot_label():
+def test_gradient_of_cross_entropy_is_the_softmax_minus_the_one_hot_label():
     logits = X.clone().requires_grad_()
     cross_entropy(logits, Y).sum().backward()
     torch.testing.assert_close(logits.grad, softmax(X) - functional.one_hot(Y, 4))
@@ -82,12 +82,12 @@ def test_gradient_of_cross_entropy_is_the_softmax_less_the_one_hot_label():
 def test_exp_overflows_in_the_naive_softmax_and_not_in_the_stable_one():
     logits = torch.tensor([[0.0, 100.0, 1.0], [-200.0, -201.0, -202.0]])
     naive = softmax(logits)
-    assert naive[0, 1].isnan()  # infinity over infinity
-    assert naive[1].isnan().all()  # 0 over 0
+    assert naive[0, 1].isnan()  # infinity / infinity
+    assert naive[1].isnan().all()  # 0 / 0
     torch.testing.assert_close(stable_softmax(logits), functional.softmax(logits, 1))
 
 
-def test_a_probability_that_underflows_costs_infinitely_much_in_the_naive_cross_entropy_alone():
+def test_only_the_naive_cross_entropy_is_infinite_where_a_probability_underflows():
     logits, y = torch.tensor([[0.0, 200.0], [0.0, 1e30]]), torch.tensor([0, 0])
     assert cross_entropy_naive(stable_softmax(logits), y).isposinf().all()
     assert cross_entropy(logits, y).tolist() == functional.cross_entropy(logits, y, reduction="none").tolist()
@@ -125,7 +125,7 @@ def test_dropout_equals_torchs_with_the_same_seed(p):
     torch.testing.assert_close(mine, functional.dropout(x, p), rtol=1e-15, atol=0)
 
 
-def test_dropout_of_none_changes_nothing_and_of_all_leaves_nothing():
+def test_dropout_with_p_0_is_the_identity_and_with_p_1_is_zero():
     toy = torch.arange(16.0).reshape(2, 8)
     assert torch.equal(dropout_layer(toy, 0), toy)
     assert not dropout_layer(toy, 1).any()
@@ -145,7 +145,7 @@ def test_dropout_keeps_the_expectation_and_adds_variance_p_over_1_minus_p(p):
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, math.nan])
-def test_dropout_refuses_what_is_no_probability(p):
+def test_dropout_rejects_p_outside_0_and_1(p):
     with pytest.raises(ValueError, match=r"must be a number in \[0, 1\]"):
         dropout_layer(X, p)
 
@@ -198,7 +198,7 @@ def test_initial_weights_are_normal_and_biases_zero(net, std):
             assert not parameter.any()
 
 
-def test_dropout_mlp_begins_as_nn_linear_does():
+def test_dropout_mlp_has_the_initial_values_of_nn_linear():
     torch.manual_seed(0)
     net = DropoutMLPScratch(400, 500, [300], [0.5])
     for (n_in, n_out), W, b in zip([(400, 300), (300, 500)], net.W, net.b, strict=True):
@@ -214,7 +214,7 @@ def test_dropout_mlp_begins_as_nn_linear_does():
         assert b.std().item() == pytest.approx(1 / math.sqrt(3 * n_in), rel=0.15)
 
 
-def test_dropout_mlp_drops_in_training_alone_and_wants_a_probability_a_layer():
+def test_dropout_mlp_drops_only_in_training_and_needs_a_probability_for_each_layer():
     net = DropoutMLPScratch(20, 2, [50, 50])
     x = torch.randn(3, 4, 5)
     assert not torch.equal(net(x), net(x))

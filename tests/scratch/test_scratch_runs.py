@@ -25,7 +25,7 @@ def net_weights(folder):
 
 
 def test_linear_regression_from_scratch_equals_the_concise_one(tmp_path):
-    # From zeros, in float64: the two runs differ in who wrote the model, the loss and the optimizer.
+    # From zeros, in float64: only the implementations of the model, the loss and the optimizer differ.
     exact = [*PLAIN, "trainer.precision=64-true"]
     scratch = ["model=linear_regression_scratch", "optimizer=sgd_scratch", "model.std=0"]
     concise = ["model=linear_regression", "model.init=zeros", "loss=half_mse"]
@@ -104,7 +104,7 @@ def _fit(module, settings):
     return metrics
 
 
-def test_without_a_bias_there_is_nothing_to_train_or_save_but_the_weights():
+def test_without_a_bias_only_the_weights_are_trained_and_saved():
     net = LinearRegressionScratch(4, bias=False)
     assert list(net.state_dict()) == ["w"]
     x = torch.randn(5, 4)

@@ -1,4 +1,4 @@
-"""The proof: from the same initial values and the same batches, the scratch loop and the torch way go the same way."""
+"""From the same initial values and batches, training from scratch and with torch gives the same weights."""
 
 import functools
 
@@ -20,7 +20,7 @@ same = functools.partial(torch.testing.assert_close, rtol=1e-6, atol=1e-12)
 
 
 def batches(features, labels, seed=3):
-    """A function that gives another order of minibatches, the last one ragged, at each call."""
+    """A function that returns minibatches in a new order at each call; the last one is smaller."""
     random = torch.Generator().manual_seed(seed)
     return lambda: data_iter(16, features, labels, random)
 
@@ -131,7 +131,7 @@ def test_l2_penalty_is_weight_decay():
     plain = torch_way(linear, half_mse, torch.optim.SGD(groups, LR), batches(features, labels))
     same(w.T, linear.weight)
     same(b, linear.bias)
-    # The loss that is descended holds the penalty, which torch's weight decay never shows.
+    # The loss from scratch contains the penalty; with torch's weight decay it does not.
     assert all(mine > theirs for mine, theirs in zip(penalised, plain, strict=True))
     assert w.norm() < 0.75 * torch.tensor([2.0, -3.4, 0.5]).norm()
 
@@ -153,7 +153,7 @@ def test_the_optimizer_equals_torchs(weight_decay):
         same(mine, theirs)
 
 
-def test_the_function_and_the_optimizer_take_the_same_step_down_a_summed_and_a_mean_loss():
+def test_the_function_on_a_summed_loss_takes_the_same_step_as_the_optimizer_on_a_mean_loss():
     features, labels = numbers()
     w, v = (torch.ones(3, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     unused = torch.ones(2, requires_grad=True)
