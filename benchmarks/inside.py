@@ -74,7 +74,7 @@ def run(
     Returns (seconds of the clock, of the processor) of each part.
     """
     from lightning_d2l import app
-    from lightning_d2l.sweeps import group, sequential, sweep, vectorized
+    from lightning_d2l.sweeps import group, sweep, vectorized
 
     fit = pl.Trainer.fit
 
@@ -90,7 +90,7 @@ def run(
         (pl.Trainer, "test", "fit"),
         (sweep.Sweep, "run", "read"),
         (vectorized, "train", "prepare"),
-        (sequential, "train", "prepare"),
+        (sweep.Sweep, "train_in_turn", "prepare"),
         (group.Group, "train", "write"),
         (group.Group, "save", "write"),
         (sweep, "tell", "report"),

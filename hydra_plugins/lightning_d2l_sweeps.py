@@ -16,58 +16,55 @@ from omegaconf import DictConfig
 from lightning_d2l.compat_hydra import JobReturn, Plugins, basic_launcher
 
 if TYPE_CHECKING:
-    from lightning_d2l.sweeps.sweep import Sweep, SweepSpec
+    from lightning_d2l.sweeps.sweep import Sweep
     from lightning_d2l.training.spec import RunSpec
 
 
-class _Sweeper(Sweeper):
-    """Collects what a sweep is asked for; `params` are overrides that come before those of the command line."""
+class GridSweeper(Sweeper):
+    """hydra/sweeper=grid: every combination of the swept values, each checked before the first one trains.
 
-    def __init__(self, params: dict[str, str] | None) -> None:
-        self.params = params or {}
+    `params` are overrides that come before those of the command line.
+    """
+
+    def __init__(self, params: dict[str, str] | None, **settings: Any) -> None:
+        self.arguments = [f"{key}={value}" for key, value in (params or {}).items()]
+        self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
-        self.given: dict[str, Any] = {
-            "config": config,
-            "loader": hydra_context.config_loader,
-            "launcher": Plugins.instance().instantiate_launcher(**parts),
-            "command": getattr(task_function, "command", ""),
-        }
-
-    def spec(self, arguments: list[str]) -> SweepSpec:
         from lightning_d2l.sweeps.sweep import SweepSpec
 
-        first = [f"{key}={value}" for key, value in self.params.items()]
-        return SweepSpec(arguments=[*first, *arguments], **self.given)
-
-
-class GridSweeper(_Sweeper):
-    """hydra/sweeper=grid: every combination of the swept values, each checked before the first one trains."""
+        parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        launcher = Plugins.instance().instantiate_launcher(**parts)
+        command = getattr(task_function, "command", "")
+        self.spec = SweepSpec(config, hydra_context.config_loader, launcher, self.arguments, command)
 
     def sweep(self, arguments: list[str]) -> int:
         """Returns the exit code."""
         from lightning_d2l.sweeps.sweep import run_sweep
 
-        return run_sweep(self.spec(arguments))
+        self.arguments += arguments
+        return run_sweep(self.spec)
 
 
-class OptunaSweeper(_Sweeper):
+class OptunaSweeper(GridSweeper):
     """hydra/sweeper=optuna: batches of settings, each chosen from the results of those before."""
-
-    def __init__(self, params: dict[str, str] | None, **settings: Any) -> None:
-        super().__init__(params)
-        self.settings = settings
 
     def sweep(self, arguments: list[str]) -> int:
         """Returns the exit code."""
         from lightning_d2l.sweeps.search import SearchSettings, run_search
 
-        return run_search(self.spec(arguments), SearchSettings(**self.settings))
+        self.arguments += arguments
+        return run_search(self.spec, SearchSettings(**self.settings))
 
 
-class _Launcher(Launcher):
-    """A launcher for our sweepers; for Hydra's own sweepers it does what hydra/launcher=basic does."""
+class SequentialLauncher(Launcher):
+    """hydra/launcher=sequential: one run after another, in this process.
+
+    For Hydra's own sweepers it does what hydra/launcher=basic does.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.basic = basic_launcher()
@@ -76,22 +73,13 @@ class _Launcher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         return self.basic.launch(job_overrides, initial_job_idx)
 
-
-class SequentialLauncher(_Launcher):
-    """hydra/launcher=sequential: one run after another, in this process."""
-
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that our sweepers have composed and checked."""
-        from lightning_d2l.sweeps.sequential import train
-
-        train(sweep, jobs)
+        sweep.train_in_turn(jobs)
 
 
-class VectorizedLauncher(_Launcher):
+class VectorizedLauncher(SequentialLauncher):
     """hydra/launcher=vectorized: runs of one structure at once, as one batch of models, in this process."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.settings = settings
 
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that our sweepers have composed and checked."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -31,9 +30,8 @@ from lightning_d2l.config.compose import (
     quote,
 )
 from lightning_d2l.config.records import require_same_streams
-from lightning_d2l.config.text import print_error
+from lightning_d2l.config.text import exit_code, print_error
 
-INTERRUPTED = 130
 # Flags of Hydra that would name another configuration, or load one that can run code.
 UNSUPPORTED = ("config_path", "config_name", "experimental_rerun")
 
@@ -41,20 +39,7 @@ UNSUPPORTED = ("config_path", "config_name", "experimental_rerun")
 def main(arguments: list[str] | None = None) -> int:
     """Run `python train.py ARGUMENTS`; returns the exit code (0 done, 1 failed or diverged, 2 a wrong request)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        return _main(arguments)
-    except RequestError as error:
-        if "verbose=true" in arguments:
-            traceback.print_exc()
-        print_error(error)
-        return 2
-    except OSError as error:  # such as a full disk, before a run handles it
-        print_error(error)
-        return 2
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except SystemExit as end:  # of --version, and of a run that a signal stopped
-        return int(end.code or 0)
+    return exit_code(lambda: _main(arguments), verbose="verbose=true" in arguments)
 
 
 def _main(arguments: list[str]) -> int:
@@ -75,8 +60,8 @@ def _main(arguments: list[str]) -> int:
             if args.multirun or is_multirun(config):
                 mode = [] if is_multirun(config) else ["hydra.mode=MULTIRUN"]
                 return _exit_code(hydra.multirun(NAME, task, [*overrides, *mode]))
-            mode = [] if config.hydra.mode == RunMode.RUN else ["hydra.mode=RUN"]
-            return int(hydra.run(NAME, task, [*overrides, *_folder(config, overrides), *mode]).return_value)
+            again = [f"hydra.run.dir={quote(str(_folder(config, overrides)))}", "hydra.mode=RUN"]
+            return int(hydra.run(NAME, task, [*overrides, *again]).return_value)
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
 
@@ -139,28 +124,19 @@ def _check_single(config: DictConfig) -> None:
         raise RequestError(f"sweep.{key}: must come with several runs: -m before the overrides, or a study")
 
 
-def _folder(config: DictConfig, overrides: list[str]) -> list[str]:
-    """The override that places a run in a folder of its own."""
-    from lightning_d2l.training.files import new_folder
+def _folder(config: DictConfig, overrides: list[str]) -> Path:
+    """The folder of a run: a new one, or that of the run that is resumed."""
+    from lightning_d2l.sweeps.folder import place
     from lightning_d2l.training.machine import uses_generated_garments
 
     if config.resume is not None:
-        _check_resumable(config)
-        return [f"hydra.run.dir={quote(config.resume)}"]
-    wanted = Path(config.hydra.run.dir)
-    given = any(override.lstrip("+").startswith("hydra.run.dir=") for override in overrides)
-    if given and (wanted / "run.json").exists():
-        raise RequestError(f"hydra.run.dir={wanted}: holds a run already; choose another folder, or resume={wanted}")
-    if not given and uses_generated_garments([plain(config)]):
-        wanted = wanted.with_name(f"{wanted.name}-generated")
-    try:
-        return [f"hydra.run.dir={quote(str(new_folder(wanted, exact=given)))}"]
-    except OSError as error:
-        raise RequestError(f"hydra.run.dir={wanted}: cannot be written ({error.strerror})") from error
+        return _resumable(config)
+    return place("run", config.hydra.run.dir, overrides, lambda: uses_generated_garments([plain(config)]))
 
 
-def _check_resumable(config: DictConfig) -> None:
-    """Raise RequestError unless `resume` is the folder of a run with the same configuration."""
+def _resumable(config: DictConfig) -> Path:
+    """The folder that `resume` names; raises RequestError unless its run has the same configuration."""
+    from lightning_d2l.sweeps.folder import difference
     from lightning_d2l.training.files import LAST
     from lightning_d2l.training.record import RunRecord
 
@@ -169,14 +145,10 @@ def _check_resumable(config: DictConfig) -> None:
         raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to resume")
     record = RunRecord.read(folder)
     require_same_streams(record.fields, f"resume={folder}")
-    before, now = flat(record.config), flat(plain(config))
     free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
-    for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key) and not key.startswith(free):
-            raise RequestError(
-                f"resume={folder}: another run's folder: {key} is {before.get(key)} there and {now.get(key)} here\n"
-                f"repeat the overrides of that run"
-            )
+    if different := difference(flat(record.config), flat(plain(config)), free):
+        raise RequestError(f"resume={folder}: another run's folder: {different}\nrepeat the overrides of that run")
+    return folder
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,18 @@ import re
 import sys
 import textwrap
 import time
-import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightning_d2l.config.check import RequestError, nearest
-from lightning_d2l.config.text import print_error
+from lightning_d2l.config.text import exit_code
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from lightning_d2l.training.build import BuiltRun
     from lightning_d2l.training.predictions import Prediction
-
 
 COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce", "report")
 
@@ -40,16 +41,13 @@ def main(arguments: list[str] | None = None) -> int:
         from lightning_d2l import app
 
         return app.main(arguments[1:])
+    return exit_code(lambda: _main(arguments), verbose="--verbose" in arguments)
+
+
+def _main(arguments: list[str]) -> int:
+    args = _parser().parse_args(arguments)
     try:
-        args = _parser().parse_args(arguments)
         return int(args.command(args))
-    except RequestError as error:
-        if "--verbose" in arguments:
-            traceback.print_exc()
-        print_error(error)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -60,89 +58,74 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     commands.add_parser("train", help="train, as `python train.py` does: lightning-d2l train model=mlp", add_help=False)
 
-    def command(name: str, function: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.add_argument("folder", type=Path, metavar="RUN_FOLDER")
-        sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-        sub.set_defaults(command=function)
+    def shared(*names: str, **settings: Any) -> argparse.ArgumentParser:
+        """An argument of several commands."""
+        made = argparse.ArgumentParser(add_help=False)
+        made.add_argument(*names, **settings)
+        return made
+
+    run = shared("folder", type=Path, metavar="RUN_FOLDER")
+    checkpoint = shared("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
+    formats = shared("--format", choices=("text", "json"), default="text")
+    verbose = shared("--verbose", action="store_true", help="show the traceback of an error")
+
+    def command(
+        name: str, work: Callable[[argparse.Namespace], int], text: str, *parents: argparse.ArgumentParser, **more: Any
+    ) -> argparse.ArgumentParser:
+        """A command that does `work`; `text` describes it, with `help` for the list of commands if that is shorter."""
+        settings = {"help": text, "description": text, "parents": [*parents, verbose], **more}
+        sub = commands.add_parser(name, **settings)
+        sub.set_defaults(command=work)
         return sub
 
-    sub = command("predict", _predict, "Predict with the best checkpoint of a run.")
+    sub = command("predict", _predict, "Predict with the best checkpoint of a run.", run, formats)
     sub.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images; for regression CSV files of inputs")
     sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
-    _with_format(sub)
-    _with_format(command("evaluate", _evaluate, "Measure a run on its test data again."))
-    sub = command("inspect", _inspect, "List the parameters and buffers of a run's network, or the values of one.")
+    sub.set_defaults(checkpoint="best")
+    command("evaluate", _evaluate, "Measure a run on its test data again.", run, formats)
+    text = "List the parameters and buffers of a run's network, or the values of one."
+    sub = command("inspect", _inspect, text, run, checkpoint, formats)
     sub.add_argument("tensor", nargs="?", metavar="NAME", help="a parameter or buffer whose values are shown")
-    _with_checkpoint(sub)
-    _with_format(sub)
-    sub = command("export", _export, "Write the weights of a run for use elsewhere.")
+    sub = command("export", _export, "Write the weights of a run for use elsewhere.", run, checkpoint)
     sub.add_argument("--as", dest="form", choices=("safetensors", "state_dict", "onnx"), default="safetensors")
     sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
-    _with_checkpoint(sub)
-    sub = command("rerun", _rerun, "Do a run again from its run.json, and compare the numbers.")
+    sub = command("rerun", _rerun, "Do a run again from its run.json, and compare the numbers.", run)
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
-    sub = commands.add_parser("demo", help="show what a chapter shows without training", description=_demos())
+    sub = command("demo", _demo, _demos(), formats, help="show what a chapter shows without training")
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--seed", type=int, default=0, help="of the demo's random numbers (default 0)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the pictures (default outputs/demos/ID)")
-    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-    sub.set_defaults(command=_demo)
-    _with_format(sub)
 
     text = "Run the book's experiments over several seeds; compare the numbers with the published ones and with theory."
-    sub = commands.add_parser("reproduce", help="repeat the book's experiments", description=text)
+    sub = command("reproduce", _reproduce, text, help="repeat the book's experiments")
     sub.add_argument("ids", nargs="*", metavar="ID", help="experiments (default: all)")
     sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes less than a second)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the runs (default outputs/reproduce/TIME)")
     sub.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
-    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-    sub.set_defaults(command=_reproduce)
 
     text = "Make tables, a figure and a page with the answer of a sweep from its records."
-    sub = commands.add_parser("report", help="summarise the runs of a sweep", description=text)
-    sub.add_argument(
-        "folders", nargs="+", type=Path, metavar="FOLDER", help="of a sweep, or latest; several are compared"
-    )
+    sub = command("report", _report, text, formats, help="summarise the runs of a sweep")
+    several = "of a sweep, or latest; several are compared"
+    sub.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help=several)
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the report (default: the sweep's own folder)")
-    sub.add_argument("--verbose", action="store_true", help="show the traceback of an error")
-    sub.set_defaults(command=_report)
-    _with_format(sub)
     return parser
 
 
-def _with_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("text", "json"), default="text")
-
-
-def _with_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
-
-
 def _predict(args: argparse.Namespace) -> int:
-    from lightning_d2l.training.files import BEST
-    from lightning_d2l.training.reuse import load_run, predict
+    from lightning_d2l.training.reuse import predict
 
-    _quiet(args)
     if args.figure and args.figure.suffix != ".png":
         raise RequestError(f"--figure={args.figure}: must end in .png")
-    built = load_run(args.folder, BEST)
+    built = _load(args)
     predictions = predict(built, args.files)
-    if args.format == "json":
-        print(json.dumps([_as_json(built, prediction) for prediction in predictions], indent=2))
-    else:
-        for prediction in predictions:
-            print(_as_text(built, prediction))
+    found = [_as_json(built, prediction) for prediction in predictions]
+    _show(args, found, lambda: "\n".join(_as_text(built, prediction) for prediction in predictions))
     if args.figure:
-        from lightning_d2l.training import figures
+        from lightning_d2l.training.figures import few_predictions
 
-        figure = figures.few_predictions(built.data, predictions)
-        try:
-            figures.save(figure, args.figure)
-        except OSError as error:
-            raise RequestError(f"--figure={args.figure}: cannot be written ({error.strerror})") from error
+        _save({args.figure: few_predictions(built.data, predictions)}, f"--figure={args.figure}")
     return 0
 
 
@@ -167,21 +150,20 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     _quiet(args)
     results = reuse.evaluate(args.folder)
-    print(json.dumps(results, indent=2) if args.format == "json" else console.table(results))
+    _show(args, results, lambda: console.table(results))
     return 0
 
 
 def _inspect(args: argparse.Namespace) -> int:
     from lightning_d2l.training import inspect
 
-    built = _load(args)
-    items = inspect.tensors(built)
-    shown = inspect.find(items, args.tensor) if args.tensor else None
-    if args.format == "json":
-        everything = {"tensors": [item.facts() for item in items], **inspect.totals(items)}
-        print(json.dumps({**shown.facts(), "values": shown.value.tolist()} if shown else everything, indent=2))
+    items = inspect.tensors(_load(args))
+    if args.tensor:
+        shown = inspect.find(items, args.tensor)
+        _show(args, {**shown.facts(), "values": shown.value.tolist()}, lambda: inspect.values(shown))
     else:
-        print(inspect.values(shown) if shown else inspect.table(items))
+        everything = {"tensors": [item.facts() for item in items], **inspect.totals(items)}
+        _show(args, everything, lambda: inspect.table(items))
     return 0
 
 
@@ -229,19 +211,22 @@ def _demo(args: argparse.Namespace) -> int:
         raise RequestError(f"--seed={args.seed}: must be a whole number from 0 up")
     demo = run_demo(args.id, args.seed)
     folder = args.into or Path("outputs/demos") / args.id
-    paths = [folder / f"{name}.png" for name in demo.figures]
-    try:
-        for path, figure in zip(paths, demo.figures.values(), strict=True):
-            from lightning_d2l.training.figures import save
+    pictures = {folder / f"{name}.png": figure for name, figure in demo.figures.items()}
+    _save(pictures, f"--into={folder}")
+    found = {"demo": args.id, "seed": args.seed, "numbers": demo.numbers, "figures": [*map(str, pictures)]}
+    _show(args, found, lambda: "\n".join([demo.text, *(f"picture: {path}" for path in pictures)]))
+    return 0
 
+
+def _save(pictures: Mapping[Path, Figure], option: str) -> None:
+    """Write figures to their paths; raises RequestError that names the option if one can't be written."""
+    from lightning_d2l.training.figures import save
+
+    try:
+        for path, figure in pictures.items():
             save(figure, path)
     except OSError as error:
-        raise RequestError(f"--into={folder}: cannot be written ({error.strerror})") from error
-    if args.format == "json":
-        print(json.dumps({"demo": args.id, "seed": args.seed, "numbers": demo.numbers, "figures": [*map(str, paths)]}))
-    else:
-        print("\n".join([demo.text, *(f"picture: {path}" for path in paths)]))
-    return 0
+        raise RequestError(f"{option}: cannot be written ({error.strerror})") from error
 
 
 def _reproduce(args: argparse.Namespace) -> int:
@@ -261,8 +246,13 @@ def _report(args: argparse.Namespace) -> int:
     from lightning_d2l.studies.report import report, text
 
     made = report(args.folders, args.into)
-    print(json.dumps(made.as_json(), indent=2, allow_nan=False) if args.format == "json" else text(made))
+    _show(args, made.as_json(), lambda: text(made))
     return 0
+
+
+def _show(args: argparse.Namespace, found: object, text: Callable[[], str]) -> None:
+    """Print what a command found as JSON, or as text if --format=text."""
+    print(json.dumps(found, indent=2) if args.format == "json" else text())
 
 
 def _quiet(args: argparse.Namespace) -> None:

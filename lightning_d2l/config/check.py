@@ -75,7 +75,8 @@ def _check_value(key: str, value: Any, rule: Setting) -> None:
         if any(True for _ in targets(value)):
             raise RequestError(f"{key}: a _target_ is not allowed here")
         if not rule.accepts(value):
-            hint = nearest(value, rule.allowed.split("one of ")[-1].split(", ")) if isinstance(value, str) else ""
+            options = rule.allowed.partition("one of ")[2].split(", ")
+            hint = nearest(value, options) if isinstance(value, str) else ""
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
     elif rule.shorthand and not isinstance(value, Mapping):
         _check_value(key, value, rule.shorthand)

@@ -7,33 +7,38 @@ from typing import Any
 
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
-from lightning_d2l.config.registry import REAL, Rule, Settings
+from lightning_d2l.config.registry import COUNT, REAL, SEED, Rule, Settings
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
-# The vectorized launcher itself reports a number out of range, and then trains the runs one at a time.
-LAUNCHERS = {
-    "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher": Settings(
-        {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL}
-    ),
-}
+_METRIC = Rule(
+    "of validation data, such as loss/val; a metric that settings were chosen by is no estimate for new data",
+    lambda v: str(v).endswith("/val"),
+)
+_OVERRIDES = Rule("overrides by key, or null", lambda v: v is None or isinstance(v, Mapping))
+# The settings of our launchers and sweepers. The vectorized launcher itself reports a number out of range, and then
+# trains the runs one at a time.
+OURS = {
+    f"hydra_plugins.lightning_d2l_sweeps.{name}": Settings(rules)
+    for name, rules in {
+        "GridSweeper": {"params": _OVERRIDES},
+        "OptunaSweeper": {
+            "num_trials": COUNT, "batch_size": COUNT, "metric": _METRIC, "seed": SEED, "params": _OVERRIDES,
+        },
+        "SequentialLauncher": {},
+        "VectorizedLauncher": {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL},
+    }.items()
+}  # fmt: skip
 # Launchers and sweepers of other packages are plugins that the user chose to install.
-TARGETS = frozenset(
-    {
-        BASIC_LAUNCHER,
-        BASIC_SWEEPER,
-        "hydra_plugins.lightning_d2l_sweeps.GridSweeper",
-        "hydra_plugins.lightning_d2l_sweeps.OptunaSweeper",
-        "hydra_plugins.lightning_d2l_sweeps.SequentialLauncher",
-        "hydra_plugins.lightning_d2l_sweeps.VectorizedLauncher",
-        "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-        "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
-    }
-)
-LOGGING_CLASSES = frozenset(
-    {"logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter"}
-)
+TARGETS = {
+    *OURS,
+    BASIC_LAUNCHER,
+    BASIC_SWEEPER,
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+}
+LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 
@@ -42,9 +47,10 @@ def check_hydra(node: Mapping[str, Any]) -> None:
     for target in targets(node):
         if target not in TARGETS:
             raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
-    launcher = node.get("launcher") or {}
-    if settings := LAUNCHERS.get(launcher.get("_target_", "")):
-        check_settings({k: v for k, v in launcher.items() if k != "_target_"}, settings, "hydra.launcher.")
+    for part in ("launcher", "sweeper"):
+        given = node.get(part) or {}
+        if settings := OURS.get(given.get("_target_", "")):
+            check_settings({k: v for k, v in given.items() if k != "_target_"}, settings, f"hydra.{part}.")
     for key in ("job_logging", "hydra_logging"):
         for name, value in _leaves(node.get(key) or {}):
             runs_code = str(value).startswith("ext://") and value not in STREAMS

@@ -105,10 +105,7 @@ FRACTION = real("[0, 1)")
 INITIALISATIONS = choice(
     "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant", "thresholded_uniform"
 )
-INIT = Settings(
-    {"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE},
-    shorthand=INITIALISATIONS,
-)
+INIT = Settings({"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE}, INITIALISATIONS)
 ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
 
 # Losses by the kind of target that they are for: classes or numbers.
@@ -146,6 +143,7 @@ CLASSIFICATION_DATA = {FASHION_MNIST}
 REGRESSION_DATA = {SYNTHETIC_REGRESSION, POLYNOMIAL, HIGH_DIMENSIONAL}
 
 # The settings of everything that may be built, by `_target_`.
+_PER_SAMPLE = Rule("true: training needs a prediction for each sample", lambda v: v is True)
 _ONE_WIDTH = Settings({"num_hiddens": COUNT, "init": INIT})
 MODELS: dict[str, Settings] = {
     LINEAR_REGRESSION: Settings({"bias": FLAG, "input_noise": NOT_NEGATIVE, "dropout": FRACTION, "init": INIT}),
@@ -164,13 +162,7 @@ MODELS: dict[str, Settings] = {
     "lightning_d2l.nets.blocks.MLPBlock": _ONE_WIDTH,
     "lightning_d2l.nets.blocks.MySequentialMLP": _ONE_WIDTH,
     "lightning_d2l.nets.blocks.NestedMLP": Settings({"num_hiddens": list_of(COUNT), "init": INIT}),
-    FIXED_HIDDEN_MLP: Settings(
-        {
-            "num_hiddens": COUNT,
-            "per_sample": Rule("true: training needs a prediction for each sample", lambda v: v is True),
-            "init": INIT,
-        }
-    ),
+    FIXED_HIDDEN_MLP: Settings({"num_hiddens": COUNT, "per_sample": _PER_SAMPLE, "init": INIT}),
     "lightning_d2l.nets.blocks.TiedMLP": _ONE_WIDTH,
     PHM_MLP: Settings({"num_hiddens": one_or_list(COUNT), "n": COUNT, "activation": ACTIVATIONS, "init": INIT}),
     LINEAR_REGRESSION_SCRATCH: Settings({"std": NOT_NEGATIVE, "bias": FLAG}),
@@ -180,30 +172,20 @@ MODELS: dict[str, Settings] = {
         {"num_hiddens": list_of(COUNT), "dropout": list_of(FRACTION)}
     ),
 }
-_FOLDS = {"folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
+_LOADED = {"batch_size": COUNT, "seed": SEED, "folds": either(whole(2), NULL), "fold": either(whole(0), NULL)}
 # Settings of all regression data that are generated.
-_SAMPLES = {
-    "noise": NOT_NEGATIVE,
-    "n_train": COUNT,
-    "n_val": whole(0),
-    "n_test": COUNT,
-    "test_seed": either(SEED, NULL),
-    "batch_size": COUNT,
-    "seed": SEED,
-    **_FOLDS,
-}
+_SIZES = {"n_train": COUNT, "n_val": whole(0), "n_test": COUNT}
+_SAMPLES = {"noise": NOT_NEGATIVE, **_SIZES, "test_seed": either(SEED, NULL), **_LOADED}
 DATA: dict[str, Settings] = {
     FASHION_MNIST: Settings(
         {
             "root": either(TEXT, NULL),
             "source": choice("auto", "official", "generated"),
-            "batch_size": COUNT,
             "val_size": whole(0, 59_999),
             "n_train": either(whole(1, 60_000), NULL),
             "resize": either(whole(1, 512), NULL),
             "label_noise": real("[0, 1]"),
-            "seed": SEED,
-            **_FOLDS,
+            **_LOADED,
         }
     ),
     SYNTHETIC_REGRESSION: Settings({"w": list_of(REAL), "b": REAL, **_SAMPLES}),
@@ -220,11 +202,8 @@ OPTIMIZERS: dict[str, Settings] = {
     SGD_SCRATCH: Settings(_DECAY),
     EXACT: Settings({"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE}),
 }
-LOGGERS: dict[str, Settings] = {
-    "lightning_d2l.training.tensorboard.TensorBoard": Settings(
-        {"graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG}
-    ),
-}
+_TENSORBOARD = Settings({"graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG})
+LOGGERS: dict[str, Settings] = {"lightning_d2l.training.tensorboard.TensorBoard": _TENSORBOARD}
 
 TABLES = {"data": DATA, "model": MODELS, "optimizer": OPTIMIZERS, "logger": LOGGERS}
 """The tables by the group of a run that is built from them."""
@@ -259,6 +238,10 @@ RUN = Settings(
 )
 
 SWEEP = Settings({"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG})
+_SCALE = Rule(
+    "linear or log of x and y, as {x: linear, y: log},",
+    lambda v: isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None},
+)
 # A study derives from its runs what is null or left out here. `theory` is a key of theory.theories.THEORIES.
 STUDY = Settings(
     {
@@ -268,13 +251,7 @@ STUDY = Settings(
         "curves": either(list_of(TEXT, min_length=0), NULL),
         "metrics": either(list_of(TEXT), NULL),
         "replicates": either(list_of(TEXT, min_length=0), NULL),
-        "scale": Rule(
-            "linear or log of x and y, as {x: linear, y: log}, or null",
-            lambda v: (
-                v is None
-                or (isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None})
-            ),
-        ),
+        "scale": either(_SCALE, NULL),
         "theory": either(TEXT, NULL),
         "panels": either(choice("metric", "curve"), NULL),
     }

@@ -6,7 +6,11 @@ import json
 import shutil
 import sys
 import textwrap
+import traceback
+from collections.abc import Callable
 from typing import Any
+
+from lightning_d2l.config.check import RequestError
 
 
 def number(value: float) -> str:
@@ -30,6 +34,24 @@ def print_error(error: Exception) -> None:
         wrapper.break_long_words = wrapper.break_on_hyphens = False
         lines = [wrapper.fill(line) for line in lines]
     print("\n".join(lines), file=sys.stderr)
+
+
+def exit_code(work: Callable[[], int], *, verbose: bool) -> int:
+    """Do the work of a command; returns its exit code, or 2 if the request was wrong, with the reason as a line.
+
+    With `verbose` the traceback of the reason is printed too.
+    """
+    try:
+        return work()
+    except (RequestError, OSError) as error:  # an OSError is such as a full disk
+        if verbose:
+            traceback.print_exc()
+        print_error(error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:  # of --help and --version, and of a run that a signal stopped
+        return int(end.code or 0)
 
 
 def show(value: Any) -> str:

@@ -6,44 +6,22 @@ import hashlib
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import SWEEP
 
 LONGEST_NAME = 200  # bytes; file systems allow 255
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The swept keys in order, and the overrides and the name of each job."""
+def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tuple[list[str], dict[str, list[str]]]:
+    """Every combination of the values in `arguments`: the swept keys, and the overrides of each job by its name.
 
-    varied: list[str]
-    overrides: list[list[str]]
-    names: list[str]
-
-
-def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
-    """Every combination of the values in `arguments`; the values of the last key change fastest.
-
-    A later override of a key replaces an earlier one, so that the command line can change the axes of a study.
-    Overrides of the sweep itself (`sweep.on_error=stop`) are left out.
+    The values of the last key change fastest. A later override of a key replaces an earlier one, so that the command
+    line can change the axes of a study. Overrides of the sweep itself (`sweep.on_error=stop`) are left out.
 
     Raises RequestError on a swept key that has no value, has a value twice, or can't be swept.
     """
-    parser = OverridesParser.create(config_loader=loader)
-    axes: dict[str, tuple[Override, list[str]]] = {}
-    for override in parser.parse_overrides(list(arguments)):
-        key = override.key_or_group
-        name = key if override.package is None else f"{key}@{override.package}"
-        if key.partition(".")[0] == "sweep" or key in ("study", "resume"):
-            if override.is_sweep_override():
-                raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
-            if key == "resume" and override.value() is not None:
-                raise RequestError(f"{override.input_line}: is for one run; for a sweep it is sweep.resume=FOLDER")
-        if key.partition(".")[0] != SWEEP[0]:
-            axes[name] = (override, _values(override))
+    axes = {key: (override, _values(override)) for key, override in overrides_by_key(arguments, loader).items()}
     varied = {key: values for key, (override, values) in axes.items() if override.is_sweep_override()}
     starts = {key: str(override.input_line).partition("=")[0] for key, (override, _) in axes.items()}
     overrides: list[list[str]] = []
@@ -54,7 +32,25 @@ def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
         names.append(_name({key: chosen[key] for key in varied}, len(names)))
     clashes = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     names = [f"{name}-{number}" if name in clashes else name for number, name in enumerate(names)]
-    return Grid(list(varied), overrides, names)
+    return list(varied), dict(zip(names, overrides, strict=True))
+
+
+def overrides_by_key(arguments: Sequence[str], loader: ConfigLoader | None = None) -> dict[str, Override]:
+    """The last override of each key in `arguments`, except for those of the sweep itself.
+
+    Raises RequestError on a swept key that can't be swept.
+    """
+    found = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+        key = override.key_or_group
+        of_sweep = key.partition(".")[0] == "sweep"
+        if override.is_sweep_override() and (of_sweep or key in ("study", "resume")):
+            raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
+        if key == "resume" and override.value() is not None:
+            raise RequestError(f"{override.input_line}: is for one run; for a sweep it is sweep.resume=FOLDER")
+        if not of_sweep:
+            found[key if override.package is None else f"{key}@{override.package}"] = override
+    return found
 
 
 def _values(override: Override) -> list[str]:
@@ -65,6 +61,11 @@ def _values(override: Override) -> list[str]:
         raise RequestError(
             f"{override.input_line}: an interval is for hydra/sweeper=optuna; a grid takes values, or range(...)"
         )
+    return discrete_values(override)
+
+
+def discrete_values(override: Override) -> list[str]:
+    """The values of a swept key as text; raises RequestError if there is none, or one is there twice."""
     values = list(override.sweep_string_iterator())
     if not values:
         raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from collections.abc import Sequence
@@ -57,14 +58,12 @@ class Group:
     """Runs of one structure, which train together and leave what single runs leave."""
 
     def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: SweepProgress) -> None:
-        self.pairs, self.progress = list(pairs), progress
+        self.pairs = list(pairs)
         self.first, _ = self.pairs[0]
-        self.ensemble = Ensemble([member for _, member in self.pairs], self.first.points, self._tell)
+        tell = functools.partial(progress.going_on, len(self.pairs), max_epochs=self.first.max_epochs)
+        self.ensemble = Ensemble([member for _, member in self.pairs], self.first.points, tell)
         self.records: list[RunRecord] = []
         self.began = time.monotonic()
-
-    def _tell(self, epoch: int) -> None:
-        self.progress.going_on(len(self.pairs), epoch, self.first.max_epochs)
 
     def train(self) -> None:
         """Train, test and record; the members' folders must exist.

@@ -1,14 +1,21 @@
-"""Progress of a sweep: one line for each run in a log, a bar in a terminal, and a table of statuses at the end."""
+"""What a sweep prints: a line for each run in a log, a bar in a terminal, and at the end the outcome and the answer."""
 
 from __future__ import annotations
 
+import json
+import math
+import signal
 import sys
+import textwrap
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.text import duration, number
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.training.record import RunRecord
@@ -17,6 +24,11 @@ from lightning_d2l.training.spec import RunSpec
 WIDTH = 80
 SILENCE = 20.0  # seconds after which a log gets a line about runs that are training at once
 MOST_FAILURES = 10  # listed by name at the end
+MOST_LINES = 30  # of the table at the end
+# Settings of the data that no size of a network depends on; one network is built for all jobs that differ in these.
+NO_SIZES = {
+    "root", "seed", "noise", "label_noise", "n_train", "n_val", "n_test", "val_size", "batch_size", "folds", "fold",
+}  # fmt: skip
 
 
 class SweepProgress:
@@ -25,14 +37,11 @@ class SweepProgress:
     The best loss is the lowest validation loss of any run's best epoch, or training loss without validation data.
     """
 
-    def __init__(self, total: int, before: Mapping[RunSpec, RunRecord]) -> None:
-        self.total, self.counts = total, Counter(record.state for record in before.values())
-        self.best: float | None = None
-        self.trained, self.began = 0, time.monotonic()
-        self._done = 0
-        self._last_line = time.monotonic()
-        for record in before.values():
-            self._take(record)
+    def __init__(self, total: int, before: Iterable[RunRecord] = ()) -> None:
+        self.total, self.counts, self.best = total, Counter[str](), math.inf
+        self._count(before)
+        self.before = self.done
+        self.began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         if sys.stdout.isatty():
             count, words = (TextColumn(text, markup=False) for text in ("{task.fields[count]}", "{task.description}"))
@@ -40,7 +49,7 @@ class SweepProgress:
 
     def __enter__(self) -> SweepProgress:
         if self._bar:
-            self._bar.add_task(self._summary(), total=self.total, completed=self._done, count=self._count())
+            self._bar.add_task(self._summary(), total=self.total, completed=self.done, count=self._position())
             self._bar.start()
         return self
 
@@ -48,75 +57,62 @@ class SweepProgress:
         if self._bar:
             self._bar.stop()
 
-    def ended(self, job: RunSpec, record: RunRecord) -> None:
-        """Report a run that has ended."""
-        self._count_in({job: record})
+    @property
+    def done(self) -> int:
+        return sum(self.counts[state] for state in (*FINISHED, "failed"))
+
+    def ended(self, records: Mapping[RunSpec, RunRecord]) -> None:
+        """Report a run that has ended, or runs that trained at once."""
+        self._count(records.values())
         if self._bar:
-            self._show(self._bar, {job: record})
-            return
-        outcome = _outcome(record)
-        room = self._room() - len(outcome) - 2
-        self._print(f"{cut(job.name, max(room, 12))}  {outcome}")
+            self._bar.update(TaskID(0), completed=self.done, description=self._summary(), count=self._position())
+            for line in _lines(records, "failed", "diverged"):
+                self._bar.console.print(line, markup=False, highlight=False)
+        elif len(records) == 1:
+            ((job, record),) = records.items()
+            outcome = _outcome(record)
+            self._print(f"{cut(job.name, max(self._room() - len(outcome) - 2, 12))}  {outcome}")
+        else:
+            for line in _lines(records, "failed"):
+                print(line)
+            self._print(f"{len(records)} at once")
 
     def going_on(self, members: int, epoch: int, max_epochs: int) -> None:
         """Report the epoch of runs that are training at once."""
         words = f"{members} at once, epoch {epoch}/{max_epochs}"
         if self._bar:
-            done = self._done + members * epoch / max_epochs
+            done = self.done + members * epoch / max_epochs
             self._bar.update(TaskID(0), completed=done, description=f"{words}  {self._summary()}")
         elif time.monotonic() - self._last_line > SILENCE:
             self._print(words)
 
-    def ended_together(self, records: Mapping[RunSpec, RunRecord]) -> None:
-        """Report runs that trained at once and have ended."""
-        self._count_in(records)
-        if self._bar:
-            self._show(self._bar, records)
-            return
-        for job, record in records.items():
-            if record.state == "failed":
-                print(cut(f"{job.name}  {_outcome(record)}"))
-        self._print(f"{len(records)} at once")
-
-    def _count_in(self, records: Mapping[RunSpec, RunRecord]) -> None:
-        for record in records.values():
+    def _count(self, records: Iterable[RunRecord]) -> None:
+        for record in records:
             self.counts[record.state] += 1
-            self._take(record)
-        self.trained += len(records)
-
-    def _show(self, bar: Progress, records: Mapping[RunSpec, RunRecord]) -> None:
-        bar.update(TaskID(0), completed=self._done, description=self._summary(), count=self._count())
-        for job, record in records.items():
-            if record.state != "completed":
-                bar.console.print(cut(f"{job.name}  {_outcome(record)}"), markup=False, highlight=False)
+            if record.state == "completed":
+                self.best = min(self.best, _monitored(record)[1])
 
     def _room(self) -> int:
-        """The columns of a line beside the count and the summary."""
-        return max(WIDTH - len(self._count()) - len(self._summary()) - 4, 24)
+        """The columns of a line beside the position and the summary."""
+        return max(WIDTH - len(self._position()) - len(self._summary()) - 4, 24)
 
     def _print(self, words: str) -> None:
-        print(f"{self._count()}  {cut(words, self._room())}  {self._summary()}", flush=True)
+        print(f"{self._position()}  {cut(words, self._room())}  {self._summary()}", flush=True)
         self._last_line = time.monotonic()
 
-    def _take(self, record: RunRecord) -> None:
-        self._done += record.state in (*FINISHED, "failed")
-        if record.state == "completed":
-            loss = monitored(record)[1]
-            self.best = loss if self.best is None else min(self.best, loss)
-
-    def _count(self) -> str:
-        return f"{self._done:{len(str(self.total))}}/{self.total}"
+    def _position(self) -> str:
+        return f"{self.done:{len(str(self.total))}}/{self.total}"
 
     def _summary(self) -> str:
-        parts = [f"best {number(self.best)}"] if self.best is not None else []
+        parts = [f"best {number(self.best)}"] if self.counts["completed"] else []
         parts += [f"{self.counts[status]} {status}" for status in ("failed", "diverged") if self.counts[status]]
-        left = self.total - self._done
-        if left and self.trained:
-            parts.append(f"{duration((time.monotonic() - self.began) / self.trained * left)} left")
+        left, trained = self.total - self.done, self.done - self.before
+        if left and trained:
+            parts.append(f"{duration((time.monotonic() - self.began) / trained * left)} left")
         return "  ".join(parts)
 
 
-def monitored(record: RunRecord) -> tuple[str, float]:
+def _monitored(record: RunRecord) -> tuple[str, float]:
     """Name and value of the metric that chose the best epoch of a completed run, at that epoch."""
     best = record.fields["metrics"]["best"]
     name = "loss/val" if "loss/val" in best else "loss/train"
@@ -126,16 +122,54 @@ def monitored(record: RunRecord) -> tuple[str, float]:
 def _outcome(record: RunRecord) -> str:
     if record.state != "completed":
         return f"{record.state}: {record.error}" if record.state == "failed" else record.state
-    name, value = monitored(record)
+    name, value = _monitored(record)
     return f"{name} {number(value)}"
 
 
-def status_table(records: Mapping[RunSpec, RunRecord]) -> str:
+def _lines(records: Mapping[RunSpec, RunRecord], *states: str) -> list[str]:
+    return [cut(f"{job.name}  {_outcome(record)}") for job, record in records.items() if record.state in states]
+
+
+def cut(text: str, width: int = WIDTH) -> str:
+    """The text, shortened to fit into a line."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def tell(folder: Path, fields: dict[str, Any], records: Mapping[RunSpec, RunRecord], stopped: int) -> None:
+    """Print the end of a sweep, and write its report beside the runs unless it was stopped.
+
+    `fields` are those of sweep.json, `stopped` is the number of the signal that ended the sweep, or 0.
+    """
+    from lightning_d2l.studies import report, tables
+    from lightning_d2l.studies.collect import of_runs
+    from lightning_d2l.studies.findings import find_in
+    from lightning_d2l.training.console import from_here
+
+    shown = from_here(folder)
+    print(f"\n{_statuses(records)}\n\nsweep folder  {shown}  ({duration(fields['seconds'])})")
+    runs = [record for record in records.values() if record.fields]
+    try:
+        if runs:
+            findings = find_in([of_runs(folder, fields, runs)])
+            lines = tables.text(findings).splitlines()
+            more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
+            print("\n".join([*lines[:MOST_LINES], *more]))
+            if findings.counts["completed"] and not stopped:
+                made = report.write(findings, folder)
+                print(f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {shown / made.paths['html'].name}")
+    except (RequestError, OSError) as error:  # the runs are recorded even if there is no report
+        print(f"\nno report: {error}", file=sys.stderr)
+    if any(record.state not in FINISHED for record in records.values()):
+        what = f"stopped by {signal.Signals(stopped).name}; resume with" if stopped else "train the rest"
+        print(f"{what:12}  python train.py sweep.resume={shown}")
+
+
+def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
     """How many runs of a sweep completed, diverged, failed and are left, and the errors of those that failed."""
     counts = Counter(record.state for record in records.values())
-    left = counts["interrupted"] + counts["missing"]
     lines = [f"{status:12}{counts[status]:6}" for status in ("completed", "diverged", "failed")]
-    lines += [f"{'left':12}{left:6}"] if left else []
+    if left := counts["interrupted"] + counts["missing"]:
+        lines.append(f"{'left':12}{left:6}")
     failed = [(job, record) for job, record in records.items() if record.state == "failed"]
     for job, record in failed[:MOST_FAILURES]:
         lines += [cut(f"  {job.name}"), cut(f"    {record.error}")]
@@ -144,6 +178,28 @@ def status_table(records: Mapping[RunSpec, RunRecord]) -> str:
     return "\n".join(lines)
 
 
-def cut(text: str, width: int = WIDTH) -> str:
-    """The text, shortened to fit into a line."""
-    return text if len(text) <= width else f"{text[: width - 3]}..."
+def listing(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
+    """What a dry run prints: a line for each job with its number, its number of parameters and its name.
+
+    Raises RequestError with the name of a job whose network can't be built.
+    """
+    from lightning_d2l.training.build import build_data, build_module
+
+    data, counts, lines = {}, {}, []
+    for job in jobs:
+        shape = json.dumps({key: value for key, value in job.config["data"].items() if key not in NO_SIZES})
+        structure = shape + json.dumps([job.config["model"], job.config["loss"]])
+        try:
+            if shape not in data:
+                data[shape] = build_data(job.config)
+            if structure not in counts:
+                module = build_module(job.config, data[shape])
+                counts[structure] = sum(parameter.numel() for parameter in module.parameters())
+        except Exception as error:
+            raise RequestError(f"job {job.number} ({job.name}): {type(error).__name__}: {error}") from error
+        lines.append(f"{job.number:5}{counts[structure]:12,}  {job.name}")
+    given = {(o.lstrip("+").partition("=")[0], o) for job in jobs for o in job.overrides}
+    numbers = ", ".join(f"{key} ({sum(name == key for name, _ in given)})" for key in varied)
+    what = f"what varies, with the number of values: {numbers}" if varied else "nothing varies"
+    head = [f"{len(jobs)} runs; {what}", f"{'job':>5}{'parameters':>12}  name"]
+    return "\n".join([*head, *lines, "nothing was trained or written: sweep.dry_run=true"])

@@ -20,6 +20,7 @@ from lightning_d2l.training.build import BuiltRun
 
 INPUTS = -1  # replaces the number of input features in a shape
 RUN = ("trainer", "logger", "verbose", "gradients", "information", "loss")  # settings that members share
+OWN = frozenset(vars(nn.Module()))  # the attributes of every nn.Module
 
 
 class CannotStack(Exception):
@@ -55,10 +56,10 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
         tuple((name, _hashable(config[name])) for name in RUN),
         (type(module), module.loss_name, penalty, built.max_epochs, member.start),
         tuple((name, type(layer), _settings(layer)) for name, layer in module.net.named_modules()),
-        tuple((name, _shape(p, widened)) for name, p in module.named_parameters()),
-        tuple((name, b.shape, b.dtype) for name, b in module.named_buffers()),
+        tuple((name, _shape(p, id(p) in widened)) for name, p in module.named_parameters()),
+        tuple((name, _shape(b)) for name, b in module.named_buffers()),
         (type(optimizer), _hashable(settings), len(optimizer.param_groups[0]) if exact else member.data.batch_size),
-        tuple((split, _data(x, bool(widened)), (y.shape, y.dtype)) for split, (x, y) in splits),
+        tuple((split, _shape(x, bool(widened)), _shape(y)) for split, (x, y) in splits),
     )
 
 
@@ -102,11 +103,7 @@ def _changed_in_training(net: nn.Module, x: Tensor) -> str:
 
 def _attributes(layer: nn.Module) -> dict[str, Hashable]:
     """The attributes of a layer that are no tensors or layers."""
-    return {k: _hashable(v) for k, v in vars(layer).items() if k not in _OWN and not isinstance(v, Tensor)}
-
-
-_OWN = frozenset(vars(nn.Module()))
-"""The attributes that every nn.Module has."""
+    return {k: _hashable(v) for k, v in vars(layer).items() if k not in OWN and not isinstance(v, Tensor)}
 
 
 def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
@@ -142,9 +139,7 @@ def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
 
 def _settings(layer: nn.Module) -> Hashable:
     """A layer's settings, except for its strength and the sizes that the shapes of its parameters give."""
-    apart = {"training", STRENGTHS.get(type(layer), "")} | (
-        {"in_features", "out_features"} if isinstance(layer, nn.Linear) else set()
-    )
+    apart = {"training", STRENGTHS.get(type(layer)), *(("in_features", "out_features") * isinstance(layer, nn.Linear))}
     return _hashable({k: v for k, v in vars(layer).items() if not k.startswith("_") and k not in apart})
 
 
@@ -157,10 +152,6 @@ def _hashable(value: Any) -> Hashable:
     return (type(value), value if isinstance(value, (bool, int, float, str, type(None))) else id(value))
 
 
-def _shape(parameter: Tensor, widened: set[int]) -> Hashable:
-    shape = tuple(parameter.shape)
-    return (*shape[:-1], INPUTS) if id(parameter) in widened else shape
-
-
-def _data(x: Tensor, widened: bool) -> Hashable:
-    return ((*x.shape[:-1], INPUTS) if widened else tuple(x.shape), x.dtype)
+def _shape(tensor: Tensor, widened: bool = False) -> Hashable:
+    """Shape and type; with `widened` for any number of input features."""
+    return ((*tensor.shape[:-1], INPUTS) if widened else tuple(tensor.shape), tensor.dtype)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import shutil
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,17 +20,16 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_d2l.compat_hydra import ConfigLoader
+from lightning_d2l.compat_hydra import ConfigLoader, env_override
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.studies.collect import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import FINISHED, check_same, lock, read_sweep, resumable, sweep_folder
-from lightning_d2l.sweeps.grid import Grid, grid
-from lightning_d2l.sweeps.progress import SweepProgress
-from lightning_d2l.sweeps.result import tell
-from lightning_d2l.training.files import write_json
+from lightning_d2l.sweeps.folder import FINISHED, check_same, lock, read_sweep, sweep_folder
+from lightning_d2l.sweeps.grid import grid
+from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
+from lightning_d2l.training.files import LAST, write_json
 from lightning_d2l.training.machine import check_accelerator, uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
@@ -58,19 +56,16 @@ class Sweep:
     Raises RequestError if `sweep.resume` names a different sweep.
     """
 
-    def __init__(
-        self, spec: SweepSpec, composer: Composer, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]
-    ) -> None:
-        self.config, self.launcher, self.composer, self.folder = spec.config, spec.launcher, composer, folder
+    def __init__(self, spec: SweepSpec, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]) -> None:
+        self.config, self.launcher, self.folder = spec.config, spec.launcher, folder
         self.jobs = self.placed(jobs)
-        self.stop_on_error: bool = self.config.sweep.on_error == "stop"
-        self.progress = SweepProgress(0, {})
+        self.progress = SweepProgress(0)
         self.fields = self._first_fields(spec, varied)
         self._finished: dict[RunSpec, RunRecord] = {}
 
     def _first_fields(self, spec: SweepSpec, varied: Sequence[str]) -> dict[str, Any]:
         """sweep.json before the first run."""
-        config, study = self.config, self.config.get("study")
+        config = self.config
         if config.sweep.resume:
             before = read_sweep(self.folder)
             check_same(self.folder, before, self.jobs)
@@ -82,7 +77,7 @@ class Sweep:
             "overrides": [*config.hydra.overrides.hydra, *config.hydra.overrides.task],
             "varied": list(varied),
             "jobs": listed(self.jobs),
-            "study": OmegaConf.to_container(study, resolve=True) if study is not None else None,
+            "study": _study(config),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "versions": versions(),
@@ -95,8 +90,10 @@ class Sweep:
         write_json(self.folder / SWEEP_FILE, self.fields)
 
     def placed(self, jobs: Sequence[RunSpec]) -> list[RunSpec]:
-        """Jobs with their folders in the sweep's folder."""
-        return [dataclasses.replace(job, folder=self.folder / job.name) for job in jobs]
+        """The jobs, each with its folder in the sweep's folder."""
+        for job in jobs:
+            job.folder = self.folder / job.name
+        return list(jobs)
 
     @property
     def total(self) -> int:
@@ -107,35 +104,56 @@ class Sweep:
         """The record of each job on the disk; that of a finished run is read once."""
         return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
 
-    def ended(self, job: RunSpec) -> RunRecord:
-        """Show that a run has ended; returns its record."""
-        record = self._read(job)
-        self.progress.ended(job, record)
-        return record
-
-    def ended_together(self, jobs: Sequence[RunSpec]) -> None:
-        """Show that runs which trained at once have ended."""
-        self.progress.ended_together({job: self._read(job) for job in jobs})
-
     def _read(self, job: RunSpec) -> RunRecord:
         record = RunRecord.read_or_missing(job.folder)
         if record.state in FINISHED:
             self._finished[job] = record
         return record
 
-    def make_ready(self, job: RunSpec) -> bool:
-        """True if a job resumes from its own checkpoint; otherwise its folder is removed."""
-        if resumable(job.folder):
-            return True
-        shutil.rmtree(job.folder, ignore_errors=True)
-        return False
+    def ended(self, jobs: Sequence[RunSpec]) -> bool:
+        """Show that runs have ended, of which several trained at once; returns whether the sweep must stop."""
+        records = {job: self._read(job) for job in jobs}
+        self.progress.ended(records)
+        return self.must_stop(records.values())
+
+    def must_stop(self, records: Iterable[RunRecord]) -> bool:
+        """Whether one of the runs failed and sweep.on_error=stop."""
+        return self.config.sweep.on_error == "stop" and any(record.state == "failed" for record in records)
+
+    def ready(self, job: RunSpec, *, anew: bool = False) -> RunSpec:
+        """The job in its folder: to resume if it was interrupted and has a checkpoint, else, or if `anew`, to start."""
+        stopped = RunRecord.read_or_missing(job.folder).state == "interrupted"
+        resumes = stopped and (job.folder / LAST).exists() and not anew
+        if not resumes:
+            shutil.rmtree(job.folder, ignore_errors=True)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        job.config = {**job.config, "resume": str(job.folder) if resumes else None}
+        return job
 
     def train(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs with the launcher, one of ours or one of Hydra's."""
         if hasattr(self.launcher, "train"):
-            self.launcher.train(self, jobs)
+            with env_override(dict(self.config.hydra.job.env_set)):
+                self.launcher.train(self, jobs)
         elif jobs:
             self._launch(jobs)
+
+    def train_in_turn(self, jobs: Sequence[RunSpec]) -> None:
+        """Train jobs one after another in this process.
+
+        Raises Stopped when a signal has ended a run.
+        """
+        from lightning_d2l.training.fit import run
+
+        for job in jobs:
+            try:
+                code = run(self.ready(job))
+            except RequestError:  # the checkpoint of an interrupted run can't be used
+                code = run(self.ready(job, anew=True))
+            if code > 128:
+                raise Stopped(code - 128)
+            if self.ended([job]):
+                return
 
     def _launch(self, jobs: Sequence[RunSpec]) -> None:
         """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
@@ -144,7 +162,7 @@ class Sweep:
         hydra.overrides.hydra = [*hydra.overrides.hydra, f"hydra.sweep.dir={quote(str(self.folder))}"]
         batch = []
         for job in jobs:
-            again = [f"resume={quote(str(job.folder))}"] if self.make_ready(job) else []
+            again = [f"resume={quote(str(job.folder))}"] if self.ready(job).resuming else []
             batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
         try:
             self.launcher.launch(batch, initial_job_idx=0)
@@ -157,19 +175,17 @@ class Sweep:
         """Train what is missing; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped."""
         from lightning_d2l.training.console import from_here
 
-        records = self.records()
-        jobs = [job for job, record in records.items() if record.state not in FINISHED]
-        kept = {job: record for job, record in records.items() if record.state in FINISHED}
+        kept = {job: record for job, record in self.records().items() if record.state in FINISHED}
         began, before = time.monotonic(), self.fields["seconds"]
         self.update(status="running")
         already = f", {len(kept)} of them finished before" if kept else ""
         print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
-        self.progress = SweepProgress(self.total, kept)
+        self.progress = SweepProgress(self.total, kept.values())
         stopped = 0
         try:
             # Hydra's launchers print their own lines.
             with signals_stop_the_run(), self.progress if hasattr(self.launcher, "train") else nullcontext():
-                self.train(jobs)
+                self.train([job for job in self.jobs if job not in kept])
         except Stopped as stop:
             stopped = stop.signum
         except SystemExit as stop:  # a run of one of Hydra's launchers got the signal
@@ -190,24 +206,24 @@ def run_sweep(spec: SweepSpec) -> int:
     Raises RequestError, with nothing written, if any of the jobs is wrong.
     """
     composer = Composer(spec.loader, spec.config)
-    asked = grid(spec.arguments, spec.loader)
+    varied, asked = grid(spec.arguments, spec.loader)
     jobs = checked_jobs(composer, asked)
-    check_study_of_sweep(spec.config, jobs)
-    generated = uses_generated_garments([job.config for job in jobs])
+    generated = uses_generated_garments(job.config for job in jobs)
     if spec.config.sweep.dry_run:
-        from lightning_d2l.sweeps.dry_run import listing
-
-        print(listing(jobs, asked.varied))
+        print(listing(jobs, varied))
         return 0
     folder = sweep_folder(spec.config, generated)
     with lock(folder):
-        return Sweep(spec, composer, jobs, folder, asked.varied).run()
+        return Sweep(spec, jobs, folder, varied).run()
 
 
-def checked_jobs(composer: Composer, asked: Grid) -> list[RunSpec]:
-    """The jobs of a grid, each with its name as its folder; raises RequestError that names the first wrong one."""
+def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int = 0) -> list[RunSpec]:
+    """Jobs with the overrides that are asked for each name, numbered from `first`; a name is also the job's folder.
+
+    Raises RequestError that names the first wrong job, or if the study names a key or metric that they don't have.
+    """
     jobs = []
-    for number, (name, overrides) in enumerate(zip(asked.names, asked.overrides, strict=True)):
+    for number, (name, overrides) in enumerate(asked.items(), first):
         try:
             config = composer.settings(overrides)
             check(config)
@@ -218,16 +234,15 @@ def checked_jobs(composer: Composer, asked: Grid) -> list[RunSpec]:
             raise RequestError(f"job {number} ({name}): {error}") from error
         command = command_of_run(composer.master, overrides)
         jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
+    if (study := _study(composer.master)) is not None:
+        check_study(study, [RunRecord(j.folder, {"config": j.config, "overrides": j.overrides}, j.name) for j in jobs])
     return jobs
 
 
-def check_study_of_sweep(config: DictConfig, jobs: Sequence[RunSpec]) -> None:
-    """Check the study of a sweep; raises RequestError if it names a key or a metric that the jobs don't have."""
-    if (study := config.get("study")) is None:
-        return
-    node: dict[str, Any] = OmegaConf.to_container(study, resolve=True)  # type: ignore[assignment]
-    records = [RunRecord(job.folder, {"config": job.config, "overrides": job.overrides}, job.name) for job in jobs]
-    check_study(node, records)
+def _study(config: DictConfig) -> Any:
+    """The node `study` as plain values, or None."""
+    study = config.get("study")
+    return None if study is None else OmegaConf.to_container(study, resolve=True)
 
 
 def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:

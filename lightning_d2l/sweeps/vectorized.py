@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from lightning_d2l.compat_hydra import env_override
-from lightning_d2l.sweeps import sequential
 from lightning_d2l.sweeps.progress import cut
 from lightning_d2l.training.spec import RunSpec
 
@@ -47,20 +45,18 @@ def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -
 
     Raises Stopped when a signal has ended the training.
     """
-    reasons: dict[RunSpec, str] = {}  # why a job trains by itself
-    if wrong := settings.wrong():
-        reasons = dict.fromkeys(jobs, wrong)
-    else:
-        with env_override(dict(sweep.config.hydra.job.env_set)):
-            launch = _Vectorized(sweep, settings, reasons)
-            for group in launch.groups(jobs):
-                launch.train(group)
-    for reason, number in Counter(reasons.values()).items():
+    wrong = settings.wrong()
+    launch = _Vectorized(sweep, settings, dict.fromkeys(jobs, wrong) if wrong else {})
+    for group in [] if wrong else launch.groups(jobs):
+        launch.train(group)
+    for reason, number in Counter(launch.reasons.values()).items():
         print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
-    sequential.train(sweep, [job for job in jobs if job in reasons])
+    sweep.train_in_turn([job for job in jobs if job in launch.reasons])
 
 
 class _Vectorized:
+    """Trains groups; `reasons` has the jobs that must train by themselves, each with the reason."""
+
     def __init__(self, sweep: Sweep, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
         self.sweep, self.settings, self.reasons = sweep, settings, reasons
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
@@ -102,14 +98,14 @@ class _Vectorized:
 
         if not job.config["verbose"]:
             console.quiet()
-        spec = sequential.ready(job, resume=self.sweep.make_ready(job))
         key = json.dumps(job.config["data"], sort_keys=True)
-        built = build(spec, self._data.get(key))
+        built = build(self.sweep.ready(job), self._data.get(key))
         self._data.setdefault(key, built.data)
         return built
 
     def train(self, group: list[tuple[BuiltRun, Member]]) -> None:
         """Train a group, in several parts where it does not fit into memory."""
+        from lightning_d2l.sweeps.group import Group
         from lightning_d2l.sweeps.memory import bytes_of_member, free_bytes, out_of_memory
 
         jobs = [built.spec for built, _ in group]
@@ -118,8 +114,9 @@ class _Vectorized:
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
-                self._train_together(part)
-                del jobs[: len(part)]
+                Group(part, self.sweep.progress).train()
+                self.sweep.ended(jobs[:size])
+                del jobs[:size]
         except Exception as error:
             group.clear()
             if out_of_memory(error) and len(jobs) > 1:
@@ -133,12 +130,6 @@ class _Vectorized:
             if self.sweep.config.verbose:
                 traceback.print_exc()
             self.reasons |= dict.fromkeys(jobs, _line(error))
-
-    def _train_together(self, group: list[tuple[BuiltRun, Member]]) -> None:
-        from lightning_d2l.sweeps.group import Group
-
-        Group(group, self.sweep.progress).train()
-        self.sweep.ended_together([built.spec for built, _ in group])
 
 
 def _line(error: Exception) -> str:
