@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from statistics import fmean
 
 from lightning_d2l.theory.curves import Curve, Measured, Question, theory
 from lightning_d2l.training.record import RunRecord
@@ -15,15 +16,15 @@ def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[fl
     The first has the lowest mean loss/val over the folds, the second the lowest mean loss/test.
     """
     found = []
-    for split in ("val", "test"):
+    for metric in ("loss/val", "loss/test"):
         losses: dict[str, dict[float, list[float]]] = {}
         for run in runs:
-            if (loss := run.metric(f"loss/{split}")) is not None:
+            if (loss := run.metric(metric)) is not None:
                 name = f"{run.setting('seed')},{run.setting('data.seed')}"
                 losses.setdefault(name, {}).setdefault(run.setting(question.x), []).append(loss)
-        means = {name: {x: sum(each) / len(each) for x, each in by_x.items()} for name, by_x in losses.items()}
-        found.append({name: min(by_x, key=by_x.__getitem__) for name, by_x in means.items()})
-    return {name: (chosen, found[1][name]) for name, chosen in found[0].items() if name in found[1]}
+        found.append({name: min(by_x.items(), key=lambda item: fmean(item[1]))[0] for name, by_x in losses.items()})
+    chosen, best = found
+    return {name: (chosen[name], best[name]) for name in chosen if name in best}
 
 
 @theory(floor=True, together=True)

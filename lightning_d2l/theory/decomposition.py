@@ -32,22 +32,13 @@ def decompose(runs: Sequence[RunRecord]) -> dict[str, list[float]]:
     y, true = tables[0][:, 0], tables[0][:, 1]
     fits, count = np.stack([table[:, 2] for table in tables]), len(tables)
     error = np.mean((fits - true) ** 2, axis=1)  # of each run; the mean is bias^2 + variance
-    bias = _pseudo_values(fits, true)
+    mean = fits.mean(axis=0)
+    without = (count * mean - fits) / (count - 1)  # the means of the other runs
+    # R theta - (R - 1) theta_without_r for theta = |mean - true|^2 / n; the mean is theta - variance / R, unbiased
+    bias = count * np.mean((mean - true) ** 2) - (count - 1) * np.mean((without - true) ** 2, axis=1)
     noise = np.full(count, np.mean((y - true) ** 2))
     parts = (bias, error - bias, noise, error + noise)
     return {name: (factor * values).tolist() for name, values in zip(PARTS, parts, strict=True)}
-
-
-def _pseudo_values(fits: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """The pseudo-values (R,) R theta - (R - 1) theta_without_r of theta = |mean of the fits (R, n) - true|^2 / n.
-
-    Their mean is theta - variance / R, which is unbiased.
-    """
-    count, mean = len(fits), fits.mean(axis=0)
-    without = (count * mean - fits) / (count - 1)
-    all_runs = np.mean((mean - true) ** 2)
-    values: np.ndarray = count * all_runs - (count - 1) * np.mean((without - true) ** 2, axis=1)
-    return values
 
 
 def _read(run: RunRecord) -> np.ndarray | None:

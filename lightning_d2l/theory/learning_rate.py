@@ -14,12 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from lightning_d2l.theory.curves import Array, Curve, Measured, theory
-from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
+from lightning_d2l.theory.problem import initial_std, is_linear_regression, is_plain_sgd
 from lightning_d2l.theory.regularisation import data_sets
 
 DATA_SETS = 10
@@ -39,14 +40,7 @@ class Descent:
     @property
     def hessian(self) -> Array:
         """2 factor X^T X / n."""
-        found: Array = 2 * self.factor * self.x.T @ self.x / len(self.x)
-        return found
-
-    @property
-    def best(self) -> Array:
-        """The least-squares weights (d,)."""
-        found: Array = np.linalg.lstsq(self.x, self.y, rcond=None)[0].astype(np.float64)
-        return found
+        return np.asarray(2 * self.factor * self.x.T @ self.x / len(self.x))
 
     @property
     def spread(self) -> float:
@@ -59,8 +53,7 @@ class Descent:
         squares = np.einsum("ni,nj->nij", self.x, self.x).reshape(len(self.x), -1)
         whole = np.kron(self.hessian, self.hessian)
         single = (2 * self.factor) ** 2 * squares.T @ squares / len(self.x)
-        found: Array = whole + self.spread * (single.reshape(whole.shape) - whole)
-        return found
+        return np.asarray(whole + self.spread * (single.reshape(whole.shape) - whole))
 
     def drift(self) -> Array:
         """H x I + I x H (d^2, d^2)."""
@@ -73,7 +66,7 @@ class Descent:
 
     def expected_loss(self, lr: float, steps: int, start: float = 0.0) -> float:
         """The expected training loss after a number of steps, from initial weights of standard deviation `start`."""
-        best, h = self.best, self.hessian
+        best = np.linalg.lstsq(self.x, self.y, rcond=None)[0]
         residuals = self.y - self.x @ best
         gradients = 2 * self.factor * self.x * residuals[:, None]
         noise = self.spread * gradients.T @ gradients / len(self.x)
@@ -83,7 +76,7 @@ class Descent:
         step[:-1, -1] = lr**2 * noise.ravel()
         begin = np.append((np.outer(best, best) + start**2 * np.eye(d)).ravel(), 1.0)
         moment = (np.linalg.matrix_power(step, steps) @ begin)[:-1].reshape(d, d)
-        return float(self.factor * (residuals**2).mean() + np.trace(h @ moment) / 2)
+        return float(self.factor * (residuals**2).mean() + np.trace(self.hessian @ moment) / 2)
 
 
 @theory("optimizer.lr")
@@ -95,20 +88,17 @@ def learning_rate(each: Measured) -> Iterator[Curve]:
     if not (found := _descents(each.config)):
         return
     limits = [descent.limit() for descent in found]
-    limit = sum(limits) / len(limits)
     steps = each.config["trainer"]["max_epochs"] * math.ceil(len(found[0].x) / found[0].batch_size)
-    start = initial_std(each.config)
-    if start is not None:
+    if (start := initial_std(each.config)) is not None:
         below = [lr for lr in np.geomspace(each.x[0], each.x[-1], 25).tolist() if lr < min(limits)]
-        losses = [sum(descent.expected_loss(lr, steps, start) for descent in found) / len(found) for lr in below]
+        losses = [fmean(descent.expected_loss(lr, steps, start) for descent in found) for lr in below]
         yield from each.lines("expected loss", below, losses, ["loss/train"])
-    yield from each.lines("stability limit", [limit, limit], [1e-30, 1e30])
+    yield from each.lines("stability limit", [fmean(limits)] * 2, [1e-30, 1e30])
 
 
 def _descents(config: Mapping[str, Any]) -> list[Descent]:
     """SGD on data sets like that of a run, or none if the theory doesn't apply."""
-    plain = is_linear(config) and is_plain_sgd(config) and not config["optimizer"]["weight_decay"]
-    if not plain or loss_factor(config) is None:
+    if not (is_linear_regression(config) and is_plain_sgd(config)) or config["optimizer"]["weight_decay"]:
         return []
     data = data_sets(config, DATA_SETS)
     x = np.concatenate([data.x, np.ones((*data.x.shape[:2], 1))], 2) if data.bias else data.x

@@ -44,6 +44,11 @@ def is_linear(config: Mapping[str, Any]) -> bool:
     return "w" in (config.get("data") or {}) and _class_name(config.get("model")) in names
 
 
+def is_linear_regression(config: Mapping[str, Any]) -> bool:
+    """`is_linear`, with a squared loss."""
+    return is_linear(config) and loss_factor(config) is not None
+
+
 def is_fashion_mnist(config: Mapping[str, Any]) -> bool:
     """Whether the data are images, of Fashion-MNIST or generated ones."""
     return "label_noise" in (config.get("data") or {})

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lightning_d2l.theory.curves import Array, Curve, Measured, theory
-from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor
+from lightning_d2l.theory.problem import initial_std, is_linear_regression, is_plain_sgd, loss_factor
 
 DATA_SETS = 200
 
@@ -74,11 +74,8 @@ def ridge_path(data: DataSets, penalties: Sequence[float]) -> list[Array]:
     u, s, vt = np.linalg.svd(x, full_matrices=False)
     s = np.where(s > 1e-10 * s[:, :1], s, 0.0)
     along = np.einsum("mnk,mn->mk", u, y)
-    found = []
-    for penalty in penalties:
-        shrinkage = np.divide(s, s**2 + penalty, out=np.zeros_like(s), where=s > 0)
-        found.append(np.einsum("mkd,mk->md", vt, shrinkage * along))
-    return found
+    kept = [np.divide(s, s**2 + penalty, out=np.zeros_like(s), where=s > 0) for penalty in penalties]
+    return [np.einsum("mkd,mk->md", vt, shrinkage * along) for shrinkage in kept]
 
 
 def elastic_net(data: DataSets, l1: float, l2: float, tolerance: float = 1e-10, sweeps: int = 10_000) -> Array:
@@ -108,12 +105,7 @@ def dropout_ridge(data: DataSets, p: float) -> Array:
     x, y = data.centred()
     penalty = p / (1 - p) * (data.x**2).sum(1)
     gram = np.einsum("mni,mnj->mij", x, x) + penalty[:, :, None] * np.eye(x.shape[2])
-    solved: Array = np.linalg.solve(gram, np.einsum("mni,mn->mi", x, y)[:, :, None])[:, :, 0]
-    return solved
-
-
-def _applies(config: Mapping[str, Any]) -> bool:
-    return is_linear(config) and loss_factor(config) is not None
+    return np.asarray(np.linalg.solve(gram, np.einsum("mni,mn->mi", x, y)[:, :, None])[:, :, 0])
 
 
 @theory("optimizer.weight_decay")
@@ -126,12 +118,11 @@ def weight_decay(each: Measured) -> Iterator[Curve]:
     directions have converged.
     """
     config = each.config
-    if not _applies(config):
+    if not is_linear_regression(config):
         return
     data = data_sets(config)
     n, d = data.x.shape[1:]
-    path = ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])
-    ridge = [data.expected(weights) for weights in path]
+    ridge = [data.expected(w) for w in ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])]
     yield from _lines("ridge, solved exactly", replace(each, where={}), ridge)
     std, lr = initial_std(config), config["optimizer"]["lr"]
     if not is_plain_sgd(config) or not std or n >= d:
@@ -148,7 +139,7 @@ def weight_decay(each: Measured) -> Iterator[Curve]:
 @theory("model.input_noise")
 def input_noise(each: Measured) -> Iterator[Curve]:
     """Ridge regression with the penalty n sigma^2, to which training with input noise is equivalent (Bishop 1995)."""
-    if _applies(each.config):
+    if is_linear_regression(each.config):
         data = data_sets(each.config)
         path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in each.x])
         yield from _lines("ridge, λ = n σ²", each, [data.expected(weights) for weights in path])
@@ -160,7 +151,7 @@ def dropout_linear(each: Measured) -> Iterator[Curve]:
 
     With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2 (Srivastava et al. 2014).
     """
-    if _applies(each.config):
+    if is_linear_regression(each.config):
         data = data_sets(each.config)
         expected = [data.expected(dropout_ridge(data, p)) for p in each.x]
         yield from _lines("ridge, weighted by |xⱼ|² p/q, q = 1 - p", each, expected)
@@ -169,7 +160,7 @@ def dropout_linear(each: Measured) -> Iterator[Curve]:
 @theory("penalty.lambda")
 def l1_l2(each: Measured) -> Iterator[Curve]:
     """The expected error and share of zero weights of Lasso, ridge and elastic net."""
-    if _applies(each.config):
+    if is_linear_regression(each.config):
         data, penalty = data_sets(each.config), each.config["penalty"]
         penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in each.x]
         yield from _lines("expected over data sets", each, [data.expected(elastic_net(data, *p)) for p in penalties])
