@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     text = "Run the book's experiments over several seeds; compare the numbers with the published ones and with theory."
     sub = command("reproduce", _reproduce, text, help="repeat the book's experiments")
     sub.add_argument("ids", nargs="*", metavar="ID", help="experiments (default: all)")
-    sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes less than a second)")
+    sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes about a second or less)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the runs (default outputs/reproduce/TIME)")
     sub.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
 
