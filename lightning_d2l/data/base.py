@@ -103,8 +103,7 @@ class TensorDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> Batches:
         fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # the same batches in every epoch
-        device, dtype = self._place()
-        return self.training_batches(device, dtype, None if fixed else self.shuffle_seed)
+        return self.training_batches(*self._place(), None if fixed else self.shuffle_seed)
 
     def val_dataloader(self) -> Batches | dict[str, Batches] | list[Batches]:
         loaders = {split: self.evaluation_batches(split, *self._place()) for split in self.evaluated}
@@ -126,18 +125,14 @@ class TensorDataModule(pl.LightningDataModule):
         return Batches(*self._moved(split, device, dtype), EVALUATION_BATCH, dtype)
 
     def _moved(self, split: str, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        x, y = self.splits[split]
-        return (
-            x.to(device, dtype if x.is_floating_point() else None),
-            y.to(device, dtype if y.is_floating_point() else None),
-        )
+        x, y = (t.to(device, dtype if t.is_floating_point() else None) for t in self.splits[split])
+        return x, y
 
     def _place(self) -> tuple[torch.device, torch.dtype]:
         """The device and the floating-point type of the module that the Trainer trains."""
         module = self.trainer.lightning_module if self.trainer else None
-        device = module.device if module else torch.device("cpu")
         dtype = module.dtype if module and isinstance(module.dtype, torch.dtype) else torch.float32
-        return device, dtype
+        return module.device if module else torch.device("cpu"), dtype
 
 
 def fold_rows(n: int, folds: int, fold: int, seed: int) -> dict[str, Tensor]:

@@ -65,25 +65,23 @@ class Batches:
         """The permutation (n,) of an epoch, None for the order of the data."""
         if self.shuffle_seed is None:
             return None
-        n = len(self.x)
-        return torch.randperm(n, generator=generator("epoch", self.shuffle_seed, epoch)).to(self.x.device)
+        return torch.randperm(len(self.x), generator=generator("epoch", self.shuffle_seed, epoch)).to(self.x.device)
 
     def __iter__(self) -> Iterator[Batch]:
         begin = self._resumed[1] if self._resumed[0] == self.epoch else 0
         self._resumed = (0, 0)
         order, ends = self.order(self.epoch), self._ends()
-        if order is None and _world_size() > 1:
-            order = torch.arange(len(self.x), device=self.x.device)
-        if order is not None and _world_size() > 1:
-            order = order[distributed.get_rank() :: _world_size()]
+        if (world := _world_size()) > 1:
+            rows = torch.arange(len(self.x), device=self.x.device) if order is None else order
+            order = rows[distributed.get_rank() :: world]
         for number in range(begin, len(ends)):
-            rows = slice(ends[number - 1] if number else 0, ends[number])
+            batch = slice(ends[number - 1] if number else 0, ends[number])
             self._next = number + 1
             self.served = self.epoch * len(ends) + number + 1
             if order is None:
-                yield as_input(self.x[rows], self.dtype), self.y[rows]
-            else:  # index_select is up to four times as fast as x[order[rows]]
-                chosen = order[rows]
+                yield as_input(self.x[batch], self.dtype), self.y[batch]
+            else:  # index_select is up to four times as fast as x[order[batch]]
+                chosen = order[batch]
                 yield as_input(self.x.index_select(0, chosen), self.dtype), self.y.index_select(0, chosen)
 
     def _ends(self) -> list[int]:

@@ -63,12 +63,9 @@ def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
 def read_official(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images (n, 28, 28) and labels (n,) of split "train" or "test"; raises RequestError on an altered file."""
     prefix, n = {"train": ("train", 60_000), "test": ("t10k", 10_000)}[split]
-    images = gzip.decompress(_checked(folder / f"{prefix}-images-idx3-ubyte.gz"))
-    labels = gzip.decompress(_checked(folder / f"{prefix}-labels-idx1-ubyte.gz"))
-    return (
-        np.frombuffer(images, np.uint8, offset=16).reshape(n, 28, 28),
-        np.frombuffer(labels, np.uint8, offset=8).reshape(n),
-    )
+    files = (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
+    images, labels = (gzip.decompress(_checked(folder / file)) for file in files)
+    return np.frombuffer(images, np.uint8, -1, 16).reshape(n, 28, 28), np.frombuffer(labels, np.uint8, -1, 8)
 
 
 def _checked(path: Path) -> bytes:
@@ -106,10 +103,7 @@ def _fetch(url: str, destination: Path) -> None:
     digest, size = hashlib.md5(usedforsecurity=False), 0
     descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".download-")
     try:
-        with (
-            os.fdopen(descriptor, "wb") as file,
-            urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response,
-        ):
+        with os.fdopen(descriptor, "wb") as file, urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response:
             while block := response.read(2**16):
                 size += len(block)
                 if size > LARGEST_FILE or time.monotonic() > deadline:

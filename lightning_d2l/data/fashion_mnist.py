@@ -107,8 +107,7 @@ def resized(x: Tensor, side: int) -> Tensor:
     """Images (n, h, w) of uint8, resized to (n, side, side)."""
     from torchvision.transforms.v2.functional import resize
 
-    parts = [resize(part[:, None], [side, side], antialias=True)[:, 0] for part in torch.split(x, 4096)]
-    return torch.cat(parts)
+    return torch.cat([resize(part[:, None], [side, side], antialias=True)[:, 0] for part in torch.split(x, 4096)])
 
 
 def generated_garments(split: str) -> Arrays:

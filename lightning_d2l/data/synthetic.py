@@ -24,7 +24,7 @@ class RegressionData(TensorDataModule):
 
     def __init__(
         self,
-        w: Tensor,
+        w: list[float],
         b: float,
         *,
         noise: float,
@@ -35,12 +35,10 @@ class RegressionData(TensorDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.w, self.b, self.noise, self.test_seed = w, b, noise, test_seed
+        self.w, self.b, self.noise, self.test_seed = torch.tensor(w, dtype=torch.float64)[:, None], b, noise, test_seed
         self.sizes = {"train": n_train, "val": n_val, "test": n_test}
         self.inputs: dict[str, Tensor] = {}
-
-    num_raw: int
-    """The number of inputs of a sample, before `features`."""
+        self.num_raw = len(w)  # inputs of a sample, before `features`
 
     def features(self, inputs: Tensor) -> Tensor:
         """Features (n, d) of inputs (n, num_raw)."""
@@ -57,9 +55,8 @@ class RegressionData(TensorDataModule):
                 continue
             seed = self.seed if self.test_seed is None or split != "test" else self.test_seed
             random = generator(f"data/{split}", seed)
-            inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
+            self.inputs[split] = inputs = torch.randn(n, self.num_raw, generator=random, dtype=torch.float64)
             noise = self.noise * torch.randn(n, 1, generator=random, dtype=torch.float64)
-            self.inputs[split] = inputs
             splits[split] = self.features(inputs), self.true_function(inputs) + noise
         return splits
 
@@ -74,10 +71,6 @@ class SyntheticRegressionData(RegressionData):
 
     name = "synthetic_regression"
 
-    def __init__(self, w: list[float], b: float, **settings: Any) -> None:
-        super().__init__(torch.tensor(w, dtype=torch.float64)[:, None], b, **settings)
-        self.num_raw = len(w)
-
 
 class HighDimensionalData(RegressionData):
     """y = b + w (x_1 + ... + x_d) + noise, with more features than training samples (d2l 4.5.2)."""
@@ -85,8 +78,7 @@ class HighDimensionalData(RegressionData):
     name = "high_dimensional"
 
     def __init__(self, d: int, w: float, b: float, **settings: Any) -> None:
-        super().__init__(torch.full((d, 1), w, dtype=torch.float64), b, **settings)
-        self.num_raw = d
+        super().__init__([w] * d, b, **settings)
 
 
 class PolynomialData(RegressionData):
@@ -97,11 +89,10 @@ class PolynomialData(RegressionData):
     """
 
     name = "polynomial"
-    num_raw = 1
 
     def __init__(self, degree: int, coefficients: list[float], factorial: bool, **settings: Any) -> None:
-        super().__init__(torch.tensor(coefficients, dtype=torch.float64)[:, None], 0.0, **settings)
-        self.degree, self.factorial = degree, factorial
+        super().__init__(coefficients, 0.0, **settings)
+        self.degree, self.factorial, self.num_raw = degree, factorial, 1
 
     def features(self, inputs: Tensor) -> Tensor:
         return self._powers(inputs, self.degree + 1)

@@ -42,7 +42,7 @@ class StackedSplit:
     def rows(self, index: Tensor) -> Batch:
         """The samples that `index` (..., M, b) names for each member: x (..., M, b, ...) and y (..., M, b, ...)."""
         index = index + self.offsets[:, None]
-        x, y = (_cut(t.index_select(0, index.flatten()), *index.shape) for t in (self.x, self.y))
+        x, y = (t.index_select(0, index.flatten()).view(*index.shape, *t.shape[1:]) for t in (self.x, self.y))
         return as_input(x, self.dtype), y
 
     def batches(self, widest: int = 1) -> Iterator[Batch]:
@@ -59,7 +59,7 @@ class StackedSplit:
                 y = self.y[piece]
                 yield as_input(self.x[piece], self.dtype), y.expand(self.num_members, *y.shape)
             elif self._each_its_own:
-                x, y = (_cut(t, self.num_members, self.n)[:, piece] for t in (self.x, self.y))
+                x, y = (t.view(self.num_members, self.n, *t.shape[1:])[:, piece] for t in (self.x, self.y))
                 yield as_input(x, self.dtype), y
             else:
                 yield self.rows(torch.arange(piece.start, piece.stop, device=self.x.device)[None])
@@ -87,9 +87,8 @@ class StackedBatches:
 
     def orders(self) -> Tensor:
         """The permutation (M, n) of this epoch for each member."""
-        n, device = self.split.n, self.split.x.device
-        drawn = [torch.randperm(n, generator=generator("epoch", seed, self.epoch)) for seed in self.seeds]
-        return torch.stack(drawn)[self.order_of].to(device)
+        drawn = [torch.randperm(self.split.n, generator=generator("epoch", seed, self.epoch)) for seed in self.seeds]
+        return torch.stack(drawn)[self.order_of].to(self.split.x.device)
 
     def __iter__(self) -> Iterator[Batch]:
         orders, size = self.orders(), self.batch_size
@@ -108,11 +107,6 @@ class StackedBatches:
 def padded(x: Tensor, width: int) -> Tensor:
     """Features (..., d) followed by zeros up to (..., width)."""
     return functional.pad(x, (0, width - x.shape[-1])) if x.shape[-1] < width else x
-
-
-def _cut(rows: Tensor, *shape: int) -> Tensor:
-    """Rows (a * b * ..., ...) as (a, b, ..., ...)."""
-    return rows.view(*shape, *rows.shape[1:])
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

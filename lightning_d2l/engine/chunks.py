@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -12,28 +12,14 @@ from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import count_chunk
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.batches import Batch, Batches
+from lightning_d2l.data.batches import Batches
+from lightning_d2l.engine import loop
+from lightning_d2l.engine.batches import StackedBatches
 from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import (
-    Diverged,
-    Step,
-    backpropagation,
-    diverged,
-    quickest,
-    require_finite,
-    train_minibatches,
-)
 from lightning_d2l.modules.base import SupervisedModule
 
-
-class Epochs(Protocol):
-    """The minibatches of the epoch that was set."""
-
-    epoch: int
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __iter__(self) -> Iterator[Batch]: ...
+Epochs = Batches | StackedBatches
+"""The minibatches of the epoch that was set."""
 
 
 class Chunk:
@@ -81,33 +67,29 @@ class ChunkedModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.module, self.data, self.points = module, data, points
-        self._last_epoch: list[Step] = []
+        self._last_epoch: list[loop.Step] = []
 
     def configure_optimizers(self) -> Optimizer:
         return self.module.configure_optimizers()
 
     def train_dataloader(self) -> Chunks:
-        place = self._place()
+        like = next(self.module.parameters())
+        place = like.device, like.dtype
         self._evaluated = {split: self.data.evaluation_batches(split, *place) for split in self.data.evaluated}
         return Chunks(self.data.training_batches(*place, self.data.shuffle_seed), self.points)
 
-    def _place(self) -> tuple[torch.device, torch.dtype]:
-        like = next(self.module.parameters())
-        return like.device, like.dtype
-
     def training_step(self, chunk: Chunk, batch_idx: int) -> None:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        gradient = backpropagation(self.module.objective, list(self.module.parameters()))
-        optimizer_steps, steps = quickest(optimizer), 0
+        (optimizer,) = self.trainer.optimizers
+        gradient = loop.backpropagation(self.module.objective, list(self.module.parameters()))
+        optimizer_steps, steps = loop.quickest(optimizer), 0
         for batches in chunk:
             if isinstance(optimizer, Exact):
                 assert isinstance(batches, Batches)
                 self._last_epoch = optimizer.solve(self.module, batches)
             else:
-                self._last_epoch = train_minibatches(gradient, batches, optimizer_steps)
+                self._last_epoch = loop.train_minibatches(gradient, batches, optimizer_steps)
             steps += len(self._last_epoch)
-            require_finite([loss for loss, _, _ in self._last_epoch], self.trainer.global_step + steps, optimizer)
+            loop.require_finite([loss for loss, _, _ in self._last_epoch], self.trainer.global_step + steps, optimizer)
         count_chunk(self.trainer, steps, chunk.epochs)
 
     @torch.no_grad()
@@ -122,11 +104,7 @@ class ChunkedModule(pl.LightningModule):
             metrics |= {f"{name}/train": value for name, value in self.module.measured(outputs, ys).items()}
         weights = self.module.weights()
         metrics |= self.module.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
-        for name, value in metrics.items():
-            if not value.isfinite():
-                optimizer = self.optimizers(use_pl_optimizer=False)
-                assert isinstance(optimizer, Optimizer)
-                raise Diverged(diverged(name, value.item(), self.trainer.global_step, optimizer))
+        loop.require_finite_metrics(metrics, self.trainer.global_step, self.trainer.optimizers[0])
         self.log_dict(metrics)
         self._last_epoch = []
 

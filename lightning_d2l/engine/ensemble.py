@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,15 +21,7 @@ from lightning_d2l.engine.call import call_with
 from lightning_d2l.engine.chunks import Chunk, Chunks
 from lightning_d2l.engine.exact import Exact
 from lightning_d2l.engine.loop import Step, diverged, train_minibatches
-from lightning_d2l.engine.members import (
-    LoggingPoint,
-    Member,
-    OptimizerState,
-    Snapshot,
-    is_stacked,
-    stacked,
-    stacked_state,
-)
+from lightning_d2l.engine.members import LoggingPoint, Member, Snapshot, is_stacked, stacked, stacked_state
 from lightning_d2l.engine.noise import StackedNoise
 from lightning_d2l.engine.optimizers import Memberwise
 from lightning_d2l.engine.tracing import Program, traced
@@ -170,12 +163,8 @@ class Ensemble(pl.LightningModule):
         self, method: str, parameters: Sequence[Tensor], *args: Any, shared: bool = False, some: slice = ALL
     ) -> Any:
         """The same for `some` members, each with its part of the arguments (M, ...); `shared` arguments have no M."""
-
-        def one(parameters: Sequence[Tensor], buffers: Sequence[Tensor], args: tuple[Any, ...]) -> Any:
-            return self._call(method, parameters, buffers, *args)
-
-        dims = (0, 0, None if shared else 0)
-        return vmap(one, in_dims=dims)(list(parameters), [b[some] for b in self.buffers()], args)
+        mapped = vmap(partial(self._call, method), in_dims=(0, 0, *[None if shared else 0] * len(args)))
+        return mapped(list(parameters), [b[some] for b in self.buffers()], *args)
 
     # What is measured
 
@@ -199,13 +188,11 @@ class Ensemble(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         epoch = self.trainer.current_epoch + 1
         if epoch in self.logging_points:
-            seen = {}
-            evaluated = self.members[0].data.evaluated
+            parameters, evaluated = list(self.stack), self.members[0].data.evaluated
+            seen = {split: self._outputs(split, parameters) for split in evaluated}
             if "train" not in evaluated:
-                outputs, ys = list(zip(*self._last_epoch, strict=True))[1:]
+                _, outputs, ys = zip(*self._last_epoch, strict=True)
                 seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
-            parameters = list(self.stack)
-            seen |= {split: self._outputs(split, parameters) for split in evaluated}
             metrics = self._metrics(seen, parameters) | self._of_parameters()
             improved = self._take(epoch, metrics)
             self._remember(epoch)
@@ -222,11 +209,7 @@ class Ensemble(pl.LightningModule):
         for parameters in (list(self.stack), *([] if last_are_best else [self.best.parameters])):
             metrics = self._metrics({"test": self._outputs("test", parameters)}, parameters)
             for number, member in enumerate(self.members):
-                row = {name: values[number] for name, values in metrics.items()}
-                member.test.append(row)
-                for name, value in row.items():
-                    if not math.isfinite(value):
-                        self._mark(number, name, value, self.trainer.global_step)
+                member.test.append(self._row(number, metrics))
 
     def end(self) -> None:
         """Measure members that have no epoch left to train: Lightning does not start for them."""
@@ -260,25 +243,29 @@ class Ensemble(pl.LightningModule):
 
     def _take(self, epoch: int, metrics: dict[str, list[float]]) -> Tensor:
         """Give each member its row; returns which of them (M,) are better than ever."""
-        improved, step = [], self.trainer.global_step
-        monitor = self.members[0].data.monitor
+        improved, monitor = [], self.members[0].data.monitor
         for number, member in enumerate(self.members):
-            row = {name: values[number] for name, values in metrics.items()}
-            for name, value in row.items():
-                if not math.isfinite(value):
-                    self._mark(number, name, value, step)
+            row = self._row(number, metrics)
             better = not member.diverged and (not member.best or row[monitor] < member.best[monitor])
             if not member.diverged:
-                member.rows.append({"epoch": epoch, "step": step, **row})
+                member.rows.append({"epoch": epoch, "step": self.trainer.global_step, **row})
             if better:
                 member.best = member.rows[-1]
             improved.append(better)
         return torch.tensor(improved, device=self.device)
 
+    def _row(self, number: int, metrics: dict[str, list[float]]) -> dict[str, float]:
+        """The metrics of one member, which is marked if one of them is not finite."""
+        row = {name: values[number] for name, values in metrics.items()}
+        for name, value in row.items():
+            if not math.isfinite(value):
+                self._mark(number, name, value, self.trainer.global_step)
+        return row
+
     # What is kept
 
     def _snapshot(self) -> Snapshot:
-        state: OptimizerState = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
+        state = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
         noise = [member.noise.get_state() for member in self.members]
         return Snapshot([p.detach().clone() for p in self.stack], state, noise)
 

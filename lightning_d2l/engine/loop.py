@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -61,12 +62,6 @@ class PlainSGD:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
 
-    @staticmethod
-    def replaces(optimizer: Optimizer) -> bool:
-        """Whether the steps of an optimizer are these."""
-        other = ("momentum", "maximize", "fused")
-        return type(optimizer) is SGD and not any(group[key] for group in optimizer.param_groups for key in other)
-
     @torch.no_grad()
     def step(self) -> None:
         for group in self.optimizer.param_groups:
@@ -78,7 +73,9 @@ class PlainSGD:
 
 def quickest(optimizer: Optimizer) -> Steps:
     """The fastest object that takes an optimizer's steps, bit for bit."""
-    return PlainSGD(optimizer) if PlainSGD.replaces(optimizer) else optimizer
+    other = ("momentum", "maximize", "fused")
+    plain = type(optimizer) is SGD and not any(group[key] for group in optimizer.param_groups for key in other)
+    return PlainSGD(optimizer) if plain else optimizer
 
 
 def settings_of(optimizer: Optimizer) -> dict[str, Any]:
@@ -90,6 +87,13 @@ def diverged(what: str, value: float, step: int, optimizer: Optimizer | None) ->
     """The sentence that says what became infinite or not a number, and at which step."""
     lr = optimizer.param_groups[0].get("lr") if optimizer else None
     return f"{what} is {value} at step {step} with optimizer.lr={lr}"
+
+
+def require_finite_metrics(metrics: Mapping[str, Any], step: int, optimizer: Optimizer | None) -> None:
+    """Raise Diverged that names the first metric, by name a scalar, that is not finite."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise Diverged(diverged(name, float(value), step, optimizer))
 
 
 def require_finite(losses: Sequence[Tensor], steps: int, optimizer: Optimizer | None) -> None:

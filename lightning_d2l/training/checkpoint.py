@@ -18,7 +18,7 @@ from torch import Tensor
 from lightning_d2l import compat_lightning
 from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.engine.loop import Diverged, diverged, require_finite
+from lightning_d2l.engine.loop import require_finite, require_finite_metrics
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing
 
 Row = dict[str, float]
@@ -151,9 +151,7 @@ class Recorder(Checkpoint):
 def logged_metrics(trainer: pl.Trainer) -> Row:
     """The metrics of the last epoch by name: those of each split, then all others; raises Diverged."""
     found = {name: value.item() for name, value in trainer.callback_metrics.items() if "/" in name}
-    for name, value in found.items():
-        if not np.isfinite(value):
-            raise Diverged(diverged(name, value, trainer.global_step, next(iter(trainer.optimizers), None)))
+    require_finite_metrics(found, trainer.global_step, next(iter(trainer.optimizers), None))
     order = {split: number for number, split in enumerate(("test", "train", "val"))}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0].rpartition("/")[2], len(order))))
 
