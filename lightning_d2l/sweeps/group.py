@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from lightning_d2l.training.build import NOISE, BuiltRun
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing, replacing_together
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import STOPPED, RunRecord, versions
+from lightning_d2l.training.record import RunRecord, versions
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.tensorboard import write_events
 
@@ -88,8 +87,7 @@ class Group:
         except Stopped as stop:
             self.save()
             for (built, _), record in zip(self.pairs, self.records, strict=True):
-                error = f"{STOPPED} {signal.Signals(stop.signum).name}; to resume: {fit.resume_command(built.spec)}"
-                record.update(status="failed", error=error, seconds=self._seconds(record))
+                record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
         with replacing_together():
             self._save()
@@ -97,17 +95,13 @@ class Group:
                 self._finish(built, member, record)
 
     def _record(self, built: BuiltRun) -> RunRecord:
-        spec = built.spec
-        fields = RunRecord.read(spec.folder).fields if spec.resuming else fit.first_fields(spec)
-        record = RunRecord(spec.folder, fields)
-        config = {**spec.config, "resume": None}
-        record.update(status="running", error=None, config=config, members=len(self.pairs), **built.fields())
+        record = RunRecord.of(built.spec)
+        record.update(members=len(self.pairs), **built.fields())
         return record
 
-    def _seconds(self, record: RunRecord) -> float:
-        """A member's share of the time, with that of earlier attempts."""
-        share = (time.monotonic() - self.began) / len(self.pairs)
-        return round(float(record.fields.get("seconds", 0.0)) + share, 3)
+    def _share(self) -> float:
+        """A member's share of the time, in seconds."""
+        return (time.monotonic() - self.began) / len(self.pairs)
 
     def save(self) -> None:
         """Write what each member needs to be resumed, and its metrics so far."""
@@ -152,17 +146,16 @@ class Group:
     def _finish(self, built: BuiltRun, member: Member, record: RunRecord) -> None:
         """Write what a run leaves at its end."""
         folder, config = built.spec.folder, built.spec.config
-        ended: dict[str, Any] = {"status": "completed", "seconds": self._seconds(record)}
-        test, words = {}, [fit.first_line(built)]
+        error = f"diverged: {member.diverged}" if member.diverged else ""
+        test, outcome, words = {}, {}, [fit.first_line(built)]
         words += [console.epoch_line(int(row["epoch"]), built.max_epochs, row) for row in member.rows]
-        if member.diverged:
-            ended |= {"status": "diverged", "error": f"diverged: {member.diverged}"}
-            words.append(ended["error"])
+        if error:
+            words.append(error)
         else:
             test, final = member.test[0], member.rows[-1]
             at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
-            ended |= built.outcome(final | test, member.best | at_best)
-            words.append(f"\n{fit.summary(ended)}\n")
+            outcome = built.outcome(final | test, member.best | at_best)
+            words.append(f"\n{fit.summary(outcome)}\n")
             if config["trainer"]["save_predictions"]:
                 save_predictions(folder / "predictions.csv", built.data, member.module)
         if config["logger"] is not None:
@@ -170,7 +163,7 @@ class Group:
             write_events(folder, fit.hyperparameters(built), names, rows, test, built.max_epochs)
         words.append(f"run folder  {console.from_here(folder)}")
         console.write_log(folder, words)
-        record.update(**ended)
+        record.end("diverged" if error else "completed", error, self._share(), **outcome)
 
 
 class _Saver(Checkpoint):

@@ -113,18 +113,11 @@ def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
     """
     if x.dim() != 2 or not x.is_floating_point():
         return set()
-    found: set[int] = set()
-    other: set[int] = set()  # weights that multiply something else
-    drawn: list[nn.Module] = []
-    like = next(net.parameters())
-    features = as_input(x[:2], like.dtype)
+    met: list[tuple[nn.Module, bool]] = []  # the layers in order, and whether each met the features
+    features = as_input(x[:2], next(net.parameters()).dtype)
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        same = inputs[0].shape == features.shape and torch.equal(inputs[0], features)
-        if isinstance(layer, nn.Linear):
-            (found if same else other).add(id(layer.weight))
-        elif same:
-            drawn.append(layer)
+        met.append((layer, inputs[0].shape == features.shape and torch.equal(inputs[0], features)))
 
     watched = [layer for layer in net.modules() if isinstance(layer, nn.Linear) or type(layer) in STRENGTHS]
     hooks = [layer.register_forward_pre_hook(look) for layer in watched]
@@ -134,7 +127,10 @@ def _first_weights(net: nn.Module, x: Tensor) -> set[int]:
     net.train(training)
     for hook in hooks:
         hook.remove()
-    return set() if drawn else found - other
+    if any(same and not isinstance(layer, nn.Linear) for layer, same in met):
+        return set()
+    weights = [(id(layer.weight), same) for layer, same in met if isinstance(layer, nn.Linear)]
+    return {weight for weight, same in weights if same} - {weight for weight, same in weights if not same}
 
 
 def _settings(layer: nn.Module) -> Hashable:

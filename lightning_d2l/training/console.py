@@ -60,17 +60,11 @@ def _wrapped(line: str, prefix: int) -> str:
     if len(line) <= WIDTH or "python train.py" in line:
         return line
     label, *items = line.split("  ")
-    if not items:
-        indent = " " * (prefix + 2)
-        return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    indent = " " * (len(label) + 2 if len(label) < WIDTH // 2 else prefix + 2)
-    lines = [f"{label}  {items[0]}"]
-    for item in items[1:]:
-        if len(lines[-1]) + 2 + len(item) <= WIDTH:
-            lines[-1] += f"  {item}"
-        else:
-            lines.append(f"{indent}{item}")
-    return "\n".join(lines)
+    indent = " " * (len(label) + 2 if items and len(label) < WIDTH // 2 else prefix + 2)
+    if items:  # a line is not broken at "\0"
+        line = "  ".join(item.replace(" ", "\0") for item in [f"{label}  {items[0]}", *items[1:]])
+    wrapped = textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapped.replace("\0", " ")
 
 
 class _NoChatter(logging.Filter):
@@ -157,12 +151,10 @@ class Console:
         epoch, now = int(metrics["epoch"]), time.monotonic()
         samples = (epoch - self.last_epoch) * len(self.data.splits["train"][0])
         rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
-        log.log(
-            logging.DEBUG if self.bar else logging.INFO, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate
-        )
+        level = logging.DEBUG if self.bar else logging.INFO
+        log.log(level, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate)
         if self.bar:
-            loss = f"loss {number(metrics['loss/train'])}  {rate}"
-            self.bar.update(TaskID(0), epoch=epoch, metrics=loss)
+            self.bar.update(TaskID(0), epoch=epoch, metrics=f"loss {number(metrics['loss/train'])}  {rate}")
         self.last_epoch, self.last_time = epoch, now
 
     def stop(self) -> None:

@@ -48,18 +48,13 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
             file.write(content)
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
-    net_lines, path = _construction(built), repr(str(into))
-    return "\n".join(
-        {
-            "safetensors": ["import safetensors.torch", net_lines, f"safetensors.torch.load_model(net, {path})"],
-            "state_dict": ["import torch", net_lines, f"net.load_state_dict(torch.load({path}, weights_only=True))"],
-            "onnx": [
-                "import onnxruntime",
-                f"session = onnxruntime.InferenceSession({path})",
-                f"(output,) = session.run(None, {{'input': x}})  # {_input(built)}",
-            ],
-        }[form]
-    )
+    path = repr(str(into))
+    if form == "onnx":
+        session = f"import onnxruntime\nsession = onnxruntime.InferenceSession({path})"
+        return f"{session}\n(output,) = session.run(None, {{'input': x}})  # {_input(built)}"
+    if form == "safetensors":
+        return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path})"
+    return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True))"
 
 
 def metadata(built: BuiltRun) -> dict[str, str]:
@@ -125,13 +120,10 @@ def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
                 verbose=False,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-        name = type(net).__name__
-        raise RequestError(
-            f"--as=onnx: torch can't export {name}, for example because of a loop that depends on the data"
-        ) from error
+        failure = f"torch can't export {type(net).__name__}, for example because of a loop that depends on the data"
+        raise RequestError(f"--as=onnx: {failure}") from error
     assert program is not None
-    for key, value in metadata(built).items():
-        program.model.metadata_props[key] = value
+    program.model.metadata_props.update(metadata(built))
     content: bytes = program.model_proto.SerializeToString()
     return content
 

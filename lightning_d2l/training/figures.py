@@ -38,12 +38,10 @@ def draw(
         }
     elif isinstance(data, RegressionData):
         figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
-    paths = []
-    for name, figure in figures.items():
-        if figure is not None:
-            figure.suptitle(title, fontsize=9, color=GREY)
-            paths.append(save(figure, folder / "figures" / f"{name}.png"))
-    return paths
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for figure in drawn.values():
+        figure.suptitle(title, fontsize=9, color=GREY)
+    return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -130,8 +128,7 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
     for row in range(n):
         for column in range(n):
             if counts[row, column]:
-                colour = "white" if share[row, column] > 50 else "black"
-                percent = round(float(share[row, column]))
+                colour, percent = "white" if share[row, column] > 50 else "black", round(float(share[row, column]))
                 panel.text(column, row, str(percent or "·"), ha="center", va="center", fontsize=7.5, color=colour)
     panel.set_xticks(range(n), names, rotation=45, ha="right", fontsize=8)
     panel.set_yticks(range(n), names, fontsize=8)
@@ -175,8 +172,7 @@ def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
     inputs = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
     x, y = data.inputs["train"][:, 0], data.splits["train"][1]
     panel.plot(x, y, "o", color=GREY, markersize=3, alpha=0.7, label="training data")
-    true = data.true_function(inputs)
-    _true_and_fitted(panel, inputs, true, outputs(net, data.features(inputs)))
+    _true_and_fitted(panel, inputs, data, net, inputs)
     margin = 0.25 * float(y.max() - y.min()) + 1e-9
     panel.set_ylim(float(y.min()) - margin, float(y.max()) + margin)
     panel.set(xlabel="x", ylabel="y", xlim=(-3, 3))
@@ -198,7 +194,7 @@ def fit(data: RegressionData, net: nn.Module) -> Figure:
         line = torch.zeros(2, data.num_raw, dtype=torch.float64)
         line[:, j] = torch.tensor([-3.0, 3.0])
         panels[j].plot(inputs[:, j], y - without, "o", color=GREY, markersize=2, alpha=0.4, label="training data")
-        _true_and_fitted(panels[j], line[:, j], data.true_function(line), outputs(net, data.features(line)))
+        _true_and_fitted(panels[j], line[:, j], data, net, line)
         panels[j].set(xlabel=f"x{j + 1}", ylabel="y less the other inputs' part")
     if learned and weight is not None:
         panels[0].plot(weight[0], ".", color=BLUE, label="learned")
@@ -214,9 +210,9 @@ def fit(data: RegressionData, net: nn.Module) -> Figure:
     return figure
 
 
-def _true_and_fitted(panel: Axes, x: Tensor, true: Tensor, fitted: Tensor) -> None:
-    panel.plot(x, true, "--", color=ORANGE, label="true function", linewidth=4)
-    panel.plot(x, fitted, color=BLUE, label="fitted")
+def _true_and_fitted(panel: Axes, x: Tensor, data: RegressionData, net: nn.Module, inputs: Tensor) -> None:
+    panel.plot(x, data.true_function(inputs), "--", color=ORANGE, label="true function", linewidth=4)
+    panel.plot(x, outputs(net, data.features(inputs)), color=BLUE, label="fitted")
     panel.legend(fontsize=7)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import ctypes
 import errno
-import itertools
 import json
 import os
 import sys
@@ -157,17 +156,16 @@ def new_folder(wanted: Path, *, exact: bool) -> Path:
 
     Raises OSError if it can't be created.
     """
-    if exact:
-        wanted.mkdir(parents=True, exist_ok=True)
-        return wanted
-    for number in itertools.count(1):
-        folder = wanted.with_name(f"{wanted.name}{f'-{number}' if number > 1 else ''}")
+    folder, number = wanted, 1
+    while True:
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=exact)
             return folder
         except FileExistsError:
-            continue
-    raise AssertionError("unreachable")
+            if exact:
+                raise
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
 
 
 def _line(cells: Any) -> str:

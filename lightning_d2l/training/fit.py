@@ -11,7 +11,6 @@ import signal
 import time
 import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,7 +37,7 @@ from lightning_d2l.training.checkpoint import (
 )
 from lightning_d2l.training.files import BEST, LAST, MetricsFile
 from lightning_d2l.training.predictions import save_predictions
-from lightning_d2l.training.record import STOPPED, RunRecord, git_revision, versions
+from lightning_d2l.training.record import STOPPED, RunRecord, lookup
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import TensorBoard
@@ -55,21 +54,19 @@ def run(spec: RunSpec) -> int:
     folder = spec.folder
     folder.mkdir(parents=True, exist_ok=True)
     with console.log_to(folder, verbose=spec.config["verbose"], silent=spec.silent), signals_stop_the_run():
-        previous = RunRecord.read(folder).fields if spec.resuming else {}
+        record = RunRecord.of(spec)
         if spec.resuming:
             load_checkpoint(folder / LAST)  # refused before the record is changed
-        record = RunRecord(folder, previous or first_fields(spec))
         began = time.monotonic()
         status, message, code = "failed", "", 1
         try:
-            record.update(status="running", error=None, config={**spec.config, "resume": None})
+            record.update(status="running")
             record.update(**train(spec, record))
             status, code = "completed", 0
         except Diverged as error:
             status, message = "diverged", f"diverged: {error}"
         except Stopped as stop:
-            message = f"{STOPPED} {signal.Signals(stop.signum).name}; to resume: {resume_command(spec)}"
-            code = 128 + stop.signum
+            message, code = stopped(spec, stop), 128 + stop.signum
         except RequestError as error:
             message, code = f"error: {error}", 2
         except Exception as error:
@@ -78,8 +75,7 @@ def run(spec: RunSpec) -> int:
             code = 2 if full else 1
             log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
         with contextlib.suppress(OSError):  # a full disk was reported above
-            seconds = round(previous.get("seconds", 0.0) + time.monotonic() - began, 3)
-            record.update(status=status, error=message or None, seconds=seconds)
+            record.end(status, message, time.monotonic() - began)
         if message:
             log.error(message)
             log.info("run folder  %s", console.from_here(folder))
@@ -147,11 +143,8 @@ def fit(built: BuiltRun, tell: Any, loggers: list[Any]) -> Row:
     )
     checkpoint = str(spec.folder / LAST) if spec.resuming else None
     torch.manual_seed(stream(NOISE, spec.config["seed"]))
-    if lightning:
-        trainer.fit(built.module, built.data, ckpt_path=checkpoint, weights_only=True)
-    else:
-        chunked = ChunkedModule(built.module, built.data, built.points)
-        trainer.fit(chunked, ckpt_path=checkpoint, weights_only=True)
+    module = built.module if lightning else ChunkedModule(built.module, built.data, built.points)
+    trainer.fit(module, built.data if lightning else None, ckpt_path=checkpoint, weights_only=True)
     return recorder.best
 
 
@@ -222,23 +215,12 @@ def _finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> Non
 
 
 def hyperparameters(built: BuiltRun) -> dict[str, Any]:
-    """The hyperparameters of a run in TensorBoard's HParams."""
+    """What TensorBoard's HParams shows: the settings in which runs mostly differ, and those of the command line."""
     found = {"model": type(built.module.net).__name__, "data": built.data.name, "source": built.data.source}
-    return found | _varied(built.spec.config, built.spec.overrides)
-
-
-def _varied(config: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The settings in which runs mostly differ, and those that the run's command line set."""
     usual = ("seed", "optimizer.lr", "optimizer.weight_decay", "data.batch_size", "trainer.max_epochs")
-    given = [override.partition("=")[0].lstrip("+~") for override in overrides]
-    found = {}
-    for key in dict.fromkeys([*usual, *given]):
-        node: Any = config
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, Mapping) else None
-        if node is not None and not isinstance(node, Mapping):
-            found[key] = node
-    return found
+    given = [override.partition("=")[0].lstrip("+~") for override in built.spec.overrides]
+    values = {key: lookup(built.spec.config, key)[0] for key in [*usual, *given]}
+    return found | {k: v for k, v in values.items() if v is not None and not isinstance(v, Mapping)}
 
 
 def first_line(built: BuiltRun) -> str:
@@ -253,9 +235,8 @@ def summary(outcome: Mapping[str, Any]) -> str:
     rows = {"final": final}
     if best["epoch"] != final["epoch"]:
         rows["best"] = best
-        notes.append(
-            f"best: epoch {best['epoch']:.0f}, the lowest {'loss/val' if 'loss/val' in best else 'loss/train'}"
-        )
+        lowest = "loss/val" if "loss/val" in best else "loss/train"
+        notes.append(f"best: epoch {best['epoch']:.0f}, the lowest {lowest}")
     if "exact" in metrics:
         rows["exact"] = metrics["exact"]
         first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
@@ -263,22 +244,10 @@ def summary(outcome: Mapping[str, Any]) -> str:
     return "\n".join([console.table(rows), *notes])
 
 
-def first_fields(spec: RunSpec) -> dict[str, Any]:
-    """The fields of a run's record from its start."""
-    return {
-        "status": "running",
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": spec.command,
-        "overrides": spec.overrides,
-        "seed": spec.config["seed"],
-        "versions": versions(),
-        "git": git_revision(),
-    }
-
-
-def resume_command(spec: RunSpec) -> str:
-    """The command that resumes a run that was stopped."""
+def stopped(spec: RunSpec, stop: Stopped) -> str:
+    """The error of a run that a signal ended, with the command that resumes the run."""
     overrides = [o for o in spec.overrides if not o.startswith(("resume=", "hydra.run.dir="))]
     folder = str(console.from_here(spec.folder))
     value = folder if re.fullmatch(r"[\w./-]+", folder) else quote(folder, '"')  # the shell's own quotes are single
-    return shlex.join(["python", "train.py", *overrides, f"resume={value}"])
+    command = shlex.join(["python", "train.py", *overrides, f"resume={value}"])
+    return f"{STOPPED} {signal.Signals(stop.signum).name}; to resume: {command}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -58,28 +57,22 @@ def tensors(built: BuiltRun) -> list[NamedTensor]:
     module.zero_grad()
     loss, _ = module.objective(as_batch((x, y), dtype))
     loss.backward()  # type: ignore[no-untyped-call]
-    return list(_named(built))
-
-
-def _named(built: BuiltRun) -> Iterator[NamedTensor]:
+    found: list[NamedTensor] = []
     first: dict[int, str] = {}
-    for kind, named in (
-        ("parameter", built.module.named_parameters(remove_duplicate=False)),
-        ("buffer", built.module.named_buffers(remove_duplicate=False)),
-    ):
-        for full_name, tensor in named:
-            name = full_name.removeprefix("net.")
-            earlier = first.setdefault(id(tensor), name)
-            gradient = None if tensor.grad is None else tensor.grad.double().norm().item()
-            yield NamedTensor(name, kind, tensor.detach(), gradient, None if earlier == name else earlier)
+    kinds = {"parameter": module.named_parameters, "buffer": module.named_buffers}
+    for kind, full_name, tensor in ((k, *item) for k, named in kinds.items() for item in named(remove_duplicate=False)):
+        name = full_name.removeprefix("net.")
+        earlier = first.setdefault(id(tensor), name)
+        gradient = None if tensor.grad is None else tensor.grad.double().norm().item()
+        found.append(NamedTensor(name, kind, tensor.detach(), gradient, None if earlier == name else earlier))
+    return found
 
 
 def find(items: list[NamedTensor], name: str) -> NamedTensor:
     """The parameter or buffer called `name`; raises RequestError if there is none."""
-    for item in items:
-        if item.name == name:
-            return item
     names = [item.name for item in items]
+    if name in names:
+        return items[names.index(name)]
     raise RequestError(f"{name}: no such parameter or buffer{nearest(name, names)} (allowed: {', '.join(names)})")
 
 

@@ -9,6 +9,7 @@ import platform
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.files import MetricsFile, write_json
+from lightning_d2l.training.spec import RunSpec
 
 RUN_FILE = "run.json"
 STATUSES = ("completed", "diverged", "failed", "running")
@@ -54,6 +56,32 @@ class RunRecord:
             return cls.read(folder)
         except RequestError:
             return cls(Path(folder), {}, Path(folder).name)
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> RunRecord:
+        """The record of a run that starts or is resumed; it is not yet written.
+
+        Raises RequestError if there is no run to resume.
+        """
+        if spec.resuming:
+            fields = cls.read(spec.folder).fields
+        else:
+            fields = {
+                "status": "running",
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": spec.command,
+                "overrides": spec.overrides,
+                "seed": spec.config["seed"],
+                "versions": versions(),
+                "git": git_revision(),
+            }
+        config = {**spec.config, "resume": None}
+        return cls(spec.folder, fields | {"status": "running", "error": None, "config": config})
+
+    def end(self, status: str, error: str, seconds: float, **fields: Any) -> None:
+        """Write how a run ended, and its seconds beside those of earlier attempts."""
+        seconds = round(self.fields.get("seconds", 0.0) + seconds, 3)
+        self.update(status=status, error=error or None, seconds=seconds, **fields)
 
     def update(self, **fields: Any) -> None:
         """Change fields; they are on the disk when the call returns."""
@@ -106,7 +134,7 @@ class RunRecord:
             return self.sweep
         if key in RECORDED:
             return self.fields[key]
-        value, found = _lookup(self.config, key)
+        value, found = lookup(self.config, key)
         if not found or value is None or isinstance(value, Mapping):
             if key in self.overrides:
                 choice = self.overrides[key]
@@ -181,7 +209,8 @@ def read_fields(path: Path) -> dict[str, Any]:
     return fields
 
 
-def _lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
+def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
+    """The value of a full key such as "data.degree", and whether there is one."""
     node: Any = config
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:

@@ -71,14 +71,14 @@ def rerun(folder: Path, into: Path) -> int:
     code = run(RunSpec(config, into, before.fields["overrides"], before.fields["command"]))
     after = RunRecord.read(into).fields.get("metrics")
     tolerance = TOLERANCES[config["trainer"]["precision"]] if before.fields.get("members", 1) > 1 else 0.0
-    if code == 0 and _same(before.fields.get("metrics"), after, tolerance):
-        within = f" within {tolerance:g}" if tolerance else ""
-        print(f"same numbers{within} as {console.from_here(folder)}")
+    if code:
+        return code
+    if _same(before.fields.get("metrics"), after, tolerance):
+        print(f"same numbers{f' within {tolerance:g}' if tolerance else ''} as {console.from_here(folder)}")
         return 0
-    if code == 0:
-        print(f"other numbers than {console.from_here(folder)}: {before.fields.get('metrics')} there")
-        print(f"versions there: {before.fields['versions']}")
-    return code or 1
+    print(f"other numbers than {console.from_here(folder)}: {before.fields.get('metrics')} there")
+    print(f"versions there: {before.fields['versions']}")
+    return 1
 
 
 def _same(there: Any, here: Any, tolerance: float) -> bool:
@@ -94,10 +94,9 @@ def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
     """Predict image files, or the rows of CSV files with one column an input; without files, ten test samples."""
     data = built.data
     if not files:
-        x, y = data.splits["test"]
-        names = [f"test {i}" for i in range(min(10, len(x)))]
-        truth = [data.class_names[int(t)] if data.class_names else number(float(t)) for t in y[: len(names)]]
-        inputs = [(name, x[i : i + 1], f"true: {t}") for i, (name, t) in enumerate(zip(names, truth, strict=True))]
+        x, y = (part[:10] for part in data.splits["test"])
+        truth = [data.class_names[int(t)] if data.class_names else number(float(t)) for t in y]
+        inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
     elif data.task == "classification":
         inputs = [(file.name, *read_image(file, data.splits["test"][0].shape[1])) for file in files]
     else:
@@ -115,10 +114,9 @@ def read_image(file: Path, side: int) -> tuple[Tensor, str]:
             pixels = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR))
     except (OSError, ValueError) as error:
         raise RequestError(f"{file}: not an image that can be read ({error})") from error
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    light = float(border.mean()) > 127
-    note = "inverted: its background is light" if light else ""
-    return torch.tensor(255 - pixels if light else pixels)[None], note
+    if np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean() <= 127:  # the border
+        return torch.tensor(pixels)[None], ""
+    return torch.tensor(255 - pixels)[None], "inverted: its background is light"
 
 
 def read_csv(file: Path, data: RegressionData) -> Iterator[tuple[str, Tensor, str]]:

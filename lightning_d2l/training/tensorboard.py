@@ -17,16 +17,7 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from lightning_d2l.compat_tensorboard import (
-    Event,
-    SessionLog,
-    Summary,
-    add_summary,
-    hparams_summary,
-    image_summary,
-    layout_summary,
-    write_records,
-)
+from lightning_d2l import compat_tensorboard as events
 from lightning_d2l.training.files import replacing
 
 log = logging.getLogger(__name__)
@@ -66,7 +57,7 @@ class TensorBoard(Logger):
         if history:
             self.log_metrics(_scalars(history[-1]), last)
         else:
-            add_summary(self.writer, _hparams(folder, hparams))
+            events.add_summary(self.writer, _hparams(folder, hparams))
 
     def watch(self, net: nn.Module, example: Tensor) -> None:
         """Write the graph of a network for an input (1, ...), and its histograms at later logging points."""
@@ -88,12 +79,12 @@ class TensorBoard(Logger):
             step = int(metrics["epoch"]) + 1
             metrics = {name: value for name, value in metrics.items() if name != "epoch"}
         if not self.has_layout and "loss/train" in metrics:
-            add_summary(self.writer, _layout(self.metrics, metrics))
+            events.add_summary(self.writer, _layout(self.metrics, metrics))
             self.has_layout = True
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
-        wanted = self.net and self.histograms_every_n_epochs and "loss/train" in metrics
-        if self.net and wanted and step is not None and step >= self.next_histogram:
+        due = self.histograms_every_n_epochs and step is not None and step >= self.next_histogram
+        if self.net and step is not None and due and "loss/train" in metrics:
             for name, parameter in self.net.named_parameters():
                 self._add_histogram(f"weights/{name}", parameter.detach(), step)
                 if parameter.grad is not None:
@@ -119,10 +110,8 @@ class TensorBoard(Logger):
 
     def add_pictures(self, pictures: list[Path], step: int) -> None:
         """Add PNG files as images, tagged by file name."""
-        if not self.figures:
-            return
-        for path in pictures:
-            add_summary(self.writer, image_summary(f"figures/{path.stem}", path.read_bytes()), step)
+        for path in pictures if self.figures else []:
+            events.add_summary(self.writer, events.image_summary(f"figures/{path.stem}", path.read_bytes()), step)
 
     def save(self) -> None:
         """Flush the events; Lightning calls this after each `log_metrics`, so a killed run keeps its events."""
@@ -148,28 +137,28 @@ def write_events(
     now = time.time()
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
-    start = SessionLog(status=SessionLog.START)  # hides events of these steps from an interrupted attempt
-    events = [Event(step=1, session_log=start)]
-    events += [Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
+    start = events.SessionLog(status=events.SessionLog.START)  # hides these steps of an interrupted attempt
+    found = [events.Event(step=1, session_log=start)]
+    found += [events.Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
     for at, values in points:
-        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        events.append(Event(step=at, summary=Summary(value=scalars)))
+        scalars = [events.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        found.append(events.Event(step=at, summary=events.Summary(value=scalars)))
     # TensorBoard reads the files of a folder by name; the time sorts this file after older ones.
     name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.whole"
     with replacing(folder / name) as file:
-        write_records(file, events, now)
+        events.write_records(file, found, now)
 
 
 def _scalars(row: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if "/" in name}
 
 
-def _hparams(folder: Path, hparams: Mapping[str, Any]) -> Summary:
+def _hparams(folder: Path, hparams: Mapping[str, Any]) -> events.Summary:
     plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
-    return hparams_summary(plain, folder.name)
+    return events.hparams_summary(plain, folder.name)
 
 
-def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
+def _layout(metrics: Iterable[str], names: Iterable[str]) -> events.Summary:
     """One chart for each metric with all splits, and one for each prefix of the other `names`, such as gradient/."""
     groups: dict[str, list[str]] = {}
     for name in names:
@@ -179,4 +168,4 @@ def _layout(metrics: Iterable[str], names: Iterable[str]) -> Summary:
         "train, validation and test on one chart": {metric: f"^{metric}/(train|val|test)$" for metric in metrics},
         "parameters": {", ".join(tags): f"^({'|'.join(tags)})$" for tags in groups.values()},
     }
-    return layout_summary({category: charts for category, charts in categories.items() if charts})
+    return events.layout_summary({category: charts for category, charts in categories.items() if charts})
