@@ -51,10 +51,7 @@ class TensorDataModule(pl.LightningDataModule):
                 self.hold_out_fold()
 
     def hold_out_fold(self) -> dict[str, Tensor]:
-        """Cut the training split into `folds`, and put number `fold` in place of the validation split (d2l 4.4.2.2).
-
-        Returns the rows (n,) of the training split that are now in "train" and in "val".
-        """
+        """Make fold number `fold` the validation split (d2l 4.4.2.2); returns the rows (n,) in "train" and "val"."""
         assert self.folds is not None
         assert self.fold is not None
         x, y = self.splits["train"]

@@ -35,11 +35,9 @@ def data_root(root: str | None) -> Path:
 
 
 def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
-    """The folder with the four verified official files, or None if generated garments are used instead.
+    """The folder with the four verified official files, or None and the reason if generated garments are used instead.
 
-    Downloads missing files first. The second value is the reason, in a few words, where the folder is None.
-
-    Raises RequestError if a file is altered or truncated, or if `source` is "official" and a file can't be downloaded.
+    Downloads missing files. Raises RequestError if a file is altered, or is missing although `source` is "official".
     """
     if source == "generated":
         return None, "data.source=generated"

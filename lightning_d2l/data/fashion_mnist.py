@@ -28,9 +28,8 @@ class FashionMNISTData(TensorDataModule):
     """60,000 training and 10,000 test images, x (n, 28, 28) uint8, y (n,) classes.
 
     `val_size` training images are held out for validation (none with `folds`), and `n_train` of the rest are used
-    (null: all). Both are balanced over the classes. The images of a smaller `n_train` are a subset of those of a larger
-    one, and the validation images do not depend on it. `label_noise` is the fraction of training labels, chosen at
-    random, that are replaced by uniformly random classes.
+    (null: all), both balanced over the classes. A smaller `n_train` is a subset of a larger one, and does not change
+    the validation images. `label_noise` is the fraction of training labels replaced by uniformly random classes.
     """
 
     name = "fashion_mnist"

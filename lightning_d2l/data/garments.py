@@ -241,11 +241,8 @@ def draw_garments(num_samples: int, seed: int) -> tuple[npt.NDArray[np.uint8], n
         canvas = Canvas(np.random.Generator(np.random.PCG64(stream)), len(places))
         images[places] = paint(canvas, *GARMENTS[labels[places[0]]](canvas)).transpose(2, 0, 1)
 
-    batches = [
-        places[start : start + BATCH]
-        for places in (np.flatnonzero(labels == label) for label in range(len(GARMENTS)))
-        for start in range(0, len(places), BATCH)
-    ]
+    classes = [np.flatnonzero(labels == label) for label in range(len(GARMENTS))]
+    batches = [places[start : start + BATCH] for places in classes for start in range(0, len(places), BATCH)]
     # Each batch has its own random stream, so the drawings do not depend on which thread takes which batch.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(draw, batches, source.spawn(len(batches))))

@@ -15,9 +15,8 @@ from lightning_d2l.data.streams import generator
 class RegressionData(TensorDataModule):
     """y = X w + b + noise, with features X computed from inputs ~ N(0, 1).
 
-    The splits have `n_train`, `n_val` and `n_test` samples and independent random streams, so the size of one split
-    does not change the others. With `test_seed`, the test samples are drawn with that seed instead of `seed`. `noise`
-    is a standard deviation, in the unit of y.
+    The splits have independent random streams, so the size of one does not change the others; `test_seed` replaces
+    `seed` for the test samples. `noise` is a standard deviation, in the unit of y.
     """
 
     task = "regression"
@@ -84,8 +83,7 @@ class HighDimensionalData(RegressionData):
 class PolynomialData(RegressionData):
     """A polynomial of one input with noise; the model sees 1, x, ..., x^degree (d2l 4.4.4).
 
-    With `factorial` the i-th feature is x^i / i!, and the true function is sum_i coefficients[i] x^i / i!. It does not
-    depend on `degree`: data of the same seed differ between degrees only in the number of features.
+    With `factorial` x^i / i! replaces x^i. The true function, sum_i coefficients[i] x^i, does not depend on `degree`.
     """
 
     name = "polynomial"

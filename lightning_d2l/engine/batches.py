@@ -19,8 +19,7 @@ EVALUATION_NUMBERS = 2**22  # of all members in an evaluation batch, at most
 class StackedSplit:
     """The samples of one split for each of M members: x (n, ...) and y (n, ...), the same shapes for all.
 
-    Tensors that members share are held once. Features (n, d) of members with fewer than `num_inputs` are padded with
-    zeros.
+    Tensors that members share are held once. Features (n, d) are padded with zeros up to (n, num_inputs).
     """
 
     def __init__(self, members: Sequence[Batch], dtype: torch.dtype, device: torch.device, num_inputs: int = 0) -> None:
@@ -30,7 +29,8 @@ class StackedSplit:
         self.n, self.num_members, self.dtype = len(members[0][0]), len(members), dtype
         self.shared = len(tensors) == 1  # by all members
         self._each_its_own = where == list(range(len(members)))
-        xs = [padded(x, num_inputs) if num_inputs else x for x, _ in tensors.values()]
+        xs = [x for x, _ in tensors.values()]
+        xs = [functional.pad(x, (0, num_inputs - x.shape[-1])) if x.shape[-1] < num_inputs else x for x in xs]
         # Rows of all data sets in one tensor, where member m's begin at offsets[m]: one indexing operation fetches
         # a batch of every member's.
         self.x = _joined(xs, dtype, device)
@@ -48,8 +48,7 @@ class StackedSplit:
     def batches(self, widest: int = 1) -> Iterator[Batch]:
         """The samples in order, in pieces: y (M, b, ...), and x (M, b, ...), or (b, ...) if the members share it.
 
-        A piece is so large that `widest` numbers for each of its samples and members, or its features, fit into the
-        processor's cache or not far beyond it.
+        `widest` numbers for each sample and member of a piece, and its features, fit roughly into the cache.
         """
         features = self.x[0].numel() * (1 if self.shared else self.num_members)
         size = max(1, min(self.n, EVALUATION_NUMBERS // max(features, widest * self.num_members)))
@@ -66,10 +65,7 @@ class StackedSplit:
 
 
 class StackedBatches:
-    """The training minibatches of M members, each in the order that its own `Batches` would have.
-
-    Iterates over x (M, b, ...) and y (M, b, ...), the ragged last batch kept.
-    """
+    """The minibatches x (M, b, ...) and y (M, b, ...) of M members, each in the order of its own `Batches`."""
 
     def __init__(self, split: StackedSplit, batch_size: int, shuffle_seeds: Sequence[int]) -> None:
         self.split, self.batch_size = split, batch_size
@@ -102,11 +98,6 @@ class StackedBatches:
                 yield self.split.rows(batch)
         if whole < self.split.n:
             yield self.split.rows(orders[:, whole:])
-
-
-def padded(x: Tensor, width: int) -> Tensor:
-    """Features (..., d) followed by zeros up to (..., width)."""
-    return functional.pad(x, (0, width - x.shape[-1])) if x.shape[-1] < width else x
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:

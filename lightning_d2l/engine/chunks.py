@@ -35,21 +35,14 @@ class Chunk:
 
 
 class Chunks:
-    """The epochs up to the next of `points` (numbers of epochs, from 1) as the one item of a loader.
-
-    Lightning takes one step from one logging point to the next, so its overhead is paid once.
-    """
+    """The epochs up to the next of `points` as the one item of a loader: Lightning's overhead is paid once for them."""
 
     def __init__(self, batches: Epochs, points: Sequence[int]) -> None:
         self.batches, self.points = batches, points
+        self.sampler = batches  # whose `set_epoch` Lightning calls
 
     def __len__(self) -> int:
         return 1
-
-    @property
-    def sampler(self) -> Epochs:
-        """What Lightning calls `set_epoch` of."""
-        return self.batches
 
     def __iter__(self) -> Iterator[Chunk]:
         first = self.batches.epoch
@@ -59,8 +52,7 @@ class Chunks:
 class ChunkedModule(pl.LightningModule):
     """Trains and validates a module as Lightning's own loop would, and logs the same metrics at the logging points.
 
-    `points` are the numbers of epochs, from 1, after which metrics are logged. Checkpoints are those of the module.
-    Raises Diverged when the loss or a metric is not finite.
+    `points` are numbers of epochs, from 1. Checkpoints are the module's. Raises Diverged if a metric is not finite.
     """
 
     def __init__(self, module: SupervisedModule, data: TensorDataModule, points: Sequence[int]) -> None:

@@ -166,13 +166,9 @@ class Ensemble(pl.LightningModule):
         mapped = vmap(partial(self._call, method), in_dims=(0, 0, *[None if shared else 0] * len(args)))
         return mapped(list(parameters), [b[some] for b in self.buffers()], *args)
 
-    # What is measured
-
     def _mark_infinite_losses(self, steps: int) -> None:
         losses = torch.stack([loss for loss, _, _ in self._last_epoch])
         finite = losses.isfinite()
-        if finite.all():
-            return
         for number in (~finite.all(0)).nonzero().flatten().tolist():
             bad = int((~finite[:, number]).nonzero()[0])
             self._mark(number, "the training loss", losses[bad, number].item(), steps - len(losses) + bad + 1)
@@ -261,8 +257,6 @@ class Ensemble(pl.LightningModule):
             if not math.isfinite(value):
                 self._mark(number, name, value, self.trainer.global_step)
         return row
-
-    # What is kept
 
     def _snapshot(self) -> Snapshot:
         state = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]

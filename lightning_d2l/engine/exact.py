@@ -23,9 +23,8 @@ from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
 class Exact(Optimizer):
     """Replaces the parameters by the optimum, whatever their values are.
 
-    The optimum minimises the mean squared error of all training samples, times the factor of the loss, plus the
-    penalties and the `weight_decay`; where it is not unique, it is the one of least norm. No steps are taken, so `lr`
-    has no effect.
+    It minimises the mean squared error of all training samples, times the factor of the loss, plus the penalties and
+    the `weight_decay`; where it is not unique, it is the one of least norm. `lr` has no effect.
     """
 
     def __init__(self, params: Iterable[Any], lr: float | None = None, weight_decay: float = 0.0) -> None:
@@ -36,9 +35,8 @@ class Exact(Optimizer):
 
     def solve(self, module: SupervisedModule, batches: Batches) -> list[Step]:
         """Solve for all the samples of `batches`; returns the loss, outputs and targets as those of one step."""
-        weight_decay = self.param_groups[0]["weight_decay"]
         x, y = as_input(batches.x, batches.dtype), batches.y
-        weight, bias = optimum(module, x, y, weight_decay)
+        weight, bias = optimum(module, x, y, self.param_groups[0]["weight_decay"])
         with torch.no_grad():
             for parameter, value in zip(linear_parameters(module.net), (weight, bias), strict=True):
                 if parameter is not None:

@@ -54,10 +54,7 @@ def backpropagation(objective: Objective, parameters: Sequence[Tensor]) -> Gradi
 
 
 class PlainSGD:
-    """The steps of a torch.optim.SGD without momentum, bit for bit, without the bookkeeping around them.
-
-    The bookkeeping takes a third of a step's time on a small network.
-    """
+    """The steps of SGD without momentum, bit for bit; torch's bookkeeping takes a third of a small network's step."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer

@@ -21,19 +21,15 @@ OptimizerState = list[dict[str, Any]]
 
 @dataclass(eq=False)
 class Member:
-    """One of many runs that train at once: its module and data, where it starts, and what was measured.
-
-    `noise` draws its dropout masks and noise. A member that continues has `start` epochs behind it, with `loops` of
-    its checkpoint and `best_parameters` of its best epoch so far.
-    """
+    """One of many runs that train at once: its module and data, where it starts, and what was measured."""
 
     module: SupervisedModule
     optimizer: Optimizer
     data: TensorDataModule
-    noise: torch.Generator
-    start: int = 0
-    loops: dict[str, Any] | None = None
-    best_parameters: list[Tensor] = field(default_factory=list)
+    noise: torch.Generator  # draws dropout masks and noise
+    start: int = 0  # epochs that it has behind it, if it continues
+    loops: dict[str, Any] | None = None  # of the checkpoint from which it continues
+    best_parameters: list[Tensor] = field(default_factory=list)  # of its best epoch before
     rows: list[dict[str, float]] = field(default_factory=list)  # what was measured at each logging point
     best: dict[str, float] = field(default_factory=dict)  # the best of these
     test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best if others
@@ -45,10 +41,7 @@ class Member:
 
     @torch.no_grad()
     def restore(self, snapshot: Snapshot, number: int, shared: OptimizerState) -> None:
-        """Take parameters and the optimizer's state from member `number` of a snapshot.
-
-        `shared` is the optimizer's state at that time: the numbers that members share, and None for each tensor.
-        """
+        """Take the state of member `number` of a snapshot; `shared` is the `optimizer` of its `LoggingPoint`."""
         parts = zip(self.parameters, snapshot.parameters, snapshot.optimizer, shared, strict=True)
         for p, stacked, state, numbers in parts:
             p.copy_(own(stacked[number], p))
@@ -94,13 +87,11 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor:
 
 def stacked_state(members: Sequence[Member]) -> OptimizerState:
     """The optimizers' states; numbers without a shape are the same for all members."""
-    found: OptimizerState = []
-    for parameters in zip(*(member.parameters for member in members), strict=True):
-        states = [member.optimizer.state.get(p, {}) for member, p in zip(members, parameters, strict=True)]
-        found.append(
-            {k: stacked([s[k] for s in states]) if is_stacked(k, v) else copy.deepcopy(v) for k, v in states[0].items()}
-        )
-    return found
+    by_member = [[member.optimizer.state.get(p, {}) for p in member.parameters] for member in members]
+    return [
+        {k: stacked([s[k] for s in states]) if is_stacked(k, v) else copy.deepcopy(v) for k, v in states[0].items()}
+        for states in zip(*by_member, strict=True)
+    ]
 
 
 def own(value: Tensor, like: Tensor) -> Tensor:

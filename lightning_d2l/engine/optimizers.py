@@ -36,7 +36,8 @@ class Memberwise:
     ) -> None:
         self.parameters, first = list(parameters), optimizers[0]
         self.decoupled = type(first) is AdamW
-        groups = [_groups(optimizer, mine) for optimizer, mine in zip(optimizers, own, strict=True)]  # by member
+        found = [{id(p): group for group in each.param_groups for p in group["params"]} for each in optimizers]
+        groups = [[known[id(p)] for p in mine] for known, mine in zip(found, own, strict=True)]  # by member
         self.lr, self.weight_decay = (
             [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
             for key in VARIED
@@ -69,7 +70,10 @@ class Memberwise:
             step.grad = gradient
         self._steps.step()
         for p, step, lr in zip(self.parameters, self.steps, self.lr, strict=True):
-            _add(p, step, lr)
+            if isinstance(lr, float):
+                p.add_(step, alpha=lr)
+            else:
+                p.addcmul_(step, lr)
             step.zero_()
 
     def state(self) -> OptimizerState:
@@ -90,12 +94,6 @@ def _another(like: Optimizer, parameters: Sequence[Any], **settings: Any) -> Opt
     return made
 
 
-def _groups(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """The optimizer's group of settings for each parameter."""
-    found = {id(p): group for group in optimizer.param_groups for p in group["params"]}
-    return [found[id(p)] for p in parameters]
-
-
 def _of_members(values: Sequence[float], parameter: Tensor) -> float | Tensor:
     """A setting of a parameter (M, ...): one number, or where members differ a tensor (M, 1, ...)."""
     if len(set(values)) == 1:
@@ -105,10 +103,3 @@ def _of_members(values: Sequence[float], parameter: Tensor) -> float | Tensor:
 
 def _plus(gradient: Tensor, p: Tensor, factor: float | Tensor) -> Tensor:
     return gradient.add(p, alpha=factor) if isinstance(factor, float) else torch.addcmul(gradient, p, factor)
-
-
-def _add(p: Tensor, other: Tensor, factor: float | Tensor) -> None:
-    if isinstance(factor, float):
-        p.add_(other, alpha=factor)
-    else:
-        p.addcmul_(other, factor)

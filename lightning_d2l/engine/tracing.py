@@ -41,10 +41,7 @@ def traced(function: Callable[..., list[Tensor]], *examples: Tensor) -> Program:
 
 
 def _fuse_bias_additions(graph: Graph) -> None:
-    """Replace a batched product, a bias times 1, and their sum by one `baddbmm`, which is faster.
-
-    The three are what vmap makes of `addmm`, the operation of nn.Linear.
-    """
+    """Replace what vmap makes of nn.Linear, a batched product, a bias times 1 and their sum, by one fast `baddbmm`."""
     for node in list(graph.nodes):
         if node.target != _aten.add.Tensor or not all(isinstance(summand, Node) for summand in node.args):
             continue

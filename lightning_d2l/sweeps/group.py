@@ -32,10 +32,7 @@ SECONDS_A_MEMBER = 2e-3  # initial estimate of the time to write one, replaced b
 
 
 def member_of(built: BuiltRun) -> Member:
-    """The member that a run becomes, at its start or at its own checkpoint if it is resumed.
-
-    Raises RequestError if it is resumed and its checkpoint can't be used.
-    """
+    """The member that a run becomes; raises RequestError if it is resumed and its checkpoint can't be used."""
     spec, module = built.spec, built.module
     member = Member(module, module.configure_optimizers(), built.data, generator(NOISE, spec.config["seed"]))
     if spec.resuming:
@@ -57,20 +54,17 @@ class Group:
     """Runs of one structure, which train together and leave what single runs leave."""
 
     def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: SweepProgress) -> None:
-        self.pairs = list(pairs)
-        self.first, _ = self.pairs[0]
-        tell = functools.partial(progress.going_on, len(self.pairs), max_epochs=self.first.max_epochs)
-        self.ensemble = Ensemble([member for _, member in self.pairs], self.first.points, tell)
-        self.records: list[RunRecord] = []
+        self.runs = [(built, member, RunRecord.of(built.spec)) for built, member in pairs]
+        self.first = self.runs[0][0]
+        tell = functools.partial(progress.going_on, len(self.runs), max_epochs=self.first.max_epochs)
+        self.ensemble = Ensemble([member for _, member in pairs], self.first.points, tell)
         self.began = time.monotonic()
 
     def train(self) -> None:
-        """Train, test and record; the members' folders must exist.
-
-        Raises Stopped, with what was trained so far on the disk, and whatever a step of the stack raises.
-        """
+        """Train, test and record; raises Stopped, with what was trained on the disk, and what a step raises."""
         with replacing_together():
-            self.records = [self._record(built) for built, _ in self.pairs]
+            for built, _, record in self.runs:
+                record.update(members=len(self.runs), **built.fields())
         config = self.first.spec.config
         trainer = pl.Trainer(
             **fit.trainer_settings(config, self.first.max_epochs),
@@ -78,7 +72,7 @@ class Group:
             callbacks=[_Saver(self, config["trainer"]["checkpoint_every_n_seconds"])],
             default_root_dir=str(self.first.spec.folder),
         )
-        if loops := self.pairs[0][1].loops:
+        if loops := self.ensemble.members[0].loops:
             continue_from(trainer, loops)
         try:
             trainer.fit(self.ensemble)
@@ -86,22 +80,17 @@ class Group:
                 self.ensemble.end()
         except Stopped as stop:
             self.save()
-            for (built, _), record in zip(self.pairs, self.records, strict=True):
+            for built, _, record in self.runs:
                 record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
         with replacing_together():
             self._save()
-            for (built, member), record in zip(self.pairs, self.records, strict=True):
+            for built, member, record in self.runs:
                 self._finish(built, member, record)
-
-    def _record(self, built: BuiltRun) -> RunRecord:
-        record = RunRecord.of(built.spec)
-        record.update(members=len(self.pairs), **built.fields())
-        return record
 
     def _share(self) -> float:
         """A member's share of the time, in seconds."""
-        return (time.monotonic() - self.began) / len(self.pairs)
+        return (time.monotonic() - self.began) / len(self.runs)
 
     def save(self) -> None:
         """Write what each member needs to be resumed, and its metrics so far."""
@@ -112,7 +101,7 @@ class Group:
         ensemble, states = self.ensemble, random_states()
         if ensemble.last is None or ensemble.best is None:
             return  # stopped before the first step
-        for number, (built, member) in enumerate(self.pairs):
+        for number, (built, member, _) in enumerate(self.runs):
             folder = built.spec.folder
             if member.rows:
                 MetricsFile(folder).write(member.rows)
@@ -124,7 +113,7 @@ class Group:
         self, path: Path, number: int, snapshot: Snapshot, epoch: int, states: dict[str, Any]
     ) -> None:
         """A checkpoint as Lightning writes it for a single run."""
-        _, member = self.pairs[number]
+        member = self.ensemble.members[number]
         if epoch not in self.ensemble.points:  # the best epoch was that of an earlier process, and is on the disk
             return
         point = self.ensemble.points[epoch]
@@ -171,7 +160,7 @@ class _Saver(Checkpoint):
 
     def __init__(self, group: Group, interval: float) -> None:
         self.group, self.interval = group, interval
-        self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.pairs)
+        self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.runs)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         began = time.monotonic()

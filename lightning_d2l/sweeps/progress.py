@@ -32,10 +32,7 @@ NO_SIZES = {
 
 
 class SweepProgress:
-    """Reports each run that ends, and how many are finished, failed or diverged, the time left and the best loss.
-
-    The best loss is the lowest validation loss of any run's best epoch, or training loss without validation data.
-    """
+    """Reports each run that ends, the counts of runs, the time left, and the lowest validation (or training) loss."""
 
     def __init__(self, total: int, before: Iterable[RunRecord] = ()) -> None:
         self.total, self.counts, self.best = total, Counter[str](), math.inf
@@ -136,10 +133,7 @@ def cut(text: str, width: int = WIDTH) -> str:
 
 
 def tell(folder: Path, fields: dict[str, Any], records: Mapping[RunSpec, RunRecord], stopped: int) -> None:
-    """Print the end of a sweep, and write its report beside the runs unless it was stopped.
-
-    `fields` are those of sweep.json, `stopped` is the number of the signal that ended the sweep, or 0.
-    """
+    """Print the end of a sweep, whose sweep.json has `fields`; write its report unless it was `stopped` by a signal."""
     from lightning_d2l.studies import report, tables
     from lightning_d2l.studies.collect import of_runs
     from lightning_d2l.studies.findings import find_in
@@ -179,10 +173,7 @@ def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
 
 
 def listing(jobs: Sequence[RunSpec], varied: Sequence[str]) -> str:
-    """What a dry run prints: a line for each job with its number, its number of parameters and its name.
-
-    Raises RequestError with the name of a job whose network can't be built.
-    """
+    """What a dry run prints: a line a job; raises RequestError with the name of a job whose network can't be built."""
     from lightning_d2l.training.build import build_data, build_module
 
     data, counts, lines = {}, {}, []

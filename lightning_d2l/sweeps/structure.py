@@ -28,10 +28,7 @@ class CannotStack(Exception):
 
 
 def structure(built: BuiltRun, member: Member) -> Hashable:
-    """What has to be equal for runs to train together: layers, settings, shapes, optimizer and number of steps.
-
-    Raises CannotStack where a run can't train with any other.
-    """
+    """What has to be equal for runs to train together; raises CannotStack where a run can't train with any other."""
     config, module, optimizer = built.spec.config, member.module, member.optimizer
     if config["trainer"]["engine"] == "lightning":
         raise CannotStack("trainer.engine=lightning")
@@ -64,10 +61,7 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
 
 
 def _decays_unused(member: Member) -> list[str]:
-    """The parameters that the loss does not depend on, if there is weight decay.
-
-    Torch passes over a parameter without a gradient; in a stack its gradient is 0, and it would decay.
-    """
+    """The parameters without a gradient, if there is weight decay: torch passes over them, in a stack they decay."""
     if not any(group.get("weight_decay") for group in member.optimizer.param_groups):
         return []
     module, training = member.module, member.module.training
@@ -80,11 +74,7 @@ def _decays_unused(member: Member) -> list[str]:
 
 
 def _changed_in_training(net: nn.Module, x: Tensor) -> str:
-    """The first buffer or attribute that a pass in training changes, or an empty string.
-
-    Examples are the running means of batch normalisation and a counter of the passes. A recorded step would neither
-    see the change nor make it.
-    """
+    """The first buffer or attribute that a pass in training changes, as a recorded step would not, or ""."""
     trained = copy.deepcopy(net).train()
     buffers = {name: buffer.clone() for name, buffer in trained.named_buffers()}
     before = {name: _attributes(layer) for name, layer in trained.named_modules()}

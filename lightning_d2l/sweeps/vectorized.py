@@ -41,10 +41,7 @@ class VectorizedSettings:
 
 
 def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
-    """Train jobs in groups, and those that can't be grouped one after another, with the reason in a line.
-
-    Raises Stopped when a signal has ended the training.
-    """
+    """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
     wrong = settings.wrong()
     launch = _Vectorized(sweep, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     for group in [] if wrong else launch.groups(jobs):
@@ -87,9 +84,8 @@ class _Vectorized:
             if len(group) >= self.settings.min_members:
                 yield group
             else:
-                alone = len(group) == 1 and key not in full
                 few = f"fewer than {self.settings.min_members} runs are left to train together"
-                reason = "no other run has the same structure" if alone else few
+                reason = few if len(group) > 1 or key in full else "no other run has the same structure"
                 self.reasons |= dict.fromkeys([built.spec for built, _ in group], reason)
 
     def _built(self, job: RunSpec) -> BuiltRun:

@@ -45,15 +45,10 @@ class BuiltRun:
     def num_parameters(self) -> int:
         return sum(p.numel() for p in self.module.parameters())
 
-    @property
-    def solved(self) -> bool:
-        """Whether the parameters are solved for and no steps are taken."""
-        return bool(self.spec.config["optimizer"]["_target_"] == EXACT)
-
     def fields(self) -> dict[str, Any]:
         """What the record holds of it."""
-        model = type(self.module.net).__name__
-        return {"data": self.data.identity(), "model": model, "num_parameters": self.num_parameters}
+        net = self.module.net
+        return {"data": self.data.identity(), "model": type(net).__name__, "num_parameters": self.num_parameters}
 
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
         """What the record holds of the end, beside the analytic solution where there is one."""
@@ -97,12 +92,10 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> Supervise
     net = {**config["model"], "num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     strength = config["penalty"].get("lambda", 1.0)
     penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
-    settings = {"penalty": penalty, "gradients": config["gradients"]}
-    module: SupervisedModule
+    settings: dict[str, Any] = {"penalty": penalty, "gradients": config["gradients"]}
+    kind: type[SupervisedModule] = RegressionModule
     if data.task == "classification":
-        information = config["information"]
-        module = ClassificationModule(net, config["loss"], config["optimizer"], **settings, information=information)
-    else:
-        module = RegressionModule(net, config["loss"], config["optimizer"], **settings)
+        kind, settings["information"] = ClassificationModule, config["information"]
+    module = kind(net, config["loss"], config["optimizer"], **settings)
     # Before the weights of a checkpoint are loaded, which it would round otherwise.
     return module.double() if config["trainer"]["precision"] == "64-true" else module

@@ -19,10 +19,7 @@ from lightning_d2l import compat_lightning
 from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.engine.loop import require_finite, require_finite_metrics
-from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing
-
-Row = dict[str, float]
-"""The metrics of a logging point, with "epoch" and "step"."""
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row, remove_unfinished, replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -99,7 +96,7 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 
 class Recorder(Checkpoint):
-    """At each of `points`: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
+    """At each of `points`, in epochs from 1: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
 
     A row holds every metric that was logged under a name with a slash. Best is the lowest `monitor`. Each row is also
     given to `tell`. Raises Diverged if a metric is not finite.
@@ -157,10 +154,7 @@ def logged_metrics(trainer: pl.Trainer) -> Row:
 
 
 class LoggingPoints(Callback):
-    """Lightning's own loop validates at `points` alone, and raises Diverged at the end of an epoch, as the fast loop.
-
-    `points` are numbers of epochs, from 1.
-    """
+    """Lightning's own loop validates at `points` alone, and raises Diverged after an epoch, as the fast loop does."""
 
     def __init__(self, points: list[int]) -> None:
         self.points = points

@@ -43,8 +43,7 @@ SPLITS = ("train", "val", "test")
 class Lines(logging.Formatter):
     """Messages in lines of at most 80 columns. Long words, commands and tracebacks are not broken.
 
-    A line of items that are separated by two blanks is broken between items, and continues below the second item. Any
-    other line is broken between words.
+    A line of items that are separated by two blanks is broken between items, and continues below the second item.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -54,6 +53,9 @@ class Lines(logging.Formatter):
         prefix = len(whole) - len(message)
         first, *others = whole.split("\n")
         return "\n".join([_wrapped(first, prefix), *(_wrapped(line, 0) for line in others)])
+
+
+_WITH_TIME = Lines("%(asctime)s %(message)s", "%H:%M:%S")
 
 
 def _wrapped(line: str, prefix: int) -> str:
@@ -67,37 +69,26 @@ def _wrapped(line: str, prefix: int) -> str:
     return wrapped.replace("\0", " ")
 
 
-class _NoChatter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not any(words in record.getMessage() for words in _CHATTER)
-
-
-_NO_CHATTER = _NoChatter()  # one object, so that adding it twice has no effect
+def _no_chatter(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in _CHATTER)
 
 
 def quiet() -> None:
     """Hide the advertisements and notices of dependencies, by their words; other warnings stay."""
     for name in CHATTY_LOGGERS:
-        logging.getLogger(name).addFilter(_NO_CHATTER)
+        logging.getLogger(name).addFilter(_no_chatter)
     for words in _CHATTER:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
 
 
-def _with_time() -> Lines:
-    return Lines("%(asctime)s %(message)s", "%H:%M:%S")
-
-
 @contextmanager
 def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[None]:
-    """Send messages to the console and, with their time, to train.log; those of level DEBUG to the file alone.
-
-    With `silent` all messages go to the file alone.
-    """
+    """Send messages to train.log, with their time, and to the console unless `silent`; DEBUG only if `verbose`."""
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
     screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / TRAIN_LOG)
     screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
     screen.setFormatter(Lines("%(message)s"))
-    file.setFormatter(_with_time())
+    file.setFormatter(_WITH_TIME)
     package.setLevel(logging.DEBUG)
     # A full disk is reported once, by the run, and not again by each line of its log and by TensorBoard's thread.
     raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
@@ -129,22 +120,18 @@ class _Bar(Progress):
 class Console:
     """The line of each logging point, and a bar in a terminal, where the lines go to the log file alone."""
 
-    def __init__(self, data: TensorDataModule, max_epochs: int, *, bar: bool) -> None:
+    def __init__(self, data: TensorDataModule, epoch: int, max_epochs: int, *, bar: bool) -> None:
+        """Start the clock and show the bar, at a number of finished epochs."""
         self.data, self.max_epochs = data, max_epochs
         self.bar: _Bar | None = None
         if bar and sys.stdout.isatty():
             columns = ("epoch {task.fields[epoch]}/" + str(max_epochs), "{task.fields[metrics]}")
-            epoch, metrics = (TextColumn(column, markup=False) for column in columns)
-            self.bar = _Bar(epoch, BarColumn(bar_width=None), metrics, TimeRemainingColumn(compact=True), expand=True)
+            left, right = (TextColumn(column, markup=False) for column in columns)
+            self.bar = _Bar(left, BarColumn(bar_width=None), right, TimeRemainingColumn(compact=True), expand=True)
             self.bar.data = data
-        self.last_epoch, self.last_time = 0, time.monotonic()
-
-    def start(self, epoch: int) -> None:
-        """Start the clock and show the bar, at a number of finished epochs."""
-        self.last_epoch, self.last_time = epoch, time.monotonic()
-        if self.bar:
-            self.bar.add_task("", total=self.max_epochs * self.data.num_batches, epoch=epoch, metrics="")
+            self.bar.add_task("", total=max_epochs * data.num_batches, epoch=epoch, metrics="")
             self.bar.start()
+        self.last_epoch, self.last_time = epoch, time.monotonic()
 
     def row(self, metrics: Mapping[str, float]) -> None:
         """Show the metrics of a logging point."""
@@ -171,17 +158,14 @@ def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str
 
 def write_log(folder: Path, messages: Iterable[str]) -> None:
     """Write a train.log with these messages, at the present time."""
-    lines, record = _with_time(), logging.makeLogRecord({})
+    record = logging.makeLogRecord({})
     with (folder / TRAIN_LOG).open("w") as file:
         for record.msg in [time.strftime(DATE), *messages]:
-            file.write(f"{lines.format(record)}\n")
+            file.write(f"{_WITH_TIME.format(record)}\n")
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Metrics named `<metric>/<split>` of a few rows, such as final and best, as lines of at most 80 columns.
-
-    Metrics of no split, such as norm/weights, follow below.
-    """
+    """Metrics of a few rows, such as final and best, in at most 80 columns; metrics of no split follow below."""
     splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
     lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)], []
     for title, row in rows.items():

@@ -36,10 +36,7 @@ def check_writable(form: str, into: Path) -> None:
 
 
 def export(built: BuiltRun, form: str, into: Path) -> str:
-    """Write the network to the file `into`, atomically; returns the lines of Python that load it.
-
-    Raises RequestError if the file exists or can't be written, or if the network can't be exported in this format.
-    """
+    """Write the network to a new file; returns lines of Python that load it. Raises RequestError if it can't."""
     check_writable(form, into)
     net = built.module.net.eval()
     content = {"safetensors": _safetensors, "state_dict": _state_dict, "onnx": _onnx}[form](net, built)
@@ -50,8 +47,10 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
     path = repr(str(into))
     if form == "onnx":
+        x = built.data.splits["train"][0]
+        shape, scale = ", ".join(["n", *map(str, x.shape[1:])]), " in [0, 1]" if x.dtype == torch.uint8 else ""
         session = f"import onnxruntime\nsession = onnxruntime.InferenceSession({path})"
-        return f"{session}\n(output,) = session.run(None, {{'input': x}})  # {_input(built)}"
+        return f"{session}\n(output,) = session.run(None, {{'input': x}})  # x ({shape}) float32{scale}"
     if form == "safetensors":
         return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path})"
     return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True))"
@@ -81,12 +80,6 @@ def _construction(built: BuiltRun) -> str:
     arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
     call = textwrap.fill(f"net = {name}({arguments})", 70, subsequent_indent=" " * 4)
     return f"from {module} import {name}\n{call}"
-
-
-def _input(built: BuiltRun) -> str:
-    x = built.data.splits["train"][0]
-    shape = ", ".join(["n", *map(str, x.shape[1:])])
-    return f"x ({shape}) float32{' in [0, 1]' if x.dtype == torch.uint8 else ''}"
 
 
 def _state_dict(net: nn.Module, built: BuiltRun) -> bytes:

@@ -80,10 +80,7 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
 
 
 def _mosaic(panel: Axes, images: Tensor, columns: int, gap: tuple[int, int], **style: object) -> AxesImage:
-    """Images (n, h, w) in a grid on one panel, which is much faster to draw than one panel for each.
-
-    `gap` is the number of blank pixels (above, right of) each image; the pixels above leave room for a title.
-    """
+    """Images (n, h, w) in a grid on one panel, faster than a panel each; `gap`: blank pixels above and beside each."""
     n, h, w = images.shape
     (down, across), rows = gap, -(-n // columns)
     sheet = torch.full((rows * (h + down), columns * (w + across)), math.nan)

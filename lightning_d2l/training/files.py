@@ -18,6 +18,9 @@ from typing import IO, Any
 METRICS = "metrics.csv"
 LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
 
+Row = dict[str, float]
+"""The metrics of a logging point, with "epoch" and "step"."""
+
 TEMPORARY = ".new-"  # not the prefix that TensorBoard looks for
 SYNCFS = sys.platform == "linux"  # syncfs(2) exists
 # The temporary files of the current `replacing_together`, and the paths that they will replace.
@@ -26,10 +29,7 @@ _together: ContextVar[dict[str, Path] | None] = ContextVar("_together", default=
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces `path` once it is complete and on the disk; an exception discards it.
-
-    Within `replacing_together` the file replaces `path` at the end of that block.
-    """
+    """Open a temporary file that replaces `path` once it is complete and on the disk; an exception discards it."""
     together = _together.get()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
@@ -62,8 +62,7 @@ def remove_unfinished(folder: Path) -> None:
 def replacing_together() -> Iterator[None]:
     """Replace the files of all `replacing` blocks inside at the end, in order; after an exception, replace none.
 
-    For many files this syncs the disk twice in total (on Linux) instead of twice for each file. The old files are
-    readable until the end. A crash during the end leaves some old and some new files, each of them complete.
+    On Linux this syncs the disk twice in total. A crash at the end leaves old and new files, each of them complete.
     """
     waiting: dict[str, Path] = {}
     token = _together.set(waiting)
@@ -115,7 +114,7 @@ class MetricsFile:
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
 
-    def rows(self) -> list[dict[str, float]]:
+    def rows(self) -> list[Row]:
         """The complete rows; a row truncated by a crash is left out."""
         if not self.path.exists():
             return []
@@ -130,12 +129,12 @@ class MetricsFile:
         if rows:
             self.write(rows)
 
-    def write(self, rows: Sequence[Mapping[str, float]]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Replace the file by these rows, at least one."""
         with replacing(self.path) as file:
             file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
 
-    def append(self, row: Mapping[str, float]) -> None:
+    def append(self, row: Row) -> None:
         header = "" if self.path.exists() else _line(row)
         line = (header + _line(row.values())).encode()
         with open(self.path, "ab", buffering=0) as file:
@@ -152,10 +151,7 @@ def write_json(path: Path, fields: Mapping[str, Any]) -> None:
 
 
 def new_folder(wanted: Path, *, exact: bool) -> Path:
-    """Create the folder `wanted`, with a number added if it exists; with `exact`, use `wanted` even if it exists.
-
-    Raises OSError if it can't be created.
-    """
+    """Create the folder `wanted`, with a number added if it exists, or with `exact` as it is; raises OSError."""
     folder, number = wanted, 1
     while True:
         try:

@@ -18,6 +18,7 @@ import torch
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
+from lightning_d2l.config.registry import EXACT
 from lightning_d2l.config.text import number
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.streams import stream
@@ -25,17 +26,9 @@ from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.chunks import ChunkedModule
 from lightning_d2l.engine.loop import Diverged
 from lightning_d2l.modules.build import build as build_node
-from lightning_d2l.training import console
+from lightning_d2l.training import checkpoint, console
 from lightning_d2l.training.build import NOISE, BuiltRun, build
-from lightning_d2l.training.checkpoint import (
-    AtomicCheckpointIO,
-    LoggingPoints,
-    Recorder,
-    Row,
-    finished_epochs,
-    load_checkpoint,
-)
-from lightning_d2l.training.files import BEST, LAST, MetricsFile
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import STOPPED, RunRecord, lookup
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
@@ -56,7 +49,7 @@ def run(spec: RunSpec) -> int:
     with console.log_to(folder, verbose=spec.config["verbose"], silent=spec.silent), signals_stop_the_run():
         record = RunRecord.of(spec)
         if spec.resuming:
-            load_checkpoint(folder / LAST)  # refused before the record is changed
+            checkpoint.load_checkpoint(folder / LAST)  # refused before the record is changed
         began = time.monotonic()
         status, message, code = "failed", "", 1
         try:
@@ -83,10 +76,7 @@ def run(spec: RunSpec) -> int:
 
 
 def train(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
-    """Build, fit and test; returns what the record holds of the outcome.
-
-    Raises Diverged, RequestError, Stopped, and what the model raises.
-    """
+    """Build, fit and test; returns the record's outcome. Raises Diverged, RequestError, Stopped, the model's errors."""
     config, folder = spec.config, spec.folder
     if not config["verbose"]:
         console.quiet()
@@ -94,13 +84,12 @@ def train(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
     record.update(**built.fields())
     log.info("%s", first_line(built))
 
-    start = finished_epochs(load_checkpoint(folder / LAST)) if spec.resuming else 0
+    start = checkpoint.finished_epochs(checkpoint.load_checkpoint(folder / LAST)) if spec.resuming else 0
     if start > built.max_epochs:
         raise RequestError(f"trainer.max_epochs={built.max_epochs}: must be at least {start}, the epochs of {folder}")
-    line = console.Console(built.data, built.max_epochs, bar=not spec.part_of_sweep)
     board = _open_board(built, start)
+    line = console.Console(built.data, start, built.max_epochs, bar=not spec.part_of_sweep)
     try:
-        line.start(start)
         best = fit(built, line.row, [board] if board else [])
     finally:
         line.stop()
@@ -121,8 +110,7 @@ def train(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
 def fit(built: BuiltRun, tell: Any, loggers: list[Any]) -> Row:
     """Train by the loop that `trainer.engine` asks for, from last.ckpt on where the run is resumed.
 
-    Each row of metrics is given to `tell`. Returns the row of the best epoch. Raises RequestError if the fast loop is
-    asked for and can't train the run.
+    Gives each row of metrics to `tell`; returns the best epoch's. Raises RequestError if the fast loop can't train.
     """
     spec, engine = built.spec, built.spec.config["trainer"]["engine"]
     reason = "" if engine == "lightning" else needs_lightning(built.module, built.data)
@@ -130,35 +118,28 @@ def fit(built: BuiltRun, tell: Any, loggers: list[Any]) -> Row:
         raise RequestError(f"trainer.engine=fast: {reason} needs Lightning's own loop; must be auto or lightning")
     if reason:
         log.info("Lightning's own loop trains: %s needs it", reason)
-    io = AtomicCheckpointIO(spec.config["trainer"]["checkpoint_every_n_seconds"])
-    recorder = Recorder(spec.folder, io, built.points, built.data.monitor, tell)
+    io = checkpoint.AtomicCheckpointIO(spec.config["trainer"]["checkpoint_every_n_seconds"])
+    recorder = checkpoint.Recorder(spec.folder, io, built.points, built.data.monitor, tell)
     lightning = bool(reason) or engine == "lightning"
     trainer = pl.Trainer(
         **trainer_settings(spec.config, built.max_epochs),
         logger=loggers,
-        callbacks=[*([LoggingPoints(built.points)] if lightning else []), recorder],
+        callbacks=[*([checkpoint.LoggingPoints(built.points)] if lightning else []), recorder],
         plugins=[io],
         default_root_dir=str(spec.folder),
-        log_every_n_steps=1,
     )
-    checkpoint = str(spec.folder / LAST) if spec.resuming else None
+    last = str(spec.folder / LAST) if spec.resuming else None
     torch.manual_seed(stream(NOISE, spec.config["seed"]))
     module = built.module if lightning else ChunkedModule(built.module, built.data, built.points)
-    trainer.fit(module, built.data if lightning else None, ckpt_path=checkpoint, weights_only=True)
+    trainer.fit(module, built.data if lightning else None, ckpt_path=last, weights_only=True)
     return recorder.best
 
 
 def trainer_settings(config: Mapping[str, Any], max_epochs: int = 1) -> dict[str, Any]:
     """How Lightning's Trainer is set up for a run, by the names of its arguments."""
-    return {
-        "max_epochs": max_epochs,
-        "accelerator": config["trainer"]["accelerator"],
-        "devices": 1,
-        "precision": config["trainer"]["precision"],
-        "num_sanity_val_steps": 0,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
+    asked = {name: config["trainer"][name] for name in ("accelerator", "precision")}
+    silent = {"enable_progress_bar": False, "enable_model_summary": False}
+    return asked | silent | {"max_epochs": max_epochs, "devices": 1, "num_sanity_val_steps": 0}
 
 
 def test(built: BuiltRun, best: Row) -> tuple[Row, Row]:
@@ -168,7 +149,7 @@ def test(built: BuiltRun, best: Row) -> tuple[Row, Row]:
     last = at_best = test_metrics(built)
     if best["epoch"] != final["epoch"]:
         weights = {name: value.clone() for name, value in module.state_dict().items()}
-        module.load_state_dict(load_checkpoint(folder / BEST)["state_dict"])
+        module.load_state_dict(checkpoint.load_checkpoint(folder / BEST)["state_dict"])
         at_best = test_metrics(built)
         module.load_state_dict(weights)
     return final | last, best | at_best
@@ -204,7 +185,8 @@ def _finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> Non
     if not built.spec.part_of_sweep:
         from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
 
-        how = "exact solution" if built.solved else f"{built.max_epochs} epochs"
+        exact = built.spec.config["optimizer"]["_target_"] == EXACT
+        how = "exact solution" if exact else f"{built.max_epochs} epochs"
         title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
         rows = MetricsFile(built.spec.folder).rows()
         pictures = figures.draw(built.spec.folder, built.data, built.module.net, rows, title)

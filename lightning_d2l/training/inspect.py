@@ -18,31 +18,20 @@ NAME_WIDTH = 18  # longer names get a separate line, so that the table fits in 8
 
 @dataclasses.dataclass
 class NamedTensor:
-    """A parameter or buffer, and the norm of its gradient, or None if it has no gradient.
-
-    `same_as` is an earlier name of the same tensor, or None.
-    """
+    """A parameter or buffer."""
 
     name: str
     kind: str  # "parameter" or "buffer"
     value: Tensor
-    gradient: float | None
-    same_as: str | None
+    gradient: float | None  # the norm
+    same_as: str | None  # an earlier name of the same tensor
 
     def facts(self) -> dict[str, Any]:
         """Shape, count, norm, mean, standard deviation (population, so 0 for one number) and gradient."""
         value = self.value.double()
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "shape": list(value.shape),
-            "count": value.numel(),
-            "norm": value.norm().item(),
-            "mean": value.mean().item(),
-            "std": value.std(correction=0).item(),
-            "gradient": self.gradient,
-            "same_as": self.same_as,
-        }
+        moments = {"norm": value.norm().item(), "mean": value.mean().item(), "std": value.std(correction=0).item()}
+        facts = {"name": self.name, "kind": self.kind, "shape": list(value.shape), "count": value.numel()}
+        return facts | moments | {"gradient": self.gradient, "same_as": self.same_as}
 
 
 def tensors(built: BuiltRun) -> list[NamedTensor]:

@@ -28,15 +28,12 @@ RECORDED = ("num_parameters", "seconds")
 
 @dataclass(eq=False)
 class RunRecord:
-    """A run on the disk: its folder and the fields of its run.json.
-
-    `name` identifies the run in tables, by default as its folder; `sweep` is the label of its sweep in a report.
-    """
+    """A run on the disk: its folder and the fields of its run.json."""
 
     folder: Path
     fields: dict[str, Any]
-    name: str = ""
-    sweep: str = ""
+    name: str = ""  # in tables
+    sweep: str = ""  # the label of its sweep in a report
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
@@ -59,10 +56,7 @@ class RunRecord:
 
     @classmethod
     def of(cls, spec: RunSpec) -> RunRecord:
-        """The record of a run that starts or is resumed; it is not yet written.
-
-        Raises RequestError if there is no run to resume.
-        """
+        """The record of a run that starts or is resumed, not yet written; raises RequestError if it can't resume."""
         if spec.resuming:
             fields = cls.read(spec.folder).fields
         else:
@@ -79,7 +73,7 @@ class RunRecord:
         return cls(spec.folder, fields | {"status": "running", "error": None, "config": config})
 
     def end(self, status: str, error: str, seconds: float, **fields: Any) -> None:
-        """Write how a run ended, and its seconds beside those of earlier attempts."""
+        """Write how a run ended; `seconds` are added to those of earlier attempts."""
         seconds = round(self.fields.get("seconds", 0.0) + seconds, 3)
         self.update(status=status, error=error or None, seconds=seconds, **fields)
 
@@ -99,12 +93,10 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How a run ended: completed, diverged, failed, interrupted or missing. It must not be running now.
-
-        It was interrupted if a signal stopped it, or if its process ended without writing how.
-        """
+        """How a run ended: completed, diverged, failed, interrupted or missing. It must not be running now."""
         if not self.fields:
             return "missing"
+        # Interrupted: a signal stopped it, or its process ended without writing how.
         stopped = self.status == "failed" and str(self.fields.get("error")).startswith(STOPPED)
         return "interrupted" if stopped or self.status == "running" else self.status
 
@@ -137,8 +129,7 @@ class RunRecord:
         value, found = lookup(self.config, key)
         if not found or value is None or isinstance(value, Mapping):
             if key in self.overrides:
-                choice = self.overrides[key]
-                return None if choice == "null" else choice
+                return None if self.overrides[key] == "null" else self.overrides[key]
             if isinstance(value, Mapping):
                 return str(value.get("_target_", "settings")).rpartition(".")[2]
             if not found:
@@ -219,12 +210,9 @@ def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
     return node, True
 
 
-def _gap(name: str) -> Callable[[RunRecord], float | None]:
-    def gap(run: RunRecord) -> float | None:
-        train, held_out = run.metric(f"{name.partition('/')[0]}/train"), run.metric(name)
-        return None if train is None or held_out is None else held_out - train
-
-    return gap
+def _gap(name: str, run: RunRecord) -> float | None:
+    train, held_out = run.metric(f"{name.partition('/')[0]}/train"), run.metric(name)
+    return None if train is None or held_out is None else held_out - train
 
 
 def _epochs_to_fit(run: RunRecord) -> float | None:
@@ -238,7 +226,7 @@ QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
     "epochs_to_fit": _epochs_to_fit,
     "num_parameters": lambda run: run.fields.get("num_parameters"),
     "seconds": lambda run: run.fields.get("seconds"),
-    **{name: _gap(metric) for name, metric in GAPS.items()},
+    **{name: functools.partial(_gap, metric) for name, metric in GAPS.items()},
 }
 """What `RunRecord.metric` computes from other fields: name to function(run)."""
 
@@ -247,11 +235,8 @@ QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
 def versions() -> dict[str, str]:
     """Versions of the installed packages that a run depends on."""
     packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "tensorboard", "numpy")
-    return {
-        "lightning_d2l": lightning_d2l.__version__,
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-    }
+    own = {"lightning_d2l": lightning_d2l.__version__, "python": platform.python_version()}
+    return own | {package: version(package) for package in packages}
 
 
 @functools.cache

@@ -61,10 +61,7 @@ def evaluate(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def rerun(folder: Path, into: Path) -> int:
-    """Do a run again, from its record alone, in the folder `into`; 0 if the numbers are the same, else 1.
-
-    Those of a run that trained together with others are compared within rounding: sums are taken in another order.
-    """
+    """Do a run again, from its record alone, in `into`; 0 if its numbers are the same (a member's: about), else 1."""
     before = RunRecord.read(folder)
     require_same_streams(before.fields, str(folder))
     check(config := up_to_date(before.config))

@@ -9,18 +9,14 @@ from typing import Any
 
 @dataclass(eq=False)
 class RunSpec:
-    """A run to do: its resolved configuration, its folder, and the command that asked for it.
-
-    `number` is the run's place in its sweep, from 0, and None for a single run. A `silent` run writes its messages to
-    train.log alone.
-    """
+    """A run to do: its resolved configuration, its folder, and the command that asked for it."""
 
     config: dict[str, Any]
     folder: Path
     overrides: list[str] = field(default_factory=list)
     command: str = ""
-    number: int | None = None
-    silent: bool = False
+    number: int | None = None  # its place in its sweep, from 0, and None for a single run
+    silent: bool = False  # messages go to train.log alone
 
     @property
     def name(self) -> str:

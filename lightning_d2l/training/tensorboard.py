@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_d2l import compat_tensorboard as events
-from lightning_d2l.training.files import replacing
+from lightning_d2l.training.files import Row, replacing
 
 log = logging.getLogger(__name__)
 
@@ -30,31 +30,20 @@ class TensorBoard(Logger):
     have no graph, histograms or figures.
     """
 
+    name, version = "tensorboard", ""
+
     def __init__(self, graph: bool, histograms_every_n_epochs: int, figures: bool) -> None:
         super().__init__()
         self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
         self.net: nn.Module | None = None
         self.next_histogram = 1
 
-    @property
-    def name(self) -> str:
-        return "tensorboard"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def open(
-        self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[dict[str, float]]
-    ) -> None:
-        """Start writing into a run's folder; `history` holds the logged rows of a resumed run.
-
-        The last row of `history` is written again, since its events may be lost, and later events are hidden.
-        """
+    def open(self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[Row]) -> None:
+        """Start writing into a run's folder; `history` holds the logged rows of a resumed run."""
         last = int(history[-1]["epoch"]) if history else 0
-        self.writer = SummaryWriter(str(folder), purge_step=last or None)
+        self.writer = SummaryWriter(str(folder), purge_step=last or None)  # later events are hidden
         self.metrics, self.has_layout = metrics, False
-        if history:
+        if history:  # its last events may be lost
             self.log_metrics(_scalars(history[-1]), last)
         else:
             events.add_summary(self.writer, _hparams(folder, hparams))
@@ -123,17 +112,9 @@ class TensorBoard(Logger):
 
 
 def write_events(
-    folder: Path,
-    hparams: Mapping[str, Any],
-    metrics: tuple[str, ...],
-    rows: Sequence[Mapping[str, float]],
-    test: Mapping[str, float],
-    step: int,
+    folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], rows: Sequence[Row], test: Row, step: int
 ) -> None:
-    """Write the events of a finished run of a sweep in one file, eight times as fast as `TensorBoard`.
-
-    `rows` are the rows of metrics.csv; `test` holds the test metrics, logged at epoch `step`.
-    """
+    """Write a finished run's events in one file, eight times as fast as `TensorBoard`; `test` metrics are at `step`."""
     now = time.time()
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
@@ -149,7 +130,7 @@ def write_events(
         events.write_records(file, found, now)
 
 
-def _scalars(row: Mapping[str, float]) -> dict[str, float]:
+def _scalars(row: Row) -> Row:
     return {name: value for name, value in row.items() if "/" in name}
 
 

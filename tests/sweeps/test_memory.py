@@ -37,7 +37,7 @@ def sizes(monkeypatch) -> list[int]:
     working = Group.train
 
     def train(self: Group) -> None:
-        began.append(len(self.pairs))
+        began.append(len(self.runs))
         working(self)
 
     monkeypatch.setattr(Group, "train", train)
@@ -63,7 +63,7 @@ def test_a_group_that_does_not_fit_is_halved(sizes, tmp_path, monkeypatch, capsy
 
     def train(self: Group) -> None:
         began(self)
-        if len(self.pairs) > 2:  # at its end: what was written before must not harm
+        if len(self.runs) > 2:  # at its end: what was written before must not harm
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried ...")
 
     monkeypatch.setattr(Group, "train", train)
