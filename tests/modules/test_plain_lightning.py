@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -59,6 +60,7 @@ def by_sklearn(outputs: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
     if y.is_floating_point():
         return {"loss": mean_squared_error(y.double(), outputs)}
     p = outputs.softmax(1).numpy()
+    y, p = np.asarray(y), np.asarray(p)
     return {"loss": log_loss(y, p, labels=range(p.shape[1])), "acc": accuracy_score(y, p.argmax(1))}
 
 
