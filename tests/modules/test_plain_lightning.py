@@ -409,7 +409,7 @@ def test_a_checkpoint_loads_without_the_program_that_wrote_it(kind):
             ClassificationModule.load_from_checkpoint("one.ckpt", weights_only=True)
 
 
-@pytest.mark.parametrize("how", ["module", "net", "net in place"])
+@pytest.mark.parametrize("how", ["module", "net"])
 def test_a_compiled_module_trains_as_an_uncompiled_one(how):
     graphs = []
 
@@ -422,8 +422,6 @@ def test_a_compiled_module_trains_as_an_uncompiled_one(how):
     torch._dynamo.reset()
     if how == "net":
         module.net = torch.compile(module.net, backend=backend)
-    elif how == "net in place":
-        module.net.compile(backend=backend)
     fitted = torch.compile(module, backend=backend) if how == "module" else module
     found = []
     for one in (fitted, plain):
