@@ -81,3 +81,10 @@ def fit(
     else:
         trainer(precision, rows, epochs=points[-1]).fit(ChunkedModule(module.to(precision), data, points))
     return rows
+
+
+def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Weights of two loops, by name, agree within rounding in float32: 1e-5 of a tensor's largest number."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert (found[name] - value).abs().max() <= 1e-5 * value.abs().max(), name

