@@ -16,20 +16,24 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.book.demos import DEMOS
-from lightning_d2l.compat_hydra import answer, get_args_parser, open_hydra
+from lightning_d2l.compat_hydra import answer, get_args_parser, multirun, run
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import (
     CONF,
     NAME,
     command_of_run,
-    compose_checked,
+    composed,
     explained,
+    hydra_with,
     is_multirun,
+    keys_of,
     parse,
     plain,
-    quote,
+    with_literal_paths,
 )
+from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.records import require_same_streams
+from lightning_d2l.config.references import safe_references, variables_named_in
 from lightning_d2l.config.text import exit_code, print_error
 
 # Flags of Hydra that would name another configuration, or load one that can run code.
@@ -46,36 +50,37 @@ def _main(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_intermixed_args(arguments)
-    if resumed := _arguments_of_sweep(args.overrides):
-        arguments = [*resumed, *arguments]
-        args = parser.parse_intermixed_args(arguments)
-    config = _checked(args)
-    overrides = list(args.overrides)
-    with open_hydra(CONF, args.config_dir) as hydra:
-        try:
-            if config is None or _asks(args):
+    _check_flags(args)
+    args.overrides = with_literal_paths(args.overrides)
+    if resumed := _overrides_of_sweep(args):
+        args.overrides, args.multirun = [*resumed, *args.overrides], True
+    overrides = args.overrides
+    with hydra_with(args.config_dir, overrides) as hydra:
+        config = None
+        if overrides or not (_asks(args) or args.shell_completion):
+            config = composed(overrides, multirun=args.multirun) if not args.shell_completion else None
+        if config is None or _asks(args):
+            with safe_references():
                 answer(hydra, NAME, parser, args)
-                return 0
-            task = Task(shlex.join(["python", "train.py", *arguments]))
-            if args.multirun or is_multirun(config):
-                mode = [] if is_multirun(config) else ["hydra.mode=MULTIRUN"]
-                return _exit_code(hydra.multirun(NAME, task, [*overrides, *mode]))
-            again = [f"hydra.run.dir={quote(str(_folder(config, overrides)))}", "hydra.mode=RUN"]
-            return int(hydra.run(NAME, task, [*overrides, *again]).return_value)
+            return 0
+        task = Task(shlex.join(["python", "train.py", *arguments]))
+        loader = SafeLoader(hydra.config_loader, keys_of(parse(overrides)))
+        try:
+            if is_multirun(config):
+                return _exit_code(multirun(config, loader, task))
+            _check_single(config)
+            config.hydra.run.dir = str(_folder(config, overrides))
+            return int(run(config, loader, task))
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
 
 
 def _asks(args: argparse.Namespace) -> bool:
     """Whether a command line asks for information and for no training."""
-    return bool(args.help or args.hydra_help or args.info or args.cfg or args.shell_completion)
+    return bool(args.help or args.hydra_help or args.info or args.cfg)
 
 
-def _checked(args: argparse.Namespace) -> DictConfig | None:
-    """The configuration of a command line, checked; None where a question without overrides needs none.
-
-    Raises RequestError if anything in it is wrong.
-    """
+def _check_flags(args: argparse.Namespace) -> None:
     for name in UNSUPPORTED:
         if getattr(args, name) is not None:
             flag = f"--{name.replace('_', '-')}"
@@ -85,12 +90,6 @@ def _checked(args: argparse.Namespace) -> DictConfig | None:
     for demo in DEMOS:
         if f"experiment={demo}" in args.overrides and not (CONF / "experiment" / f"{demo}.yaml").exists():
             raise RequestError(f"experiment={demo}: nothing is trained there; see lightning-d2l demo {demo}")
-    if args.shell_completion or (_asks(args) and not args.overrides):
-        return None
-    config = compose_checked(args.overrides, config_dir=args.config_dir, multirun=args.multirun)
-    if not _asks(args) and not args.multirun and not is_multirun(config):
-        _check_single(config)
-    return config
 
 
 def _exit_code(result: Any) -> int:
@@ -100,15 +99,25 @@ def _exit_code(result: Any) -> int:
     return max((int(job.return_value) for batch in result for job in batch), default=0)
 
 
-def _arguments_of_sweep(overrides: list[str]) -> list[str]:
-    """The arguments that began a sweep, if `sweep.resume=FOLDER` comes without any setting of its runs."""
-    given = {o.key_or_group: o for o in parse(overrides)}
+def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
+    """The overrides that a sweep recorded, if `sweep.resume=FOLDER` comes without any setting of its runs."""
+    given = {o.key_or_group: o for o in parse(args.overrides)}
     if "sweep.resume" not in given or any(key.partition(".")[0] not in ("sweep", "verbose") for key in given):
         return []
     from lightning_d2l.sweeps.folder import find_sweep, read_sweep
 
-    command: str = read_sweep(find_sweep(str(given["sweep.resume"].value())))["command"]
-    return shlex.split(command)[2:]
+    folder = find_sweep(str(given["sweep.resume"].value()))
+    record = read_sweep(folder)
+    if (there := record.get("config_dir")) and args.config_dir is None:
+        raise RequestError(
+            f"sweep.resume={folder}: the sweep was started with --config-dir={there}; "
+            "give --config-dir with a folder that you trust, beside sweep.resume"
+        )
+    overrides: list[str] = record["overrides"]
+    for override in parse(overrides):
+        if override.key_or_group in ("sweep.resume", "resume"):
+            raise RequestError(f"sweep.resume={folder}: its record must not hold {override.key_or_group}")
+    return overrides
 
 
 def _refuse(message: str) -> NoReturn:
@@ -162,7 +171,7 @@ class Task:
 
     def __call__(self, config: DictConfig) -> int:
         """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
-        from lightning_d2l.training.fit import run
+        from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 
         settings = HydraConfig.get()
@@ -170,10 +179,11 @@ class Task:
         overrides = list(settings.overrides.task)
         folder = Path(settings.runtime.output_dir)
         try:
-            check(own := plain(config))
+            with variables_named_in([*overrides, *settings.overrides.hydra]):
+                check(own := plain(config, settings.runtime.cwd))
             command = command_of_run(config, overrides)
             number = int(settings.job.num) if in_sweep else None
-            code = run(RunSpec(own, folder, overrides, command, number, silent=in_sweep))
+            code = fit.run(RunSpec(own, folder, overrides, command, number, silent=in_sweep))
         except RequestError as error:
             print_error(error)
             return 2

@@ -7,29 +7,33 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from hydra import initialize_config_dir
-from hydra._internal.hydra import Hydra  # the program behind @hydra.main: run, multirun, show_cfg, app_help, ...
+from hydra._internal.callbacks import Callbacks  # what Hydra calls around jobs: here nothing
+from hydra._internal.hydra import Hydra  # the program behind @hydra.main: compose, show_cfg, app_help, ...
 from hydra._internal.utils import create_config_search_path, get_args_parser  # what @hydra.main begins with
 from hydra.core.config_loader import ConfigLoader  # composes the jobs of a sweep
 from hydra.core.global_hydra import GlobalHydra  # the Hydra object that hydra.compose uses
 from hydra.core.override_parser.overrides_parser import OverridesParser  # parses `optimizer.lr=0.1,0.2`
 from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, ValueType  # and its results
 from hydra.core.plugins import Plugins  # builds the launcher that hydra/launcher names
-from hydra.core.utils import JobReturn, env_override  # a job's result; its environment variables while it runs
+from hydra.core.utils import JobReturn, configure_log, run_job  # a job's result; logging; one job, as Hydra does it
 from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.base import Container  # every reference of a configuration is resolved by its methods
 
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
-    "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache", "env_override",
-    "get_args_parser", "missing_option", "open_hydra",
-    "unmatched_key",
+    "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache",
+    "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run", "unmatched_key",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.
@@ -72,6 +76,57 @@ def answer(hydra: Hydra, name: str, parser: argparse.ArgumentParser, args: argpa
         hydra.show_info(args.info, name, args.overrides)
     else:
         hydra.shell_completion(name, args.overrides)
+
+
+def run(config: DictConfig, loader: ConfigLoader, task: Callable[[DictConfig], Any]) -> Any:
+    """Call `task` for one job in the folder hydra.run.dir, with this very configuration; returns what it returns."""
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    done = run_job(task, config, job_dir_key="hydra.run.dir", job_subdir_key=None, hydra_context=context)
+    return done.return_value
+
+
+def multirun(config: DictConfig, loader: ConfigLoader, task: Callable[[DictConfig], Any]) -> Any:
+    """Let the configuration's sweeper do its jobs, each composed by `loader`; returns what the sweeper returns."""
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    context = HydraContext(config_loader=loader, callbacks=Callbacks())
+    sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=task)
+    return sweeper.sweep(arguments=list(config.hydra.overrides.task))
+
+
+# Called with the name and the arguments of every resolver, and with None and each value that a reference resolved to.
+_Resolution = Callable[[str | None, Any], None]
+_resolution: ContextVar[_Resolution | None] = ContextVar("_resolution", default=None)
+_evaluate_custom_resolver = Container._evaluate_custom_resolver
+_resolve_parse_tree = Container.resolve_parse_tree
+
+
+def _watched_resolver(
+    self: Container, key: Any, node: Any, inter_type: str, inter_args: tuple[Any, ...], inter_args_str: tuple[str, ...]
+) -> Any:
+    if (watch := _resolution.get()) is not None:
+        watch(inter_type, inter_args)
+    return _evaluate_custom_resolver(self, key, node, inter_type, inter_args, inter_args_str)
+
+
+def _watched_tree(self: Container, *arguments: Any, **named: Any) -> Any:
+    value = _resolve_parse_tree(self, *arguments, **named)
+    if (watch := _resolution.get()) is not None:
+        watch(None, value)
+    return value
+
+
+Container._evaluate_custom_resolver = _watched_resolver  # type: ignore[method-assign]
+Container.resolve_parse_tree = _watched_tree  # type: ignore[method-assign]
+
+
+@contextmanager
+def resolved_by(watch: _Resolution) -> Iterator[None]:
+    """In this block, and in this thread alone, `watch` is told of every reference, and may raise to refuse it."""
+    token = _resolution.set(watch)
+    try:
+        yield
+    finally:
+        _resolution.reset(token)
 
 
 def copy_cache(source: DictConfig, target: DictConfig) -> None:

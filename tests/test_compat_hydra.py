@@ -1,7 +1,6 @@
 """Each private or undocumented name of Hydra and OmegaConf still does what compat_hydra.py uses it for."""
 
 import logging
-import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from hydra import compose
 from hydra.errors import HydraException
 from hydra.utils import get_class
 from omegaconf import OmegaConf
+from omegaconf.errors import InterpolationResolutionError
 
 from lightning_d2l import compat_hydra as compat
 
@@ -36,16 +36,36 @@ def task(config):
     return config.lr * config.model.width
 
 
-def test_hydra_run_returns_the_result_of_the_task_and_raises_what_it_raises(hydra):
-    assert hydra.run("train", task, ["lr=2", "model=deep"]).return_value == 18
+def test_run_calls_the_task_with_this_very_configuration_and_raises_what_it_raises(hydra, tmp_path):
+    config = compose("train", ["lr=2", "model=deep"], return_hydra_config=True)
+    config.hydra.run.dir = str(tmp_path / "mine")
+    assert compat.run(config, hydra.config_loader, task) == 18
+    assert (tmp_path / "mine").is_dir()
     with pytest.raises(ZeroDivisionError):
-        hydra.run("train", lambda config: 1 / 0, [])
+        compat.run(config, hydra.config_loader, lambda config: 1 / 0)
 
 
-def test_hydra_multirun_returns_what_its_sweeper_returns(hydra):
-    (jobs,) = hydra.multirun("train", task, ["lr=1,2", "hydra.mode=MULTIRUN"])
+def test_multirun_returns_what_the_sweeper_returns(hydra):
+    config = compose("train", ["hydra.mode=MULTIRUN"], return_hydra_config=True)
+    config.hydra.overrides.task = ["lr=1,2"]
+    (jobs,) = compat.multirun(config, hydra.config_loader, task)
     assert [type(job) for job in jobs] == [compat.JobReturn] * 2
     assert [job.return_value for job in jobs] == [3, 6]
+
+
+def test_resolved_by_is_told_of_every_reference_and_may_refuse_it():
+    config, seen = OmegaConf.create({"a": "${b}/${oc.env:HOME,x}", "b": "${c}", "c": "${d}", "d": 1}), []
+    with compat.resolved_by(lambda name, value: seen.append((name, value))):
+        assert str(config.a).startswith("1/")
+    assert ("oc.env", ("HOME", "x")) in seen
+    assert len([name for name, _ in seen if name is None]) == 3
+
+    def refuse(name, value):
+        raise InterpolationResolutionError("refused")
+
+    with compat.resolved_by(refuse), pytest.raises(InterpolationResolutionError, match="refused"):
+        config.b  # noqa: B018
+    assert config.b == 1
 
 
 def test_create_main_hydra2_and_create_config_search_path_find_the_further_folder(conf, tmp_path):
@@ -120,12 +140,6 @@ def test_overrides_parser_override_and_value_types():
     assert glob.value_type == compat.ValueType.GLOB_CHOICE_SWEEP
     assert (added.value(), added.type, deleted.type) == ({"c": 1}, compat.OverrideType.ADD, compat.OverrideType.DEL)
     assert (placed.key_or_group, placed.package) == ("model", "x")
-
-
-def test_env_override_lasts_for_the_block():
-    with compat.env_override({"LIGHTNING_D2L_TEST": "1"}):
-        assert os.environ["LIGHTNING_D2L_TEST"] == "1"
-    assert "LIGHTNING_D2L_TEST" not in os.environ
 
 
 def test_copy_cache_carries_the_values_of_cached_resolvers():

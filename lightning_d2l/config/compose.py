@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import yaml
 from hydra import compose
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import (
+    Hydra,
     IntervalSweep,
     Override,
     OverridesParser,
@@ -25,6 +29,8 @@ from lightning_d2l.compat_hydra import (
 )
 from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
+from lightning_d2l.config.config_dir import check_config_dir
+from lightning_d2l.config.references import safe_references, variables_named_in
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
@@ -32,7 +38,7 @@ NAME = "train"  # the primary configuration, conf/train.yaml
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
 
 
-def parse(overrides: list[str]) -> list[Override]:
+def parse(overrides: Sequence[str]) -> list[Override]:
     """Parse overrides such as `optimizer.lr=0.1` and refuse those that could run code.
 
     Raises RequestError on a syntax error and an unregistered `_target_`.
@@ -42,7 +48,7 @@ def parse(overrides: list[str]) -> list[Override]:
     for text in overrides:
         try:
             override = parser.parse_override(text)
-        except HydraException:
+        except (HydraException, RecursionError):
             raise RequestError(f"{text}: not of the form key=value (quote lists and blanks: 'key=[1, 2]')") from None
         key, value = override.key_or_group, override.value()
         if key.rpartition(".")[2] == "_target_":
@@ -60,36 +66,68 @@ def parse(overrides: list[str]) -> list[Override]:
     return parsed
 
 
-def compose_checked(overrides: list[str], *, config_dir: str | None = None, multirun: bool = False) -> DictConfig:
-    """The composed, checked configuration with its `hydra` node.
+def compose_checked(overrides: Sequence[str], *, config_dir: str | None = None, multirun: bool = False) -> DictConfig:
+    """What `composed` returns, with the folder of `--config-dir`."""
+    with hydra_with(config_dir, overrides):
+        return composed(overrides, multirun=multirun)
+
+
+@contextmanager
+def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hydra]:
+    """Hydra with the configuration folder of this package and a further one, whose files are checked before."""
+    if config_dir is not None:
+        check_config_dir(config_dir)
+    for override in overrides:
+        if override.lstrip("+").startswith("hydra.searchpath="):
+            folders = parse([override])[0].value()
+            for folder in folders if isinstance(folders, list) else []:
+                check_config_dir(str(folder).removeprefix("file://"), "hydra.searchpath")
+    with variables_named_in(overrides), open_hydra(CONF, config_dir) as hydra:
+        yield hydra
+
+
+def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+    """The configuration of a command line, checked; inside `hydra_with`. Its `hydra` node holds no reference.
 
     For a multirun (or hydra.mode=MULTIRUN, which a study sets) each swept key has its first value, and the settings
-    of the runs are not checked; `sweeps` checks them job by job. `config_dir` is that of `--config-dir`.
+    of the runs are not checked; `sweeps` checks them job by job.
 
     Raises RequestError that names the key, the value and what is allowed.
     """
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise RequestError(f"--config-dir={config_dir}: no such folder")
     parsed = parse(overrides)
     single = [text for o in parsed if (text := _first_value(o))]
-    with open_hydra(CONF, config_dir):
-        try:
-            config = compose(NAME, single, return_hydra_config=True)
-        except yaml.YAMLError as error:
-            raise RequestError(" ".join(str(error).split())[:300]) from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise explained(error, parsed) from error
-    hydra_node.check_hydra(OmegaConf.to_container(config.hydra, resolve=False))  # type: ignore[arg-type]
-    check_sweep({key: OmegaConf.to_container(config[key], resolve=True) for key in SWEEP if key in config})
+    try:
+        config = compose(NAME, single, return_hydra_config=True)
+        hydra_node.resolve_hydra(config, keys_of(parsed))
+        with safe_references():
+            several = {k: OmegaConf.to_container(config[k], resolve=True) for k in SWEEP if k in config}
+    except yaml.YAMLError as error:
+        raise RequestError(" ".join(str(error).split())[:300]) from error
+    except RecursionError as error:
+        raise RequestError("a file of the configuration names itself, or nests too deep") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explained(error, parsed) from error
+    check_sweep(several)
+    if unknown := [str(key) for key in config if key not in (*registry.RUN.rules, *SWEEP, "hydra")]:
+        raise unknown_key(unknown[0], [*registry.RUN.rules, *SWEEP])
+    with open_dict(config):  # what the command line says, and nothing that a file adds to it
+        config.hydra.overrides.hydra = [str(o.input_line) for o in parsed if o.is_hydra_override()]
+        config.hydra.overrides.task = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
     if multirun or is_multirun(config):
+        config.hydra.mode = RunMode.MULTIRUN
         return config
-    if several := [o for o in parsed if o.is_sweep_override()]:
-        key = several[0].key_or_group
+    if swept := [o for o in parsed if o.is_sweep_override()]:
+        key = swept[0].key_or_group
         raise RequestError(
-            f"{several[0].input_line}: several values need -m before them, a list needs brackets: '{key}=[...]'"
+            f"{swept[0].input_line}: several values need -m before them, a list needs brackets: '{key}=[...]'"
         )
     check(plain(config))
     return config
+
+
+def keys_of(parsed: Sequence[Override]) -> frozenset[str]:
+    """The keys and groups that a command line sets."""
+    return frozenset(str(o.key_or_group) for o in parsed)
 
 
 def is_multirun(config: DictConfig) -> bool:
@@ -103,14 +141,43 @@ def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[s
     return shlex.join(["python", "train.py", *overrides, *alone])
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The settings of a run in a configuration, as dicts and lists of plain values with all references resolved."""
+def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:
+    """The settings of a run in a configuration, as dicts and lists of plain values with all references resolved.
+
+    A relative data.root is made absolute from `folder`, by default the current one; an empty one is none.
+    """
     try:
-        own = {str(key): config[key] for key in config if key not in ("hydra", *SWEEP)}
-        nodes = {key: node for key, node in own.items() if OmegaConf.is_config(node)}
-        return own | {k: OmegaConf.to_container(v, resolve=True, throw_on_missing=True) for k, v in nodes.items()}
+        with safe_references():
+            own = {str(key): config[key] for key in config if key not in ("hydra", *SWEEP)}
+            nodes = {key: node for key, node in own.items() if OmegaConf.is_config(node)}
+            own |= {k: OmegaConf.to_container(v, resolve=True, throw_on_missing=True) for k, v in nodes.items()}
     except OmegaConfBaseException as error:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise RequestError("a setting refers to itself, or nests too deep") from error
+    data = own.get("data")
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        data["root"] = os.path.join(folder or os.getcwd(), os.path.expanduser(data["root"])) if data["root"] else None
+    return own
+
+
+# Settings that are paths: a value such as 2024 or 1e5 is the name of a folder.
+FOLDERS = ("resume", "sweep.resume")  # that exist, so that the text is taken as it is
+PATHS = (*FOLDERS, "data.root", "hydra.run.dir", "hydra.sweep.dir")
+
+
+def with_literal_paths(overrides: Sequence[str]) -> list[str]:
+    """Overrides in which a path that is typed without quotes is text, whatever Hydra's grammar would make of it."""
+    found = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        name = key.lstrip("+")
+        bare = name in PATHS and value not in ("", "null") and value[0] not in "'\"[{"
+        if bare and (name in FOLDERS or re.fullmatch(r"[+-]?[\d_.]+(e[+-]?\d+)?|true|false|inf|nan", value, re.I)):
+            found.append(f"{key}{equals}{quote(value)}")
+        else:
+            found.append(text)
+    return found
 
 
 def quote(text: str, mark: str = "'") -> str:
@@ -137,6 +204,8 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         (group, _, option), options = missing[0].rpartition("/"), list(missing[1])
         allowed = f" (allowed: {', '.join(options)})" if options else ""
         return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return RequestError(f"{error.full_key}: {str(error).splitlines()[0]}")
     if key := unmatched_key(error):
         groups = [path.name for path in CONF.iterdir() if path.is_dir()]
         siblings = _siblings(key, parsed) or groups

@@ -1,12 +1,17 @@
-"""What the `hydra` node of a configuration may build: launchers, sweepers and plain log handlers, and nothing else."""
+"""The `hydra` node of a configuration: resolved here, and refused if anything in it could run other code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
+from lightning_d2l.config.references import safe_references
 from lightning_d2l.config.registry import COUNT, REAL, SEED, Rule, Settings
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
@@ -38,29 +43,160 @@ TARGETS = {
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
     "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
 }
-LOGGING_CLASSES = ("logging.StreamHandler", "logging.FileHandler", "logging.Formatter", "colorlog.ColoredFormatter")
+# Settings of these plugins that are commands, or words of one: only the command line may give them.
+COMMANDS = ("setup", "python", "additional_parameters", "srun_args", "init_commands", "env_set", "ray")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+# The only file that a log of Hydra's may be written to, as Hydra's own default says it.
+LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
+# References that have a value in a job alone, and the settings that may hold them.
+_OF_A_JOB = r"(?:[\w,=.-]|\$\{hydra\.job\.(?:num|id|name|override_dirname)\})+"
+_LATE = {r"hydra\.sweep\.subdir": _OF_A_JOB, r"hydra\.\w+_logging\.handlers\.\w+\.filename": re.escape(LOG_FILE)}
 
 
-def check_hydra(node: Mapping[str, Any]) -> None:
-    """Check an unresolved `hydra` node; raises RequestError on anything in it that could run other code."""
-    for target in targets(node):
-        if target not in TARGETS:
-            raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
+def resolve_hydra(config: DictConfig, words: frozenset[str] = frozenset()) -> None:
+    """Replace every reference in the `hydra` node of a configuration by its value, and check what that comes to.
+
+    `words` are the keys that the command line sets. Raises RequestError on anything that could run other code, build
+    an object, or write outside the folder of a run.
+    """
+    node = config.hydra
+    try:
+        with safe_references(), read_write(node):
+            OmegaConf.set_struct(node, False)
+            _resolve(node, "hydra")
+    except OmegaConfBaseException as error:
+        raise RequestError(f"{error.full_key or 'hydra'}: {str(error).splitlines()[0]}") from error
+    check_hydra(OmegaConf.to_container(node, resolve=False, enum_to_str=True), words)  # type: ignore[arg-type]
+
+
+def _resolve(node: Any, path: str) -> None:
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        place = f"{path}.{key}"
+        if OmegaConf.is_missing(node, key):
+            continue
+        if OmegaConf.is_interpolation(node, key):
+            raw: Any = OmegaConf.to_container(node, resolve=False)
+            try:
+                value = node[key]
+            except InterpolationToMissingValueError:
+                if any(re.fullmatch(at, place) and re.fullmatch(what, str(raw[key])) for at, what in _LATE.items()):
+                    continue
+                raise
+            node[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        elif OmegaConf.is_config(child := node[key]):
+            _resolve(child, place)
+
+
+def check_hydra(node: Mapping[str, Any], words: frozenset[str] = frozenset()) -> None:
+    """Check a resolved `hydra` node; see `resolve_hydra`."""
+    _check_targets(node)
+    for key, allowed in _EMPTY.items():
+        value = _at(node, key)
+        if value:
+            raise RequestError(f"hydra.{key}: must be empty; {allowed}")
+    for key, rule in _RULES.items():
+        if not rule.accepts(value := _at(node, key)):
+            raise RequestError(f"hydra.{key}={value}: must be {rule.allowed}")
+    subdir = _at(node, "sweep.subdir")
+    if subdir and subdir != _at(node, "job.override_dirname") and not _is_below(subdir):
+        raise RequestError(f"hydra.sweep.subdir={subdir}: must be the path of a folder below the sweep's")
+    for key in ("job_logging", "hydra_logging"):
+        _check_logging(node.get(key), f"hydra.{key}")
+    for key in COMMANDS:
+        if key in (node.get("launcher") or {}) and node["launcher"][key] and f"hydra.launcher.{key}" not in words:
+            raise RequestError(f"hydra.launcher.{key}: runs commands, so it must be given on the command line")
+
+
+def _check_targets(node: Mapping[str, Any]) -> None:
+    """A `_target_` may stand at the top of the launcher and of the sweeper alone."""
+    inner = {**node}
     for part in ("launcher", "sweeper"):
         given = node.get(part) or {}
-        if settings := OURS.get(given.get("_target_", "")):
-            check_settings({k: v for k, v in given.items() if k != "_target_"}, settings, f"hydra.{part}.")
-    for key in ("job_logging", "hydra_logging"):
-        for name, value in _leaves(node.get(key) or {}):
-            runs_code = str(value).startswith("ext://") and value not in STREAMS
-            if name == "()" or runs_code or (name == "class" and value not in LOGGING_CLASSES):
-                raise RequestError(f"hydra.{key}: {name}={value} is not registered, so it is not run")
+        target = given.get("_target_", "") if isinstance(given, Mapping) else str(given)
+        if target not in TARGETS:
+            raise RequestError(f"hydra.{part}: _target_={target} is not registered, so it is not run")
+        inner[part] = {k: v for k, v in given.items() if k != "_target_"}
+        if settings := OURS.get(target):
+            check_settings(inner[part], settings, f"hydra.{part}.")
+    for target in targets(inner):
+        raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
 
 
-def _leaves(node: Any) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+def _one_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[\w,=+@ -][\w,=+@ .-]*", value))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
+
+
+_PATH = Rule("the path of a folder, without control characters", _is_path)
+_NAME = Rule("the name of a file, without a folder", _one_name)
+_RULES = {
+    "run.dir": _PATH,
+    "sweep.dir": _PATH,
+    "job.name": _NAME,
+    "output_subdir": Rule("the name of a folder, or null", lambda v: v is None or v == ".hydra" or _one_name(v)),
+}
+_EMPTY = {
+    "callbacks": "a callback could run other code",
+    "job.env_set": "set environment variables in the shell, before the program starts",
+    "job.env_copy": "environment variables are not copied",
+}
+
+
+def _is_below(value: Any) -> bool:
+    return _is_path(value) and not value.startswith("/") and ".." not in value.split("/")
+
+
+def _at(node: Mapping[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        node = (node or {}).get(part)  # type: ignore[assignment]
+    return node
+
+
+# What each entry of a logging configuration may hold, by the section that it stands in.
+_LOGGING: dict[str, Callable[[str, Any], bool]] = {
+    "formatters": lambda key, v: (
+        key in ("format", "datefmt", "style", "log_colors")
+        or (key == "class" and v in ("logging.Formatter", "colorlog.ColoredFormatter"))
+        or (key == "()" and v == "colorlog.ColoredFormatter")
+    ),
+    "handlers": lambda key, v: (
+        key in ("level", "formatter", "encoding")
+        or (key == "class" and v in ("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler"))
+        or (key == "stream" and v in STREAMS)
+        or (key == "filename" and v == LOG_FILE)
+        or (key == "mode" and v == "a")
+    ),
+    "loggers": lambda key, v: key in ("level", "handlers", "propagate"),
+}
+
+
+def _check_logging(node: Any, path: str) -> None:
+    if node is None:
+        return
+    if not isinstance(node, Mapping):
+        raise RequestError(f"{path}={node}: must be a group of settings")
+    for value in _leaves(node):
+        if "://" in str(value) and value not in STREAMS:  # logging imports what ext:// names
+            raise RequestError(f"{path}: {value} is not registered, so it is not run")
+    for section, value in node.items():
+        if section in _LOGGING and isinstance(value or {}, Mapping):
+            for name, entry in (value or {}).items():
+                for key, setting in entry.items() if isinstance(entry, Mapping) else [("", entry)]:
+                    if not _LOGGING[section](str(key), setting):
+                        shown = f"{path}.{section}.{name}: {key}={setting}"
+                        raise RequestError(f"{shown} is not registered, so it is not run")
+        elif section == "root" and isinstance(value or {}, Mapping) and (value or {}).keys() <= {"level", "handlers"}:
+            continue
+        elif section not in ("version", "disable_existing_loggers", "incremental"):
+            raise RequestError(f"{path}.{section}: is not registered, so it is not run")
+
+
+def _leaves(node: Any) -> Iterator[Any]:
+    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else [node]:
         if isinstance(value, (Mapping, list)):
             yield from _leaves(value)
         else:
-            yield str(key), value
+            yield value

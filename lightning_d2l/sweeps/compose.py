@@ -11,7 +11,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, copy_cache
 from lightning_d2l.config.compose import plain
-from lightning_d2l.config.hydra_node import check_hydra
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -33,7 +32,7 @@ class Composer:
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The settings of a job as dicts and lists of plain values, all references resolved, without the `hydra` node.
 
-        Raises what Hydra raises, and RequestError on a forbidden `hydra` node or a reference that can't be resolved.
+        Raises what Hydra raises, and RequestError on a reference that can't be resolved.
         """
         template, values = self._template([self._parse(text) for text in overrides])
         config: DictConfig = pickle.loads(template)
@@ -52,7 +51,6 @@ class Composer:
             if not groups <= self._groups:  # an option added a group, whose overrides are no plain values
                 self._groups |= groups
                 return self._template(parsed)
-            check_hydra(OmegaConf.to_container(composed.hydra, resolve=False))  # type: ignore[arg-type]
             with open_dict(composed):
                 del composed["hydra"]
             self._templates[structure] = pickle.dumps(composed)

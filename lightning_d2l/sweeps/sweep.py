@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_d2l.compat_hydra import ConfigLoader, env_override
+from lightning_d2l.compat_hydra import ConfigLoader
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
 from lightning_d2l.studies.check import check_study
@@ -133,8 +133,7 @@ class Sweep:
     def train(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs with the launcher, one of ours or one of Hydra's."""
         if hasattr(self.launcher, "train"):
-            with env_override(dict(self.config.hydra.job.env_set)):
-                self.launcher.train(self, jobs)
+            self.launcher.train(self, jobs)
         elif jobs:
             self._launch(jobs)
 
