@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.book.demos import DEMOS
-from lightning_d2l.compat_hydra import answer, get_args_parser, multirun, run
+from lightning_d2l.compat_hydra import answer, get_args_parser, multirun, run, words_of
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import (
     CONF,
@@ -174,12 +174,14 @@ class Task:
         from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 
-        settings = HydraConfig.get()
+        node = HydraConfig.instance().cfg
+        assert node is not None
+        settings, given = node.hydra, words_of(node)
         in_sweep = settings.mode == RunMode.MULTIRUN
-        overrides = list(settings.overrides.task)
+        overrides = given.task
         folder = Path(settings.runtime.output_dir)
         try:
-            with variables_named_in([*overrides, *settings.overrides.hydra]):
+            with variables_named_in([*given.task, *given.hydra]):
                 check(own := plain(config, settings.runtime.cwd))
             command = command_of_run(config, overrides)
             number = int(settings.job.num) if in_sweep else None

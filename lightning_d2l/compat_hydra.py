@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks  # what Hydra calls around jobs: here nothing
@@ -34,6 +34,7 @@ __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
     "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache",
     "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run", "unmatched_key",
+    "words_of",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.
@@ -78,6 +79,19 @@ def answer(hydra: Hydra, name: str, parser: argparse.ArgumentParser, args: argpa
         hydra.shell_completion(name, args.overrides)
 
 
+class Words(NamedTuple):
+    """The overrides of a command line: those of Hydra's own settings, and those of the runs."""
+
+    hydra: list[str]
+    task: list[str]
+
+
+def words_of(config: DictConfig) -> Words:
+    """The overrides that a configuration with its `hydra` node was composed from, as they were typed."""
+    given = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    return Words(list(given["hydra"]), list(given["task"]))  # type: ignore[index, call-overload]
+
+
 def run(config: DictConfig, loader: ConfigLoader, task: Callable[[DictConfig], Any]) -> Any:
     """Call `task` for one job in the folder hydra.run.dir, with this very configuration; returns what it returns."""
     context = HydraContext(config_loader=loader, callbacks=Callbacks())
@@ -90,7 +104,7 @@ def multirun(config: DictConfig, loader: ConfigLoader, task: Callable[[DictConfi
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     context = HydraContext(config_loader=loader, callbacks=Callbacks())
     sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=task)
-    return sweeper.sweep(arguments=list(config.hydra.overrides.task))
+    return sweeper.sweep(arguments=words_of(config).task)
 
 
 # Called with the name and the arguments of every resolver, and with None and each value that a reference resolved to.

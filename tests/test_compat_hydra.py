@@ -48,6 +48,7 @@ def test_run_calls_the_task_with_this_very_configuration_and_raises_what_it_rais
 def test_multirun_returns_what_the_sweeper_returns(hydra):
     config = compose("train", ["hydra.mode=MULTIRUN"], return_hydra_config=True)
     config.hydra.overrides.task = ["lr=1,2"]
+    assert compat.words_of(config) == (["hydra.mode=MULTIRUN"], ["lr=1,2"])
     (jobs,) = compat.multirun(config, hydra.config_loader, task)
     assert [type(job) for job in jobs] == [compat.JobReturn] * 2
     assert [job.return_value for job in jobs] == [3, 6]

@@ -72,7 +72,7 @@ def resolve_hydra(config: DictConfig, words: frozenset[str] = frozenset()) -> No
 def _resolve(node: Any, path: str) -> None:
     for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
         place = f"{path}.{key}"
-        if OmegaConf.is_missing(node, key):
+        if OmegaConf.is_missing(node, key) or place == "hydra.overrides":  # which holds the words of the command line
             continue
         if OmegaConf.is_interpolation(node, key):
             raw: Any = OmegaConf.to_container(node, resolve=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightning_d2l.compat_hydra import ConfigLoader
+from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.hydra_node import resolve_hydra
 from lightning_d2l.config.references import variables_named_in
 
@@ -20,7 +20,7 @@ class SafeLoader(ConfigLoader):
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         config = self.loader.load_sweep_config(master_config, sweep_overrides)
-        given = master_config.hydra.overrides
+        given = words_of(master_config)
         with variables_named_in([*given.hydra, *given.task, *sweep_overrides]):
             resolve_hydra(config, self.keys)
         return config

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from omegaconf import DictConfig
 
+from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, SWEEP_FILE, newest_sweep
@@ -53,7 +54,7 @@ def sweep_folder(config: DictConfig, generated: bool) -> Path:
 
     Raises RequestError if the folder can't be used.
     """
-    given = config.hydra.overrides.hydra
+    given = words_of(config).hydra
     if config.sweep.resume:
         return find_sweep(config.sweep.resume)
     if subdir := [o for o in given if o.lstrip("+").startswith("hydra.sweep.subdir=")]:

@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightning_d2l.compat_hydra import ConfigLoader
+from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
 from lightning_d2l.studies.check import check_study
@@ -74,7 +74,7 @@ class Sweep:
         return {
             "status": "running",
             "command": shlex.join(words),
-            "overrides": [*config.hydra.overrides.hydra, *config.hydra.overrides.task],
+            "overrides": [*words_of(config).hydra, *words_of(config).task],
             "varied": list(varied),
             "jobs": listed(self.jobs),
             "study": _study(config),
@@ -158,7 +158,7 @@ class Sweep:
         """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
         hydra = self.config.hydra
         hydra.sweep.dir = str(self.folder)
-        hydra.overrides.hydra = [*hydra.overrides.hydra, f"hydra.sweep.dir={quote(str(self.folder))}"]
+        hydra.overrides.hydra = [*words_of(self.config).hydra, f"hydra.sweep.dir={quote(str(self.folder))}"]
         batch = []
         for job in jobs:
             again = [f"resume={quote(str(job.folder))}"] if self.ready(job).resuming else []
