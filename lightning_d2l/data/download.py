@@ -8,10 +8,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tempfile
+import stat
 import time
 import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -27,6 +32,7 @@ MD5 = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 READ_TIMEOUT, TOTAL_TIMEOUT, LARGEST_FILE = 10.0, 300.0, 64 * 2**20  # seconds, seconds, bytes
+LOCK, UNFINISHED = ".lock", ".new-"  # names in a data folder: its lock, and the prefix of files that are being written
 
 
 def data_root(root: str | None) -> Path:
@@ -37,25 +43,38 @@ def data_root(root: str | None) -> Path:
 def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
     """The folder with the four verified official files, or None and the reason if generated garments are used instead.
 
-    Downloads missing files. Raises RequestError if a file is altered, or is missing although `source` is "official".
+    Downloads missing files. Raises RequestError if a file is altered or can't be read, or is missing although `source`
+    is "official".
     """
     if source == "generated":
         return None, "data.source=generated"
-    folder = data_root(root) / "FashionMNIST" / "raw"
-    try:
-        for name in MD5:
-            if not (folder / name).exists():
-                _download(folder, name)
+    folder = _raw(root)
+    for name in MD5:
+        if _exists(folder / name):
             _checked(folder / name)
-    except OSError as error:
-        reason = f"no {name} in {folder}, and the download failed ({error})"
-        if source == "auto":
-            return None, reason
-        raise RequestError(
-            f"data.root={root or 'null'}: {reason}\n"
-            "put the four official .gz files there, or set data.source=generated to use generated garments"
-        ) from error
+            continue
+        try:
+            _download(folder, name)
+        except (OSError, HTTPException) as error:
+            reason = f"no {name} in {folder}, and the download failed ({error})"
+            if source == "auto":
+                return None, reason
+            raise RequestError(
+                f"data.root={root or 'null'}: {reason}\n"
+                "put the four official .gz files there, or set data.source=generated to use generated garments"
+            ) from error
     return folder, ""
+
+
+def has_official(root: str | None) -> bool:
+    """Whether the four official files are below a data root; raises RequestError if one is altered or can't be read."""
+    folder = _raw(root)
+    found = [_exists(folder / name) for name in MD5]
+    return all(found) and all(_checked(folder / name) for name in MD5)
+
+
+def _raw(root: str | None) -> Path:
+    return data_root(root) / "FashionMNIST" / "raw"
 
 
 def read_official(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -66,8 +85,23 @@ def read_official(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[
     return np.frombuffer(images, np.uint8, -1, 16).reshape(n, 28, 28), np.frombuffer(labels, np.uint8, -1, 8)
 
 
+def _exists(path: Path) -> bool:
+    """Whether there is anything at a path; raises RequestError where that can't be said."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise RequestError(f"data.root: {path} can't be read ({error.strerror})") from error
+
+
 def _checked(path: Path) -> bytes:
-    content = path.read_bytes()
+    """The content of an official file; raises RequestError if it is none, before anything is unpacked."""
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise RequestError(f"data.root: {path} is not a regular file; put the official file there")
+        content = path.read_bytes() if facts.st_size <= LARGEST_FILE else b""
+    except OSError as error:
+        raise RequestError(f"data.root: {path} can't be read ({error.strerror})") from error
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[path.name]:
         raise RequestError(
             f"data.root: {path} is altered or truncated (its md5 must be {MD5[path.name]})\n"
@@ -80,37 +114,70 @@ def _download(folder: Path, name: str) -> None:
     """Download and verify one file; the file appears only when complete. One process downloads at a time."""
     from torchvision.datasets import FashionMNIST  # for its list of mirrors; imports torch, so only here
 
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / ".lock", timeout=TOTAL_TIMEOUT):
-            if (folder / name).exists():
-                return
-            failure: OSError = OSError("no mirror")
-            for mirror in FashionMNIST.mirrors:
-                try:
-                    return _fetch(mirror + name, folder / name)
-                except OSError as error:
-                    failure = error
-            raise failure
-    except Timeout as error:
-        raise OSError("another process holds the download lock") from error
+    with locked(folder):
+        if (folder / name).exists():
+            return
+        failure: Exception = OSError("no mirror")
+        for mirror in FashionMNIST.mirrors:
+            try:
+                return _fetch(mirror + name, folder / name)
+            except (OSError, HTTPException) as error:
+                failure = error
+        raise failure
 
 
 def _fetch(url: str, destination: Path) -> None:
     deadline = time.monotonic() + TOTAL_TIMEOUT
     digest, size = hashlib.md5(usedforsecurity=False), 0
-    descriptor, temporary = tempfile.mkstemp(dir=destination.parent, prefix=".download-")
-    try:
-        with os.fdopen(descriptor, "wb") as file, urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response:
-            while block := response.read(2**16):
-                size += len(block)
-                if size > LARGEST_FILE or time.monotonic() > deadline:
-                    raise OSError(f"{url}: too large or too slow")
-                digest.update(block)
-                file.write(block)
+    with urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response, whole_file(destination) as file:
+        while block := response.read(2**16):
+            size += len(block)
+            if size > LARGEST_FILE or time.monotonic() > deadline:
+                raise OSError(f"{url}: too large or too slow")
+            digest.update(block)
+            file.write(block)
         if digest.hexdigest() != MD5[destination.name]:
             raise OSError(f"{url}: not the official file")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, destination)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Create a folder for data and keep other processes from writing into it.
+
+    After an exception the folders that this created are removed again, unless something lies in them. Raises OSError
+    if the folder can't be written, or another process holds it for `TOTAL_TIMEOUT` seconds.
+    """
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    lock = FileLock(folder / LOCK, timeout=TOTAL_TIMEOUT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with lock:
+                folder.mkdir(parents=True, exist_ok=True)  # the process that held the lock may have removed it
+                for left_over in folder.glob(f"{UNFINISHED}*"):  # of a process that was killed
+                    left_over.unlink()
+                yield
+        except Timeout as error:
+            raise OSError("another process holds the lock") from error
+        except NotImplementedError as error:
+            raise OSError(f"{folder} can't be locked") from error
+    except BaseException:
+        with suppress(OSError):
+            if new and {path.name for path in folder.iterdir()} == {LOCK}:
+                (folder / LOCK).unlink()
+        for place in new:
+            with suppress(OSError):
+                place.rmdir()
+        raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a new file beside `path` that takes its place once it is complete; an exception discards it."""
+    temporary = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+        os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 from torch import Tensor
 
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.data.download import official_folder, read_official
+from lightning_d2l.data.download import data_root, locked, official_folder, read_official, whole_file
 from lightning_d2l.data.streams import generator
 
 log = logging.getLogger(__name__)
@@ -110,25 +108,42 @@ def resized(x: Tensor, side: int) -> Tensor:
 
 
 def generated_garments(split: str) -> Arrays:
-    """Generated garments (n, 28, 28) and classes (n,) of a split, from the user's cache folder if they are there."""
+    """Generated garments (n, 28, 28) and classes (n,) of a split, from the user's cache folder if they are there.
+
+    Several processes that need them at once wait for the first one to draw them.
+    """
     from lightning_d2l.data.garments import VERSION, draw_garments
 
     n, seed = {"train": (60_000, 0), "test": (10_000, 1)}[split]
-    cached = Path(user_cache_dir("lightning_d2l")) / f"garments-{VERSION}-{split}.npz"
+    cached = data_root(None) / f"garments-{VERSION}-{split}.npz"
+    if found := _cached(cached, n):
+        return found
+    drawn: Arrays | None = None
     try:
-        with np.load(cached, allow_pickle=False) as file:
-            images, labels = file["images"], file["labels"]
-        if images.shape == (n, 28, 28) and labels.shape == (n,):
-            return images, labels
-    except Exception:  # missing, truncated or not ours: generate them again
-        log.debug("no usable %s", cached)
-    images, labels = draw_garments(n, seed)
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=cached.parent, suffix=".npz")
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, images=images, labels=labels)
-        os.replace(temporary, cached)
+        with locked(cached.parent):
+            if found := _cached(cached, n):
+                return found
+            drawn = draw_garments(n, seed)
+            with whole_file(cached) as file:
+                np.savez(file, images=drawn[0], labels=drawn[1])
     except OSError as error:  # without a cache the next run takes some seconds longer
         log.debug("garments not cached: %s", error)
-    return images, labels
+    return drawn or draw_garments(n, seed)
+
+
+def _cached(path: Path, n: int) -> Arrays | None:
+    """The n garments of a file, or None if it is missing, damaged or not ours."""
+    try:
+        if not path.is_file():
+            return None
+        with zipfile.ZipFile(path) as file:
+            size = sum(member.file_size for member in file.infolist())
+        if size > n * 785 + 4096:  # the pixels, the labels and two headers
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+    except Exception:  # a damaged archive can raise anything
+        log.debug("no usable %s", path)
+        return None
+    sound = images.shape == (n, 28, 28) and labels.shape == (n,) and images.dtype == labels.dtype == np.uint8
+    return (images, labels) if sound and labels.max() < 10 else None
