@@ -7,6 +7,7 @@ import ctypes
 import errno
 import json
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,6 +143,33 @@ class MetricsFile:
             if file.write(line) < len(line):  # the disk is full
                 file.truncate(size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; never waits, as for a FIFO.
+
+    Raises OSError if the file can't be read, and ValueError, with the reason, if it is no such file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > limit:
+        raise ValueError(f"larger than {limit:,} bytes")
+    return content
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """The content of a JSON file of at most `limit` bytes; raises OSError, or ValueError with the reason."""
+    content = read_bounded(path, limit)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not valid JSON" if isinstance(error, ValueError) else "JSON nested too deeply") from error
 
 
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:

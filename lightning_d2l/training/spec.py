@@ -16,6 +16,7 @@ class RunSpec:
     overrides: list[str] = field(default_factory=list)
     command: str = ""
     number: int | None = None  # its place in its sweep, from 0, and None for a single run
+    sweep: str = ""  # the id of its sweep, which sweep.json holds too
     silent: bool = False  # messages go to train.log alone
 
     @property

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l.training import files
-from lightning_d2l.training.files import MetricsFile, replacing, replacing_together
+from lightning_d2l.training.files import MetricsFile, read_bounded, read_json, replacing, replacing_together
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -139,3 +140,25 @@ def test_metrics_are_cut_to_the_checkpoint_and_a_torn_row_is_left_out(tmp_path):
     assert [row["epoch"] for row in file.rows()] == [1, 2, 3, 4]
     file.cut_after(0)
     assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_only_a_regular_file_of_a_bounded_size_is_read(tmp_path: Path) -> None:
+    """A FIFO without a writer is refused at once, and so is a device without an end."""
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_bounded(path, 5) == b"12345"
+    with pytest.raises(ValueError, match=r"^larger than 4 bytes$"):
+        read_bounded(path, 4)
+    os.mkfifo(tmp_path / "fifo")
+    for other in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises((ValueError, OSError), match=r"regular|No such device"):
+            read_bounded(other, 5)
+    with pytest.raises(FileNotFoundError):
+        read_bounded(tmp_path / "none", 5)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
+def test_json_that_can_t_be_read_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^(not valid JSON|JSON nested too deeply)$"):
+        read_json(tmp_path / "file", 1_000_000)
