@@ -21,7 +21,8 @@ from lightning_d2l.training.spec import RunSpec
 
 FINISHED = ("completed", "diverged")
 # Settings that may differ between the recorded runs of a sweep and the configuration that resumes it.
-FREE = ("resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds")
+# Data may have moved; `same_data` compares them.
+FREE = ("resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds", "data.root", "data.source")
 # What makes a folder no place for a new run or sweep: the files, what they are of, and how to resume it.
 HELD = {"run": ((RUN_FILE,), "run", "resume"), "sweep": ((SWEEP_FILE, RUN_FILE), "sweep or run", "sweep.resume")}
 

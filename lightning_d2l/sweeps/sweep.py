@@ -32,6 +32,7 @@ from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.training.files import LAST, write_json
 from lightning_d2l.training.machine import check_accelerator, uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
+from lightning_d2l.training.same_data import on_the_data_of_its_runs
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 
@@ -69,6 +70,7 @@ class Sweep:
         if config.sweep.resume:
             before = read_sweep(self.folder)
             check_same(self.folder, before, self.jobs)
+            on_the_data_of_its_runs(self.jobs)
             return before
         words = [word for word in shlex.split(spec.command) if not word.startswith("sweep.resume=")]
         return {
@@ -207,7 +209,8 @@ def run_sweep(spec: SweepSpec) -> int:
     composer = Composer(spec.loader, spec.config)
     varied, asked = grid(spec.arguments, spec.loader)
     jobs = checked_jobs(composer, asked)
-    generated = uses_generated_garments(job.config for job in jobs)
+    # A resumed sweep uses the data of its runs.
+    generated = not spec.config.sweep.resume and uses_generated_garments(job.config for job in jobs)
     if spec.config.sweep.dry_run:
         print(listing(jobs, varied))
         return 0

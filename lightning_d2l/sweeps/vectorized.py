@@ -91,11 +91,15 @@ class _Vectorized:
     def _built(self, job: RunSpec) -> BuiltRun:
         from lightning_d2l.training import console
         from lightning_d2l.training.build import build
+        from lightning_d2l.training.record import RunRecord
+        from lightning_d2l.training.same_data import require_same_data
 
         if not job.config["verbose"]:
             console.quiet()
         key = json.dumps(job.config["data"], sort_keys=True)
         built = build(self.sweep.ready(job), self._data.get(key))
+        if job.resuming:
+            require_same_data(RunRecord.read(job.folder), built.data)
         self._data.setdefault(key, built.data)
         return built
 

@@ -31,6 +31,7 @@ from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import STOPPED, RunRecord, lookup
+from lightning_d2l.training.same_data import located, require_same_data
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import TensorBoard
@@ -47,6 +48,8 @@ def run(spec: RunSpec) -> int:
     folder = spec.folder
     folder.mkdir(parents=True, exist_ok=True)
     with console.log_to(folder, verbose=spec.config["verbose"], silent=spec.silent), signals_stop_the_run():
+        if spec.resuming:
+            spec.config = located(spec.config, RunRecord.read(folder))
         record = RunRecord.of(spec)
         if spec.resuming:
             checkpoint.load_checkpoint(folder / LAST)  # refused before the record is changed
@@ -81,6 +84,8 @@ def train(spec: RunSpec, record: RunRecord) -> dict[str, Any]:
     if not config["verbose"]:
         console.quiet()
     built, settings = build(spec), config["trainer"]
+    if spec.resuming:
+        require_same_data(record, built.data)
     record.update(**built.fields())
     log.info("%s", first_line(built))
 

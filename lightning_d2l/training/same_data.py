@@ -1,0 +1,109 @@
+"""A run is resumed, measured and run again on the data that it was trained on, wherever they lie now."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.records import has_other_streams
+from lightning_d2l.config.registry import FASHION_MNIST
+from lightning_d2l.data.download import data_root, has_official
+from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from lightning_d2l.data.base import TensorDataModule
+
+VARIABLE = "LIGHTNING_D2L_DATA"
+SOURCES = ("official", "generated")  # of Fashion-MNIST
+
+
+def located(config: Mapping[str, Any], record: RunRecord, given: str | None = None) -> dict[str, Any]:
+    """A run's configuration with the data.root and data.source of the data that the record names.
+
+    Official files are looked for in `given`, data.root, the recorded data.root, LIGHTNING_D2L_DATA and the user's cache
+    folder; nothing is downloaded. A record without data leaves the configuration as it is, but for `given`.
+
+    Raises RequestError if the files are in none of them, or those found first are damaged.
+    """
+    data, known = config["data"], recorded(record)
+    if "root" not in data:
+        if given:
+            raise RequestError(f"data.root={given}: the data of {record.folder} are read from no folder")
+        return dict(config)
+    source = known.get("source")
+    if source in SOURCES and data.get("source", source) not in ("auto", source):
+        raise RequestError(f"data.source={data['source']}: must be {source} or auto, as {record.folder} was trained")
+    official = source == "official" and data["_target_"] == FASHION_MNIST
+    roots = [given, data["root"], _setting(record, "root"), os.environ.get(VARIABLE), None]
+    if not official:
+        pinned = {"source": source} if source == "generated" and "source" in data else {}
+        return {**config, "data": {**data, "root": given or data["root"], **pinned}}
+    places = list(dict.fromkeys(data_root(root) for root in roots))
+    for place in places:
+        if has_official(str(place)):
+            return {**config, "data": {**data, "root": str(place), "source": "official"}}
+    raise RequestError(
+        f"{record.folder}: data with checksum {str(known.get('checksum'))[:12]} (official Fashion-MNIST) not found at "
+        f"{', '.join(map(str, places))}\ngive data.root=FOLDER, which holds FashionMNIST/raw with the four .gz files"
+    )
+
+
+def require_same_data(record: RunRecord, data: TensorDataModule) -> None:
+    """Raise RequestError if a record names data with another checksum than these.
+
+    The data of a run of version 0.1.0 can't be drawn again, so they are not compared.
+    """
+    known = recorded(record)
+    if not known or has_other_streams(record.fields):
+        return
+    here = data.identity()
+    if here["checksum"] != known.get("checksum"):
+        there = f"{known.get('name')} ({known.get('source')}) with checksum {str(known.get('checksum'))[:12]}"
+        raise RequestError(
+            f"{record.folder}: its data were {there}; these are {here['name']} ({here['source']}) with checksum "
+            f"{here['checksum'][:12]}"
+        )
+
+
+def on_the_data_of_its_runs(jobs: Sequence[RunSpec]) -> None:
+    """Set the data of each job of a resumed sweep to those of its own record, or of any other run of the sweep.
+
+    So no statistic mixes two sources of data. Raises RequestError as `located` does.
+    """
+    records = [RunRecord.read_or_missing(job.folder) for job in jobs]
+    known = [record for record in records if recorded(record)]
+    found: dict[str, dict[str, Any]] = {}
+    for job, record in zip(jobs, records, strict=True):
+        node = job.config["data"]
+        same = [other for other in known if _fits(other, node)]
+        like = record if recorded(record) or not same else same[0]
+        key = json.dumps([node.get("root"), node.get("source"), recorded(like).get("source"), _setting(like, "root")])
+        if key not in found:
+            found[key] = {name: located(job.config, like)["data"].get(name) for name in ("root", "source")}
+        job.config = {**job.config, "data": {**node, **{k: v for k, v in found[key].items() if k in node}}}
+
+
+def recorded(record: RunRecord) -> Mapping[str, Any]:
+    """The name, source and checksum of a run's data; empty if its record ends before they were built."""
+    found = record.fields.get("data")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _fits(record: RunRecord, node: Mapping[str, Any]) -> bool:
+    """Whether a run's data are of the kind and of a source that the settings `node` ask for."""
+    source = recorded(record).get("source")
+    return _setting(record, "_target_") == node["_target_"] and node.get("source", source) in ("auto", source)
+
+
+def _setting(record: RunRecord, name: str) -> str | None:
+    value = _node(record).get(name)
+    return value if isinstance(value, str) else None
+
+
+def _node(record: RunRecord) -> Mapping[str, Any]:
+    node = record.fields.get("config", {}).get("data")
+    return node if isinstance(node, Mapping) else {}
