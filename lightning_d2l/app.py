@@ -154,7 +154,8 @@ def _resumable(config: DictConfig) -> Path:
         raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to resume")
     record = RunRecord.read(folder)
     require_same_streams(record.fields, f"resume={folder}")
-    free = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
+    free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
+    free += ("data.root", "data.source")  # data may have moved; the run's own are looked for
     if different := difference(flat(record.config), flat(plain(config)), free):
         raise RequestError(f"resume={folder}: another run's folder: {different}\nrepeat the overrides of that run")
     return folder
@@ -174,9 +175,8 @@ class Task:
         from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 
-        node = HydraConfig.instance().cfg
-        assert node is not None
-        settings, given = node.hydra, words_of(node)
+        whole: Any = HydraConfig.instance().cfg
+        settings, given = whole.hydra, words_of(whole)
         in_sweep = settings.mode == RunMode.MULTIRUN
         overrides = given.task
         folder = Path(settings.runtime.output_dir)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.output import tolerant_output
 
 
 def number(value: float) -> str:
@@ -37,21 +38,29 @@ def print_error(error: Exception) -> None:
 
 
 def exit_code(work: Callable[[], int], *, verbose: bool) -> int:
-    """Do the work of a command; returns its exit code, or 2 if the request was wrong, with the reason as a line.
+    """Do the work of a program; returns its exit code, 2 if the request was wrong, or 1 after any other error.
 
-    With `verbose` the traceback of the reason is printed too.
+    An error is a line on the error stream, with `verbose` after its traceback.
     """
-    try:
-        return work()
-    except (RequestError, OSError) as error:  # an OSError is such as a full disk
+    with tolerant_output():
+        try:
+            return work()
+        except (RequestError, OSError) as error:  # an OSError is such as a full disk
+            code, shown = 2, error
+        except KeyboardInterrupt:
+            return 130
+        except SystemExit as end:  # of --help and --version, and of a run that a signal stopped
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        except MemoryError as error:
+            code, shown = 1, RequestError(f"out of memory {error}".strip())
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), "")
+            code, shown = 1, RequestError(f"{type(error).__name__}: {reason[:300]} (verbose shows where)")
+            shown.__cause__ = error
         if verbose:
-            traceback.print_exc()
-        print_error(error)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as end:  # of --help and --version, and of a run that a signal stopped
-        return int(end.code or 0)
+            traceback.print_exception(shown)
+        print_error(shown)
+        return code
 
 
 def show(value: Any) -> str:
