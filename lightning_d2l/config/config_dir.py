@@ -20,7 +20,7 @@ def check_config_dir(text: str, option: str = "--config-dir") -> None:
     """Raise RequestError unless `text` names a folder in which every .yaml file can be read in bounded time."""
     folder = Path(text)
     try:
-        if not folder.is_dir():
+        if not text or not folder.is_dir():
             raise RequestError(f"{option}={text}: no such folder")
         number = 0
         for at, _, names in os.walk(folder):

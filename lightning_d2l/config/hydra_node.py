@@ -63,6 +63,8 @@ def resolve_hydra(config: DictConfig, words: frozenset[str] = frozenset()) -> No
     try:
         with safe_references(), read_write(node):
             OmegaConf.set_struct(node, False)
+            raw: Any = OmegaConf.to_container(node.job, resolve=False)
+            node.job.override_dirname = str(raw["override_dirname"]).replace("${", "{")  # a part of a folder's name
             _resolve(node, "hydra")
     except OmegaConfBaseException as error:
         raise RequestError(f"{error.full_key or 'hydra'}: {str(error).splitlines()[0]}") from error
@@ -140,8 +142,8 @@ _RULES = {
 }
 _EMPTY = {
     "callbacks": "a callback could run other code",
-    "job.env_set": "set environment variables in the shell, before the program starts",
     "job.env_copy": "environment variables are not copied",
+    "job.env_set": "set environment variables in the shell, before the program starts",
 }
 
 
