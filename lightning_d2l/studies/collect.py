@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.record import RUN_FILE, RunRecord, read_fields
 
-SWEEP_FILE = "sweep.json"
 MARKERS = (SWEEP_FILE, "multirun.yaml")
 OUTPUTS = Path("outputs")
 
@@ -84,7 +83,7 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
         raise RequestError(f"{folder}: no such folder; it must be the folder of a sweep or of a run")
     sweep = SweepRecord(folder, label)
     try:
-        sweep.fields = _read_sweep(folder / SWEEP_FILE)
+        sweep.fields = read_sweep_file(folder / SWEEP_FILE) if (folder / SWEEP_FILE).exists() else {}
     except (OSError, ValueError):
         sweep.unreadable[folder / SWEEP_FILE] = "damaged; what varies is taken from the runs"
     for at, below, files in os.walk(folder):
@@ -105,16 +104,6 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
     order = {job["folder"]: position for position, job in enumerate(sweep.fields.get("jobs") or [])}
     sweep.runs.sort(key=lambda run: (order.get(run.folder.name, len(order)), _natural(run.name)))
     return sweep
-
-
-def _read_sweep(path: Path) -> dict[str, Any]:
-    """The fields of a sweep.json, none if it doesn't exist; raises OSError or ValueError if it is damaged."""
-    fields = json.loads(path.read_bytes()) if path.exists() else {}
-    kinds = {"jobs": list, "varied": list, "study": dict}
-    ok = isinstance(fields, dict) and all(isinstance(fields.get(k) or kind(), kind) for k, kind in kinds.items())
-    if not ok or not all(isinstance(job, dict) and "folder" in job for job in fields.get("jobs") or []):
-        raise ValueError("not the record of a sweep")
-    return dict(fields)
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:
