@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import ctypes
 import errno
+import io
 import json
 import os
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
@@ -22,31 +23,36 @@ LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
 Row = dict[str, float]
 """The metrics of a logging point, with "epoch" and "step"."""
 
+LARGEST_METRICS = 2**30  # bytes of a metrics.csv
 TEMPORARY = ".new-"  # not the prefix that TensorBoard looks for
 SYNCFS = sys.platform == "linux"  # syncfs(2) exists
 # The temporary files of the current `replacing_together`, and the paths that they will replace.
-_together: ContextVar[dict[str, Path] | None] = ContextVar("_together", default=None)
+_together: ContextVar[dict[Path, Path] | None] = ContextVar("_together", default=None)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces `path` once it is complete and on the disk; an exception discards it."""
+def replacing(path: Path, *, new_folders: bool = True) -> Iterator[IO[bytes]]:
+    """Open a temporary file that replaces `path` once it is complete and on the disk; an exception discards it.
+
+    Raises FileNotFoundError if the folder does not exist and `new_folders` is False.
+    """
     together = _together.get()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
+    if new_folders:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:  # with the permissions that the user's umask leaves
             yield file
             file.flush()
             if together is None or not SYNCFS:
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp creates files that only their owner can read
         if together is None:
             os.replace(temporary, path)
         else:
             together[temporary] = path
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
     if together is None:
         _sync_folder(path.parent)
@@ -54,8 +60,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files of a killed run."""
-    for place in (folder, folder / LAST.parent):
-        for left_over in place.glob(f"{TEMPORARY}*"):
+    for left_over in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"*/{TEMPORARY}*")]:
+        with suppress(OSError):
             left_over.unlink()
 
 
@@ -65,7 +71,7 @@ def replacing_together() -> Iterator[None]:
 
     On Linux this syncs the disk twice in total. A crash at the end leaves old and new files, each of them complete.
     """
-    waiting: dict[str, Path] = {}
+    waiting: dict[Path, Path] = {}
     token = _together.set(waiting)
     try:
         yield
@@ -78,7 +84,8 @@ def replacing_together() -> Iterator[None]:
     finally:
         _together.reset(token)
         for temporary in waiting:
-            Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def _sync_folders(folders: set[Path]) -> None:
@@ -116,33 +123,76 @@ class MetricsFile:
         self.path = folder / METRICS
 
     def rows(self) -> list[Row]:
-        """The complete rows; a row truncated by a crash is left out."""
-        if not self.path.exists():
-            return []
-        lines = self.path.read_text().splitlines(keepends=True)
-        table = csv.DictReader(line for line in lines if line.endswith("\n"))
-        return [{k: (int if k in ("epoch", "step") else float)(v) for k, v in row.items()} for row in table]
+        """The complete rows; a row truncated by a crash is left out.
 
-    def cut_after(self, epoch: int) -> None:
-        """Remove the rows after `epoch`."""
+        Raises OSError if the file can't be read, and ValueError, with the reason, if it holds anything else.
+        """
+        try:
+            content = read_bounded(self.path, LARGEST_METRICS)
+        except FileNotFoundError:
+            return []
+        try:
+            text = content[: content.rfind(b"\n") + 1].decode()
+            header, *lines = list(csv.reader(io.StringIO(text), strict=True)) or [[]]
+            return [_row(header, cells, line) for line, cells in enumerate(lines, 2)]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"not a table ({error})") from error
+
+    def cut_after(self, epoch: int) -> list[Row]:
+        """Remove the rows after `epoch`, and what is left of a torn row; returns the others."""
         rows = [row for row in self.rows() if row["epoch"] <= epoch]
-        self.path.unlink(missing_ok=True)
-        if rows:
+        if not rows:
+            self.path.unlink(missing_ok=True)
+        elif self.path.read_bytes() != _table(rows):
             self.write(rows)
+        return rows
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Replace the file by these rows, at least one."""
-        with replacing(self.path) as file:
-            file.write("".join([_line(rows[0]), *(_line(row.values()) for row in rows)]).encode())
+        """Replace the file by these rows, at least one; the run's folder must exist."""
+        with replacing(self.path, new_folders=False) as file:
+            file.write(_table(rows))
 
     def append(self, row: Row) -> None:
-        header = "" if self.path.exists() else _line(row)
-        line = (header + _line(row.values())).encode()
-        with open(self.path, "ab", buffering=0) as file:
-            size = file.tell()
-            if file.write(line) < len(line):  # the disk is full
-                file.truncate(size)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        """Add a row."""
+        if not self.path.exists():
+            self.write([row])
+            return
+        line = _lines([list(row.values())])
+        with open(self.path, "r+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(size)
+                raise
+
+    def sync(self) -> None:
+        """Wait until the rows are on the disk."""
+        with suppress(FileNotFoundError), open(self.path, "r+b", buffering=0) as file:
+            os.fsync(file.fileno())
+
+
+def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Row:
+    """One row of a metrics.csv; raises ValueError that names its line."""
+    try:
+        row: Row = {k: (int if k in ("epoch", "step") else float)(v) for k, v in zip(header, cells, strict=True)}
+    except ValueError:
+        raise ValueError(f"line {line} is damaged") from None
+    if "epoch" not in row or not 0 < row["epoch"] < 2**53:
+        raise ValueError(f"line {line} has no epoch")
+    return row
+
+
+def _table(rows: Sequence[Row]) -> bytes:
+    return _lines([list(rows[0]), *(list(row.values()) for row in rows)])
+
+
+def _lines(cells: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(cells)
+    return text.getvalue().encode()
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
@@ -172,9 +222,9 @@ def read_json(path: Path, limit: int) -> Any:
         raise ValueError("not valid JSON" if isinstance(error, ValueError) else "JSON nested too deeply") from error
 
 
-def write_json(path: Path, fields: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically; values that JSON can't represent are written as strings."""
-    with replacing(path) as file:
+def write_json(path: Path, fields: Mapping[str, Any], *, new_folders: bool = True) -> None:
+    """Write a JSON file atomically, as `replacing`; values that JSON can't represent are written as strings."""
+    with replacing(path, new_folders=new_folders) as file:
         file.write(json.dumps(fields, indent=2, default=str).encode() + b"\n")
 
 
@@ -192,5 +242,13 @@ def new_folder(wanted: Path, *, exact: bool) -> Path:
             folder = wanted.with_name(f"{wanted.name}-{number}")
 
 
-def _line(cells: Any) -> str:
-    return ",".join(str(cell) for cell in cells) + "\n"
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it that do not exist, the deepest first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, the deepest first, up to one that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

@@ -83,7 +83,7 @@ def test_of_many_files_that_fail_none_is_replaced(when, old_files, monkeypatch):
     assert [path.read_text() for path in old_files] == ["new"] * 4
 
 
-@pytest.mark.parametrize("killed_at", ["os.replace", "files._sync_folders", "os.chmod"])
+@pytest.mark.parametrize("killed_at", ["os.replace", "files._sync_folders", "files.secrets.token_hex"])
 def test_a_kill_leaves_each_of_many_files_whole(killed_at, tmp_path):
     program = f"""if True:
         import os, signal, sys
@@ -106,7 +106,7 @@ def test_a_kill_leaves_each_of_many_files_whole(killed_at, tmp_path):
     """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == -signal.SIGKILL
-    new = {"os.chmod": 0, "os.replace": 3, "files._sync_folders": 6}[killed_at]
+    new = {"files.secrets.token_hex": 0, "os.replace": 3, "files._sync_folders": 6}[killed_at]
     assert [(tmp_path / str(i)).read_text() for i in range(6)] == ["new" * 5000] * new + ["old" * 5000] * (6 - new)
 
 
