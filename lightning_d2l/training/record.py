@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import platform
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import lightning_d2l
-from lightning_d2l.config.check import RequestError
-from lightning_d2l.training.files import MetricsFile, write_json
+from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.training.fields import STATUSES, check_fields
+from lightning_d2l.training.files import LAST, METRICS, MetricsFile, read_json, write_json
+from lightning_d2l.training.lock import holder, process
+from lightning_d2l.training.origin import git_revision, versions
 from lightning_d2l.training.spec import RunSpec
 
+__all__ = ["STATUSES", "RunRecord", "git_revision", "read_fields", "to_resume", "versions"]
+
 RUN_FILE = "run.json"
-STATUSES = ("completed", "diverged", "failed", "running")
+LARGEST = 2**26  # bytes of a run.json
 STOPPED = "stopped by"  # the start of the error of a run that a signal ended
 RECORDED = ("num_parameters", "seconds")
 """Fields that `RunRecord.setting` returns too, so that they may lie along x."""
@@ -56,31 +56,42 @@ class RunRecord:
 
     @classmethod
     def of(cls, spec: RunSpec) -> RunRecord:
-        """The record of a run that starts or is resumed, not yet written; raises RequestError if it can't resume."""
+        """The record of a run that starts or is resumed, not yet written; raises RequestError if it can't resume.
+
+        That of a resumed run has its present command and configuration, and those of each earlier attempt in "before".
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        fields = {
+            "status": "running",
+            "error": None,
+            "started": now,
+            "command": spec.command,
+            "overrides": [text for text in spec.overrides if not text.startswith("resume=")],
+            "seed": spec.config["seed"],
+            "versions": versions(),
+            "git": git_revision(),
+            "config": {**spec.config, "resume": None},
+            "process": process(),
+        }
+        if spec.sweep:
+            fields["sweep"] = spec.sweep
         if spec.resuming:
-            fields = cls.read(spec.folder).fields
-        else:
-            fields = {
-                "status": "running",
-                "started": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": spec.command,
-                "overrides": spec.overrides,
-                "seed": spec.config["seed"],
-                "versions": versions(),
-                "git": git_revision(),
-            }
-        config = {**spec.config, "resume": None}
-        return cls(spec.folder, fields | {"status": "running", "error": None, "config": config})
+            there = cls.read(spec.folder).fields
+            before = [*(there.get("before") or []), _attempt(there, fields["config"])]
+            first = {"started": there.get("started"), "resumed": now, "before": before}
+            fields = there | fields | first
+        return cls(spec.folder, fields)
 
     def end(self, status: str, error: str, seconds: float, **fields: Any) -> None:
         """Write how a run ended; `seconds` are added to those of earlier attempts."""
-        seconds = round(self.fields.get("seconds", 0.0) + seconds, 3)
+        seconds = round((self.fields.get("seconds") or 0.0) + seconds, 3)
+        self.fields = {name: value for name, value in self.fields.items() if name != "process"}
         self.update(status=status, error=error or None, seconds=seconds, **fields)
 
     def update(self, **fields: Any) -> None:
-        """Change fields; they are on the disk when the call returns."""
+        """Change fields; they are on the disk when the call returns. The folder must exist."""
         self.fields = self.fields | fields
-        write_json(self.folder / RUN_FILE, self.fields)
+        write_json(self.folder / RUN_FILE, self.fields, new_folders=False)
 
     @property
     def status(self) -> str:
@@ -93,12 +104,16 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How a run ended: completed, diverged, failed, interrupted or missing. It must not be running now."""
+        """How a run ended: completed, diverged, failed, interrupted or missing; or running, while a process trains it.
+
+        Interrupted: a signal stopped it, or its process ended without writing how.
+        """
         if not self.fields:
             return "missing"
-        # Interrupted: a signal stopped it, or its process ended without writing how.
+        if self.status == "running":
+            return "running" if holder(self.folder) else "interrupted"
         stopped = self.status == "failed" and str(self.fields.get("error")).startswith(STOPPED)
-        return "interrupted" if stopped or self.status == "running" else self.status
+        return "interrupted" if stopped else self.status
 
     @property
     def error(self) -> str:
@@ -181,23 +196,35 @@ class RunRecord:
 def read_fields(path: Path) -> dict[str, Any]:
     """The fields of a run.json; raises ValueError with the reason if they can't be used, or FileNotFoundError."""
     try:
-        fields = json.loads(path.read_bytes())
+        fields = read_json(path, LARGEST)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ValueError("not valid JSON") from error
-    if not isinstance(fields, dict):
-        raise ValueError("not a record")
-    if fields.get("status") not in STATUSES:
-        raise ValueError(f"status is none of {', '.join(STATUSES)}")
-    metrics = fields.get("metrics") or {}
-    if fields["status"] == "completed" and not (isinstance(metrics, dict) and isinstance(metrics.get("final"), dict)):
-        raise ValueError("completed, but without metrics")
-    if not isinstance(fields.get("config"), dict) or not isinstance(fields.get("overrides") or [], list):
-        raise ValueError("config or overrides are damaged")
-    return fields
+    check_fields(fields)
+    return dict(fields)
+
+
+def to_resume(folder: Path) -> RunRecord:
+    """The record of a run that can be resumed; one that was killed before its first checkpoint starts afresh.
+
+    Raises RequestError if there is none, or if its checkpoint is lost.
+    """
+    record, what = RunRecord.read(folder), f"resume={folder}"
+    if user := holder(folder):
+        raise RequestError(f"{what}: in use by {user}; wait for it or stop it")
+    if not (folder / LAST).exists() and ((folder / METRICS).exists() or record.state in ("completed", "diverged")):
+        raise RequestError(f"{what}: its {LAST} is lost, so there is nothing to resume; choose a new hydra.run.dir")
+    return record
+
+
+def _attempt(fields: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record keeps of an earlier attempt; of the configuration, what differs from the present one."""
+    names = ("command", "overrides", "status", "error", "versions", "git", "threads")
+    found = {"started": fields.get("resumed") or fields.get("started")}
+    there, here = flat(fields["config"]), flat(config)
+    changed = {key: there.get(key) for key in [*there, *here] if there.get(key) != here.get(key)}
+    return found | {name: fields.get(name) for name in names if name in fields} | {"changed": changed}
 
 
 def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
@@ -229,28 +256,3 @@ QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
     **{name: functools.partial(_gap, metric) for name, metric in GAPS.items()},
 }
 """What `RunRecord.metric` computes from other fields: name to function(run)."""
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of the installed packages that a run depends on."""
-    packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "tensorboard", "numpy")
-    own = {"lightning_d2l": lightning_d2l.__version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in packages}
-
-
-@functools.cache
-def git_revision() -> str | None:
-    """The commit of the checkout that this package runs from, with "+" if tracked files differ, or None."""
-    root = Path(lightning_d2l.__file__).parents[1]
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        if not (root / ".git").exists():
-            return None
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

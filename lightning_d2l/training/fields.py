@@ -1,0 +1,108 @@
+"""What the fields of a run.json may be: checked once, where a record is read, so that no other code has to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+STATUSES = ("completed", "diverged", "failed", "running")
+DEEPEST = 20  # levels of a configuration
+LARGEST = 2**63  # what a whole number must be below, so that it is also a float
+GROUPS = ("data", "model", "optimizer", "trainer", "penalty", "logger", "scheduler")  # nodes of a configuration
+
+
+def check_fields(fields: Any) -> None:
+    """Raise ValueError that names the first field of a run.json that has the wrong type."""
+    if not isinstance(fields, dict):
+        raise ValueError("not a record")
+    if fields.get("status") not in STATUSES:
+        raise ValueError(f"status is none of {', '.join(STATUSES)}")
+    if not isinstance(fields.get("config"), dict):
+        raise ValueError("config is missing")
+    for name, (allowed, accepts) in _FIELDS.items():
+        if fields.get(name) is not None and not accepts(fields[name]):
+            raise ValueError(f"{name} is not {allowed}")
+    if fields["status"] == "completed" and "final" not in (fields.get("metrics") or {}):
+        raise ValueError("completed, but without metrics")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that a float can hold, or not finite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, float) or abs(value) < LARGEST
+
+
+def _is_count(value: Any) -> bool:
+    return is_number(value) and isinstance(value, int) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(v is None or is_number(v) for v in value.values())
+
+
+def _is_metrics(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_numbers, value.values()))
+
+
+def _maps_to_text(value: Any) -> bool:
+    return isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values())
+
+
+def _is_config(value: Any) -> bool:
+    groups = [value.get(name) for name in GROUPS] if isinstance(value, dict) else []
+    return is_plain(value) and all(group is None or _is_group(group) for group in groups)
+
+
+def _is_group(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("_target_", ""), str)
+
+
+def is_plain(value: Any, deepest: int = DEEPEST) -> bool:
+    """Whether a value is text, a number, true, false, null, or lists and mappings of such, `deepest` levels at most."""
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return deepest > 0 and all(is_plain(v, deepest - 1) for v in inner)
+    return value is None or isinstance(value, (str, bool)) or is_number(value)
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(attempt, dict) and is_plain(attempt) for attempt in value)
+
+
+def _is_process(value: Any) -> bool:
+    return isinstance(value, dict) and _is_count(value.get("pid")) and _is_text(value.get("host"))
+
+
+_TEXT = ("text", _is_text)
+_COUNT = ("a whole number from 0 up", _is_count)
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "config": (f"a mapping of plain values in at most {DEEPEST} levels", _is_config),
+    "overrides": ("a list of texts", _is_texts),
+    "command": _TEXT,
+    "error": _TEXT,
+    "git": _TEXT,
+    "started": _TEXT,
+    "resumed": _TEXT,
+    "sweep": _TEXT,
+    "model": _TEXT,
+    "seed": _COUNT,
+    "threads": _COUNT,
+    "members": _COUNT,
+    "num_parameters": _COUNT,
+    "seconds": ("a number", is_number),
+    "metrics": ("a mapping of names to numbers", _is_metrics),
+    "distance_to_exact": ("a mapping of names to numbers", _is_numbers),
+    "data": ("a mapping of names to texts", _maps_to_text),
+    "versions": ("a mapping of names to texts", _maps_to_text),
+    "process": ("a process", _is_process),
+    "before": ("a list of attempts", _is_history),
+}
