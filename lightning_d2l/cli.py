@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
 import json
+import math
+import os
 import re
 import sys
 import textwrap
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lightning_d2l.training.build import BuiltRun
-    from lightning_d2l.training.predictions import Prediction
 
-COMMANDS = ("predict", "evaluate", "inspect", "export", "rerun", "demo", "reproduce", "report")
+ROOT = "data.root="
+MOST_DRAWN = 100  # predictions in a figure
+OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")  # take data.root=FOLDER
+COMMANDS = (*OF_RUNS, "demo", "reproduce", "report")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    args = _parser().parse_args(arguments)
+    given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
+    args = _parser().parse_args([word for word in arguments if word not in given])
+    args.root = given[-1].removeprefix(ROOT) if given else None
+    if args.root is not None and not Path(args.root).expanduser().is_dir():
+        raise RequestError(f"{ROOT}{args.root}: not a folder")
     return int(args.command(args))
 
 
@@ -69,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     ) -> argparse.ArgumentParser:
         """A command that does `work`; `text` describes it, with `help` for the list of commands if that is shorter."""
         settings = {"help": text, "description": text, "parents": [*parents, verbose], **more}
+        if name in OF_RUNS:
+            settings["epilog"] = (
+                f"{ROOT}FOLDER beside RUN_FOLDER says where the run's data are now, if they have moved."
+            )
         sub = commands.add_parser(name, **settings)
         sub.set_defaults(command=work)
         return sub
@@ -111,12 +124,17 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(args: argparse.Namespace) -> int:
     from lightning_d2l.training.reuse import predict
 
-    if args.figure and args.figure.suffix != ".png":
-        raise RequestError(f"--figure={args.figure}: must end in .png")
-    built = _load(args)
+    if args.figure:
+        if args.figure.suffix != ".png":
+            raise RequestError(f"--figure={args.figure}: must end in .png")
+        _check_writable("--figure", args.figure)
+    built = _load(args, samples=not args.files)
     predictions = predict(built, args.files)
-    found = [_as_json(built, prediction) for prediction in predictions]
-    _show(args, found, lambda: "\n".join(_as_text(built, prediction) for prediction in predictions))
+    if args.figure and len(predictions) > MOST_DRAWN:
+        raise RequestError(f"--figure={args.figure}: must be of at most {MOST_DRAWN} inputs, not {len(predictions)}")
+    names = built.data.class_names
+    found = [prediction.as_json(names) for prediction in predictions]
+    _show(args, found, lambda: "\n".join(prediction.as_text(names) for prediction in predictions))
     if args.figure:
         from lightning_d2l.training.figures import few_predictions
 
@@ -124,35 +142,25 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(built: BuiltRun, prediction: Prediction) -> dict[str, object]:
-    names, output = built.data.class_names, prediction.output
-    values = dict(zip(names, output.softmax(0).tolist(), strict=True)) if names else output.tolist()
-    return {"input": prediction.name, "probabilities" if names else "prediction": values, "note": prediction.note}
-
-
-def _as_text(built: BuiltRun, prediction: Prediction) -> str:
-    names, output = built.data.class_names, prediction.output
-    note = f"   ({prediction.note})" if prediction.note else ""
-    if not names:
-        return f"{prediction.name:<20} {'  '.join(f'{v:.6g}' for v in output.tolist()):<12}{note}"
-    probabilities = output.softmax(0)
-    best = probabilities.argsort(descending=True)[:3].tolist()
-    return f"{prediction.name:<16}" + "  ".join(f"{names[i]} {float(probabilities[i]):.1%}" for i in best) + note
-
-
 def _evaluate(args: argparse.Namespace) -> int:
     from lightning_d2l.training import console, reuse
 
     _quiet(args)
-    results = reuse.evaluate(args.folder)
+    results = reuse.evaluate(args.folder, args.root)
     _show(args, results, lambda: console.table(results))
     return 0
 
 
 def _inspect(args: argparse.Namespace) -> int:
     from lightning_d2l.training import inspect
+    from lightning_d2l.training.same_data import OtherData
 
-    items = inspect.tensors(_load(args))
+    try:
+        built = _load(args)
+    except OtherData as error:
+        built = _load(args, samples=False)
+        print(f"no gradients: {str(error).splitlines()[0]}", file=sys.stderr)
+    items = inspect.tensors(built)
     if args.tensor:
         shown = inspect.find(items, args.tensor)
         _show(args, {**shown.facts(), "values": shown.value.tolist()}, lambda: inspect.values(shown))
@@ -166,18 +174,33 @@ def _export(args: argparse.Namespace) -> int:
     from lightning_d2l.training import export
 
     into = args.into or args.folder / export.FILES[args.form]
-    export.check_writable(args.form, into)
-    hint = export.export(_load(args), args.form, into)
+    built = _load(args, samples=False)
+    _check_writable("--into", into)
+    hint = export.export(built, args.form, into)
     print(f"wrote {into} ({into.stat().st_size:,} bytes); to load it:\n{textwrap.indent(hint, '  ')}")
     return 0
 
 
-def _load(args: argparse.Namespace) -> BuiltRun:
+def _load(args: argparse.Namespace, *, samples: bool = True) -> BuiltRun:
     from lightning_d2l.training.files import BEST, LAST
     from lightning_d2l.training.reuse import load_run
 
     _quiet(args)
-    return load_run(args.folder, {"best": BEST, "last": LAST}[args.checkpoint])
+    return load_run(args.folder, {"best": BEST, "last": LAST}[args.checkpoint], args.root, samples=samples)
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """Raise RequestError if no file can be written at a path, whose missing folders may be created."""
+    try:
+        if path.is_dir():
+            raise RequestError(f"{option}={path}: a folder; must be a file")
+        near = next(place for place in (path, *path.absolute().parents) if place.exists())
+        if not os.access(near, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if near != path and not near.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        raise RequestError(f"{option}={path}: cannot be written ({error.strerror})") from error
 
 
 def _rerun(args: argparse.Namespace) -> int:
@@ -190,7 +213,7 @@ def _rerun(args: argparse.Namespace) -> int:
     into = args.into or next(folder for folder in candidates if not folder.exists())
     if (into / "run.json").exists():
         raise RequestError(f"--into={into}: holds a run already; choose another folder")
-    return rerun(args.folder, into)
+    return rerun(args.folder, into, args.root)
 
 
 def _demos() -> str:
@@ -246,8 +269,17 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, found: object, text: Callable[[], str]) -> None:
-    """Print what a command found as JSON, or as text if --format=text."""
-    print(json.dumps(found, indent=2) if args.format == "json" else text())
+    """Print what a command found as JSON, in which numbers that are not finite are null, or with --format=text so."""
+    print(json.dumps(_finite(found), indent=2, allow_nan=False) if args.format == "json" else text())
+
+
+def _finite(found: Any) -> Any:
+    """Nested values with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(found, Mapping):
+        return {key: _finite(value) for key, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [_finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def _quiet(args: argparse.Namespace) -> None:

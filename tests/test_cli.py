@@ -43,7 +43,7 @@ def test_an_error_is_broken_between_words_in_a_terminal(capsys, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "answer"),
-    [("x\n1\n2,3\n", "row 3 has 2 columns: must be 1"), ("x\n1\ntwo\n", "row 3 is not numbers: two")],
+    [("x\n1\n2,3\n", "row 3 has 2 columns: must be 1"), ("x\n1\ntwo\n", "row 3, column 1: 'two' is not a number")],
 )
 def test_inputs_that_do_not_fit(content, answer, tmp_path, capsys):
     assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=1") == 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -30,6 +33,9 @@ class TensorDataModule(pl.LightningDataModule):
     task: str  # "classification" or "regression"
     source = "synthetic"
     class_names: tuple[str, ...] = ()
+    background = 0  # grey level behind the objects of images, from 0 (black) to 255
+    # The lowest and highest "mean", "std" and "border" (of the outermost pixels) of training images, in [0, 1].
+    usual: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType({})
     noise = 0.0  # standard deviation of the targets around the true function
 
     def __init__(self, batch_size: int, seed: int = 0, folds: int | None = None, fold: int | None = None) -> None:
@@ -43,6 +49,13 @@ class TensorDataModule(pl.LightningDataModule):
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Load or generate the splits."""
         raise NotImplementedError
+
+    def no_samples(self) -> tuple[Tensor, Tensor] | None:
+        """Features (0, ...) and targets of no samples, with the shapes and types that the settings determine.
+
+        None if only the data themselves tell them.
+        """
+        return None
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:
@@ -62,7 +75,7 @@ class TensorDataModule(pl.LightningDataModule):
     @property
     def num_inputs(self) -> int:
         """Features of one sample."""
-        return self.splits["train"][0][0].numel()
+        return math.prod(self.splits["train"][0].shape[1:])
 
     @property
     def num_outputs(self) -> int:

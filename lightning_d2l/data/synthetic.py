@@ -47,6 +47,15 @@ class RegressionData(TensorDataModule):
         """Noiseless targets (n, 1) of inputs (n, num_raw)."""
         return inputs @ self.w + self.b
 
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs in a CSV file: x, or x1, x2, ... where there are several."""
+        return ["x"] if self.num_raw == 1 else [f"x{i}" for i in range(1, self.num_raw + 1)]
+
+    def no_samples(self) -> tuple[Tensor, Tensor]:
+        inputs = torch.empty(0, self.num_raw, dtype=torch.float64)
+        return self.features(inputs), self.true_function(inputs)
+
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         splits = {}
         for split, n in self.sizes.items():

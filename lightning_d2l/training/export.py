@@ -100,7 +100,8 @@ def _safetensors(net: nn.Module, built: BuiltRun) -> bytes:
 
 def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
     """The ONNX model maps a float batch of any size to the outputs (logits for classification)."""
-    x = as_input(built.data.splits["train"][0][:2], next(net.parameters()).dtype)
+    samples = built.data.splits["train"][0]
+    x = as_input(samples.new_zeros(2, *samples.shape[1:]), next(net.parameters()).dtype)
     try:
         with _silence():
             program = torch.onnx.export(

@@ -162,13 +162,18 @@ def test(built: BuiltRun, best: Row) -> tuple[Row, Row]:
 
 def test_metrics(built: BuiltRun) -> Row:
     """The metrics of the module's present weights on the test split; raises Diverged if one is not finite."""
-    trainer = pl.Trainer(**trainer_settings(built.spec.config), logger=False, enable_checkpointing=False)
-    (found,) = trainer.test(built.module, built.data, verbose=False)
-    metrics = {name: float(value) for name, value in found.items()}
+    metrics = measured(built)
     for name, value in metrics.items():
         if not torch.tensor(value).isfinite():
             raise Diverged(f"{name} is {value}")
     return metrics
+
+
+def measured(built: BuiltRun) -> Row:
+    """The metrics of the module's present weights on the test split, finite or not."""
+    trainer = pl.Trainer(**trainer_settings(built.spec.config), logger=False, enable_checkpointing=False)
+    (found,) = trainer.test(built.module, built.data, verbose=False)
+    return {name: float(value) for name, value in found.items()}
 
 
 def _open_board(built: BuiltRun, start: int) -> TensorBoard | None:

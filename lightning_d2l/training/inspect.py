@@ -37,15 +37,17 @@ class NamedTensor:
 def tensors(built: BuiltRun) -> list[NamedTensor]:
     """Every parameter and buffer; a tied tensor is listed under each of its names.
 
-    Gradients are of the objective on the first `batch_size` training samples, in evaluation mode (without dropout).
+    Gradients are of the objective on the first `batch_size` training samples, in evaluation mode (without dropout);
+    there are none without samples.
     """
     module, data = built.module, built.data
     dtype = next(module.parameters()).dtype
     x, y = (part[: data.batch_size] for part in data.splits["train"])
     module.eval()
     module.zero_grad()
-    loss, _ = module.objective(as_batch((x, y), dtype))
-    loss.backward()  # type: ignore[no-untyped-call]
+    if len(x):
+        loss, _ = module.objective(as_batch((x, y), dtype))
+        loss.backward()  # type: ignore[no-untyped-call]
     found: list[NamedTensor] = []
     first: dict[int, str] = {}
     kinds = {"parameter": module.named_parameters, "buffer": module.named_buffers}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,22 @@ class Prediction:
     x: Tensor
     output: Tensor
     note: str = ""
+
+    def as_json(self, classes: Sequence[str]) -> dict[str, object]:
+        """Plain values: a probability for each class, or the numbers that are predicted where there are no classes."""
+        if classes:
+            probabilities = dict(zip(classes, self.output.softmax(0).tolist(), strict=True))
+            return {"input": self.name, "probabilities": probabilities, "note": self.note}
+        return {"input": self.name, "prediction": self.output.tolist(), "note": self.note}
+
+    def as_text(self, classes: Sequence[str]) -> str:
+        """A line: the three most probable classes, or the numbers that are predicted."""
+        note, name = f"   ({self.note})" if self.note else "", self.name
+        if not classes:
+            return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.tolist()):<12}{note}"
+        probabilities = self.output.softmax(0)
+        best = probabilities.argsort(descending=True)[:3].tolist()
+        return f"{name:<16}" + "  ".join(f"{classes[i]} {float(probabilities[i]):.1%}" for i in best) + note
 
 
 @torch.no_grad()

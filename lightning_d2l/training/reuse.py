@@ -2,133 +2,197 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.records import has_other_streams, require_same_streams, up_to_date
+from lightning_d2l.config.records import require_same_streams, up_to_date
 from lightning_d2l.config.text import number
-from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import BEST, LAST
-from lightning_d2l.training.fit import run, test_metrics
+from lightning_d2l.training.fit import measured, run
+from lightning_d2l.training.inputs import read_inputs
+from lightning_d2l.training.lock import LOCK, holder
+from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.predictions import Prediction, outputs
 from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.same_data import located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
-TOLERANCES = {"32-true": 1e-5, "64-true": 1e-9}  # relative, of a run that trained together with others
+ROUNDING = {"32-true": 1e-5, "64-true": 1e-9}
+"""By precision: how much the numbers of equal runs may differ, relative to the largest of the same metric."""
 
 
-def load_run(folder: Path, checkpoint: Path) -> BuiltRun:
-    """The run of a folder, its weights from `checkpoint` below it.
+def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples: bool = True) -> BuiltRun:
+    """The run of a folder, its weights from `checkpoint` below it, and its data, which may be in the data root `root`.
 
-    Raises RequestError if the folder holds no run, the checkpoint is not the run's, or the data are others than those
-    that the run was trained on. The data of a run of version 0.1.0 can't be drawn again, so they are not compared.
+    Without `samples` the splits of its data are empty, and no file of data is read, unless only the data tell the
+    sizes of the network. Raises RequestError if the folder holds no run or the checkpoint is not the run's, and
+    OtherData if the data are not those that the run was trained on.
     """
     record = RunRecord.read(folder)
-    check(config := up_to_date(record.config))
+    config = _config(record)
     weights = load_checkpoint(folder / checkpoint)["state_dict"]
-    data = build_data(config)
-    known = record.fields.get("data")
-    if known and not has_other_streams(record.fields) and data.identity()["checksum"] != known["checksum"]:
-        raise RequestError(f"{folder}: its data were {known['source']} with another checksum; these are {data.source}")
+    data = build_node(config["data"])
+    empty = None if samples else data.no_samples()
+    if empty is not None:
+        data.splits, data.source = {"train": empty}, str(recorded(record).get("source", data.source))
+    else:
+        config = located(config, record, root)
+        data = build_data(config)
+        require_same_data(record, data)
     module = build_module(config, data)
     try:
         module.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
         raise RequestError(f"{folder / checkpoint}: the weights of another model") from error
     return BuiltRun(RunSpec(config, folder), data, module, [1])
 
 
-def evaluate(folder: Path) -> dict[str, dict[str, float]]:
-    """Metrics on the test split of the last weights ("final") and of the best epoch's ("best")."""
-    require_same_streams(RunRecord.read(folder).fields, str(folder))
-    built, results = load_run(folder, LAST), {}
+def _config(record: RunRecord) -> dict[str, Any]:
+    """The configuration of a record in today's settings, checked; raises RequestError."""
+    try:
+        check(config := up_to_date(record.config))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"{record.folder}: damaged: the configuration in its run.json is none of a run") from error
+    return config
+
+
+def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float]]:
+    """Metrics on the test split of the last weights ("final") and of the best epoch's ("best"), finite or not."""
+    record = RunRecord.read(folder)
+    require_same_streams(record.fields, str(folder))
+    built, results = load_run(folder, LAST, root), {}
     built.spec.config["trainer"]["accelerator"] = "cpu"
     for name, checkpoint in (("final", LAST), ("best", BEST)):
+        if name == "best" and not record.completed and not (folder / checkpoint).exists():
+            continue  # the run diverged or was stopped before a best epoch
         built.module.load_state_dict(load_checkpoint(folder / checkpoint)["state_dict"])
-        results[name] = test_metrics(built)
+        results[name] = measured(built)
     return results
 
 
-def rerun(folder: Path, into: Path) -> int:
-    """Do a run again, from its record alone, in `into`; 0 if its numbers are the same (a member's: about), else 1."""
+def rerun(folder: Path, into: Path, root: str | None = None) -> int:
+    """Do a run again, from its record alone, in `into`, and print whether its numbers are the same.
+
+    Returns 0 if they are within ROUNDING, 1 if they differ by more or the run fails. Raises RequestError, with nothing
+    written, if the run can't be done.
+    """
     before = RunRecord.read(folder)
     require_same_streams(before.fields, str(folder))
-    check(config := up_to_date(before.config))
-    code = run(RunSpec(config, into, before.fields["overrides"], before.fields["command"]))
-    after = RunRecord.read(into).fields.get("metrics")
-    tolerance = TOLERANCES[config["trainer"]["precision"]] if before.fields.get("members", 1) > 1 else 0.0
+    config = located(_config(before), before, root)
+    check_accelerator(config)
+    require_same_data(before, build_data(config))
+    if held := holder(into):
+        raise RequestError(f"--into={into}: in use by {held}; choose another folder")
+    with _new_folder(into):
+        overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
+        code = run(RunSpec(config, into, overrides, command))
+    after, there = RunRecord.read(into), console.from_here(folder)
+    if code == 1 and before.status == after.status == "diverged":
+        print(f"{there} diverged too: {before.error}")
     if code:
         return code
-    if _same(before.fields.get("metrics"), after, tolerance):
-        print(f"same numbers{f' within {tolerance:g}' if tolerance else ''} as {console.from_here(folder)}")
+    if before.fields.get("metrics") is None:
+        print(f"no numbers to compare: {there} is {before.state}")
         return 0
-    print(f"other numbers than {console.from_here(folder)}: {before.fields.get('metrics')} there")
-    print(f"versions there: {before.fields['versions']}")
-    return 1
+    return _compare(before, after, ROUNDING[config["trainer"]["precision"]])
 
 
-def _same(there: Any, here: Any, tolerance: float) -> bool:
-    """Whether two records' metrics are the same numbers under the same names."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        return there.keys() == here.keys() and all(_same(there[key], here[key], tolerance) for key in there)
-    if isinstance(there, float) and isinstance(here, float):
-        return math.isclose(there, here, rel_tol=tolerance)
-    return bool(there == here)
+@contextmanager
+def _new_folder(into: Path) -> Iterator[None]:
+    """Create a folder for a run; raises RequestError if it can't be, and removes it if the run is refused."""
+    new: list[Path] = []
+    try:
+        new = [place for place in (into, *into.parents) if not place.exists()]
+        into.mkdir(parents=True, exist_ok=True)
+        if any(path.name != LOCK for path in into.iterdir()):
+            raise RequestError(f"--into={into}: not empty; choose another folder")
+        yield
+    except OSError as error:
+        raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
+    finally:
+        for place in new:
+            with suppress(OSError):  # something lies in it
+                place.rmdir()
+
+
+def _compare(before: RunRecord, after: RunRecord, rounding: float) -> int:
+    """Print whether two records have the same numbers, and those that differ; returns the exit code."""
+    there, here = _numbers(before), _numbers(after)
+    differ = {name: (there.get(name), here.get(name)) for name in {**there, **here}}
+    differ = {name: pair for name, pair in differ.items() if pair[0] != pair[1]}
+    within = all(_close(name, pair, there, rounding) for name, pair in differ.items())
+    if not differ:
+        words = "same numbers as"
+    elif within:
+        words = f"same numbers within {rounding:g}, the rounding of {before.config['trainer']['precision']}, as"
+    else:
+        words = f"other numbers (by more than {rounding:g}) than"
+    print(f"{words} {console.from_here(before.folder)}")
+    if differ:
+        print(f"what differs: {', '.join(_causes(before, after)) or 'nothing recorded; another processor?'}")
+    for name, pair in differ.items():
+        print(f"  {name:24}{pair[0]!r:>24} there {pair[1]!r:>24} here")
+    return 0 if within else 1
+
+
+def _numbers(record: RunRecord) -> dict[str, Any]:
+    """The metrics of a record by row and name, such as "final loss/test"."""
+    rows = {row: values for row, values in record.fields["metrics"].items() if isinstance(values, Mapping)}
+    return {f"{row} {name}": value for row, values in rows.items() for name, value in values.items()}
+
+
+def _metric(name: str) -> str:
+    return name.partition(" ")[2].partition("/")[0]
+
+
+def _close(name: str, pair: tuple[Any, Any], there: Mapping[str, Any], rounding: float) -> bool:
+    """Whether two numbers differ by rounding: relative to the largest of the metric, whatever row and split."""
+    metric = _metric(name)
+    if "/" not in name or not all(isinstance(value, float) for value in pair):  # epochs and steps are equal
+        return False
+    alike = (value for key, value in there.items() if _metric(key) == metric)
+    largest = max(abs(value) for value in alike if isinstance(value, float) and math.isfinite(value))
+    return math.isclose(*pair, rel_tol=rounding, abs_tol=rounding * largest)
+
+
+def _causes(before: RunRecord, after: RunRecord) -> list[str]:
+    """What may round otherwise in the second of two equal runs."""
+    found = []
+    if (members := before.fields.get("members", 1)) != after.fields.get("members", 1):
+        found.append(f"{members} runs trained at once there")
+    threads, here = before.fields.get("threads"), after.fields.get("threads", torch.get_num_threads())
+    if threads != here:
+        found.append(f"{'unknown' if threads is None else threads} threads there, {here} here")
+    versions, now = before.fields.get("versions") or {}, after.fields["versions"]
+    found += [f"{name} {versions.get(name)} there, {now[name]} here" for name in now if versions.get(name) != now[name]]
+    return found
 
 
 def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
-    """Predict image files, or the rows of CSV files with one column an input; without files, ten test samples."""
+    """Predict image files, or the rows of CSV files with one column an input; without files, ten test samples.
+
+    Raises RequestError that names a file that can't be read.
+    """
     data = built.data
-    if not files:
-        x, y = (part[:10] for part in data.splits["test"])
-        truth = [data.class_names[int(t)] if data.class_names else number(float(t)) for t in y]
-        inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
-    elif data.task == "classification":
-        inputs = [(file.name, *read_image(file, data.splits["test"][0].shape[1])) for file in files]
+    if files:
+        inputs = list(read_inputs(files, data))
     else:
-        assert isinstance(data, RegressionData)
-        inputs = [item for file in files for item in read_csv(file, data)]
-    return [Prediction(name, x[0], outputs(built.module.net, x)[0], note) for name, x, note in inputs]
-
-
-def read_image(file: Path, side: int) -> tuple[Tensor, str]:
-    """An image file as (1, side, side) uint8, light on dark as the data, and a note if it had to be inverted."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            pixels = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{file}: not an image that can be read ({error})") from error
-    if np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean() <= 127:  # the border
-        return torch.tensor(pixels)[None], ""
-    return torch.tensor(255 - pixels)[None], "inverted: its background is light"
-
-
-def read_csv(file: Path, data: RegressionData) -> Iterator[tuple[str, Tensor, str]]:
-    """Inputs of a CSV file, one a row and a column an input, a header allowed, as features (1, d)."""
-    try:
-        rows = [row for row in csv.reader(file.read_text().splitlines()) if row]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{file}: can't be read ({error})") from error
-    for line, row in enumerate(rows, 1):
-        try:
-            values = torch.tensor([[float(cell) for cell in row]], dtype=torch.float64)
-        except ValueError:
-            if line == 1:
-                continue
-            raise RequestError(f"{file}: row {line} is not numbers: {','.join(row)[:60]}") from None
-        if values.shape[1] != data.num_raw:
-            raise RequestError(f"{file}: row {line} has {values.shape[1]} columns: must be {data.num_raw}, the inputs")
-        yield ", ".join(f"{v:g}" for v in values[0, :8].tolist()), data.features(values), ""
+        x, y = (part[:10] for part in data.splits["test"])
+        truth = [data.class_names[int(t)] if data.class_names else number(float(t[0])) for t in y]
+        inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
+    made = []
+    for name, x, note in inputs:
+        output = outputs(built.module.net, x)[0]
+        infinite = [] if output.isfinite().all() else ["the output is not a finite number"]
+        made.append(Prediction(name, x[0], output, "; ".join([note] * bool(note) + infinite)))
+    return made

@@ -21,13 +21,17 @@ VARIABLE = "LIGHTNING_D2L_DATA"
 SOURCES = ("official", "generated")  # of Fashion-MNIST
 
 
+class OtherData(RequestError):
+    """The data that a run was trained on are not found."""
+
+
 def located(config: Mapping[str, Any], record: RunRecord, given: str | None = None) -> dict[str, Any]:
     """A run's configuration with the data.root and data.source of the data that the record names.
 
     Official files are looked for in `given`, data.root, the recorded data.root, LIGHTNING_D2L_DATA and the user's cache
     folder; nothing is downloaded. A record without data leaves the configuration as it is, but for `given`.
 
-    Raises RequestError if the files are in none of them, or those found first are damaged.
+    Raises OtherData if the files are in none of them, RequestError if those found first are damaged.
     """
     data, known = config["data"], recorded(record)
     if "root" not in data:
@@ -46,14 +50,14 @@ def located(config: Mapping[str, Any], record: RunRecord, given: str | None = No
     for place in places:
         if has_official(str(place)):
             return {**config, "data": {**data, "root": str(place), "source": "official"}}
-    raise RequestError(
+    raise OtherData(
         f"{record.folder}: data with checksum {str(known.get('checksum'))[:12]} (official Fashion-MNIST) not found at "
         f"{', '.join(map(str, places))}\ngive data.root=FOLDER, which holds FashionMNIST/raw with the four .gz files"
     )
 
 
 def require_same_data(record: RunRecord, data: TensorDataModule) -> None:
-    """Raise RequestError if a record names data with another checksum than these.
+    """Raise OtherData if a record names data with another checksum than these.
 
     The data of a run of version 0.1.0 can't be drawn again, so they are not compared.
     """
@@ -63,7 +67,7 @@ def require_same_data(record: RunRecord, data: TensorDataModule) -> None:
     here = data.identity()
     if here["checksum"] != known.get("checksum"):
         there = f"{known.get('name')} ({known.get('source')}) with checksum {str(known.get('checksum'))[:12]}"
-        raise RequestError(
+        raise OtherData(
             f"{record.folder}: its data were {there}; these are {here['name']} ({here['source']}) with checksum "
             f"{here['checksum'][:12]}"
         )
