@@ -16,6 +16,7 @@ from lightning_d2l.data.batches import Batches
 from lightning_d2l.engine import loop
 from lightning_d2l.engine.batches import StackedBatches
 from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.points import next_point
 from lightning_d2l.modules.base import SupervisedModule
 
 Epochs = Batches | StackedBatches
@@ -46,7 +47,7 @@ class Chunks:
 
     def __iter__(self) -> Iterator[Chunk]:
         first = self.batches.epoch
-        yield Chunk(self.batches, first, next(point for point in self.points if point > first) - first)
+        yield Chunk(self.batches, first, next_point(self.points, first) - first)
 
 
 class ChunkedModule(pl.LightningModule):

@@ -63,7 +63,7 @@ class Ensemble(pl.LightningModule):
         self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
-        self.points: dict[int, LoggingPoint] = {}  # by the number of epochs
+        self.points: dict[int, LoggingPoint] = {}  # by the number of epochs: the best ones and the last
         self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
@@ -272,3 +272,7 @@ class Ensemble(pl.LightningModule):
             self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
         shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
         self.points[epoch] = LoggingPoint(self.trainer.global_step, loop_states(self.trainer), shared)
+        if len(self.points) > 3 * len(self.members) + 10:
+            needed = {epoch} | {member.start for member in self.members}
+            needed |= {int(row["epoch"]) for m in self.members for row in (m.best, *m.rows[-1:]) if row}
+            self.points = {at: point for at, point in self.points.items() if at in needed}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import nn
 from lightning_d2l.config.registry import EXACT
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.streams import stream
+from lightning_d2l.engine.points import Points
 from lightning_d2l.modules import ClassificationModule, RegressionModule
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.build import build as build_node
@@ -30,7 +31,7 @@ class BuiltRun:
     spec: RunSpec
     data: TensorDataModule
     module: SupervisedModule
-    points: list[int]
+    points: Sequence[int]
     exact: Optimum | None = None  # the analytic solution, where there is a formula
 
     @property
@@ -48,7 +49,8 @@ class BuiltRun:
     def fields(self) -> dict[str, Any]:
         """What the record holds of it."""
         net = self.module.net
-        return {"data": self.data.identity(), "model": type(net).__name__, "num_parameters": self.num_parameters}
+        numbers = {"num_parameters": self.num_parameters, "threads": torch.get_num_threads()}
+        return {"data": self.data.identity(), "model": type(net).__name__, **numbers}
 
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
         """What the record holds of the end, beside the analytic solution where there is one."""
@@ -74,9 +76,9 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
     return BuiltRun(spec, data, module, points, exact_optimum(module, data, config["optimizer"]))
 
 
-def logging_points(max_epochs: int, every: int) -> list[int]:
+def logging_points(max_epochs: int, every: int) -> Points:
     """The first epoch, every n-th and the last, counted from 1."""
-    return sorted({1, *range(every, max_epochs + 1, every), max_epochs})
+    return Points(max_epochs, every)
 
 
 def build_data(config: Mapping[str, Any]) -> TensorDataModule:

@@ -51,7 +51,7 @@ def git_revision() -> str | None:
         done = subprocess.run(command, env=_GIT_ENVIRONMENT, timeout=10, check=False, **pipes)
         if done.returncode > 1:  # 1: no such setting
             raise OSError(done.stderr)
-        return done.stdout.strip()
+        return str(done.stdout).strip()
 
     try:
         if _GIT is None or not os.path.isabs(_GIT) or not (root / ".git").exists():
