@@ -39,6 +39,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 def check_sweep(nodes: Mapping[str, Any]) -> None:
     """Check the `sweep` node of a configuration, and the `study` node if there is one."""
+    _require_group("sweep", nodes.get("sweep"), registry.SWEEP)
     check_settings(nodes["sweep"], registry.SWEEP, "sweep.")
     if nodes.get("study") is not None:
         check_study_settings(nodes["study"])
@@ -96,7 +97,7 @@ def _check_built(key: str, value: Any, rule: Built) -> None:
     if not isinstance(value, Mapping) or "_target_" not in value:
         raise RequestError(f"{key}={_show(value)}: must be a group of settings with a _target_")
     target = value["_target_"]
-    if target not in rule.table:
+    if not isinstance(target, str) or target not in rule.table:
         options = ", ".join(rule.table)
         raise RequestError(f"{key}._target_={target}: not registered, so it is not run (allowed: {options})")
     check_settings({k: v for k, v in value.items() if k != "_target_"}, rule.table[target], f"{key}.")

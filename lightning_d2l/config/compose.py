@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -22,6 +23,8 @@ from lightning_d2l.compat_hydra import (
     IntervalSweep,
     Override,
     OverridesParser,
+    Quote,
+    QuotedString,
     ValueType,
     missing_option,
     open_hydra,
@@ -36,6 +39,16 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
 NAME = "train"  # the primary configuration, conf/train.yaml
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
+
+
+GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
+
+
+def _names_options(override: Override, value: Any) -> bool:
+    """Whether an override of a group gives it an option or several to sweep over, or takes it away."""
+    if value is None:
+        return override.is_delete() or override.key_or_group in ("experiment", "study")
+    return isinstance(value, str) or override.is_sweep_override()
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -60,7 +73,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             raise RequestError(f"{key}: _target_={unknown[0]} is not registered, so it is not run")
         if key.startswith("hydra.searchpath") and "pkg://" in text:
             raise RequestError(f"{text}: must be a folder; pkg:// would import a package")
-        if value is None and (CONF / key).is_dir() and key != "experiment":
+        if key in GROUPS and not _names_options(override, value):
             raise RequestError(f"{text}: must be one of {', '.join(sorted(p.stem for p in (CONF / key).glob('*')))}")
         parsed.append(override)
     return parsed
@@ -82,8 +95,12 @@ def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hyd
             folders = parse([override])[0].value()
             for folder in folders if isinstance(folders, list) else []:
                 check_config_dir(str(folder).removeprefix("file://"), "hydra.searchpath")
-    with variables_named_in(overrides), open_hydra(CONF, config_dir) as hydra:
-        yield hydra
+    before = HydraConfig.instance().cfg
+    try:
+        with variables_named_in(overrides), open_hydra(CONF, config_dir) as hydra:
+            yield hydra
+    finally:
+        HydraConfig.instance().cfg = before
 
 
 def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
@@ -100,19 +117,26 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         config = compose(NAME, single, return_hydra_config=True)
         hydra_node.resolve_hydra(config, keys_of(parsed))
         with safe_references():
-            several = {k: OmegaConf.to_container(config[k], resolve=True) for k in SWEEP if k in config}
+            of_sweep = {k: v for k, v in config.items() if k in SWEEP}
+            of_sweep = {
+                k: OmegaConf.to_container(v, resolve=True) if OmegaConf.is_config(v) else v for k, v in of_sweep.items()
+            }
     except yaml.YAMLError as error:
         raise RequestError(" ".join(str(error).split())[:300]) from error
     except RecursionError as error:
         raise RequestError("a file of the configuration names itself, or nests too deep") from error
-    except (HydraException, OmegaConfBaseException) as error:
+    except RequestError:
+        raise
+    except Exception as error:  # whatever Hydra makes of words that it does not expect
         raise explained(error, parsed) from error
-    check_sweep(several)
+    check_sweep(of_sweep)
     if unknown := [str(key) for key in config if key not in (*registry.RUN.rules, *SWEEP, "hydra")]:
         raise unknown_key(unknown[0], [*registry.RUN.rules, *SWEEP])
     with open_dict(config):  # what the command line says, and nothing that a file adds to it
         config.hydra.overrides.hydra = [str(o.input_line) for o in parsed if o.is_hydra_override()]
         config.hydra.overrides.task = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
+    # What ${hydra:runtime.cwd} refers to, until a job starts.
+    HydraConfig.instance().cfg = OmegaConf.masked_copy(config, "hydra")  # type: ignore[assignment]
     if multirun or is_multirun(config):
         config.hydra.mode = RunMode.MULTIRUN
         return config
@@ -123,6 +147,10 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         )
     check(plain(config))
     return config
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 def keys_of(parsed: Sequence[Override]) -> frozenset[str]:
@@ -181,8 +209,9 @@ def with_literal_paths(overrides: Sequence[str]) -> list[str]:
 
 
 def quote(text: str, mark: str = "'") -> str:
-    """Text as a quoted value of Hydra's override grammar."""
-    return mark + text.replace("\\", "\\\\").replace(mark, f"\\{mark}") + mark
+    """Text as a quoted value of Hydra's override grammar, in which `${` is no reference."""
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return QuotedString(literal, Quote.single if mark == "'" else Quote.double).with_quotes()
 
 
 def _first_value(override: Override) -> str:

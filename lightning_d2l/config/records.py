@@ -23,23 +23,29 @@ MOVED = {"lightning_d2l.modules.exact.Exact": EXACT}  # old `_target_` to new
 
 
 def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded configuration in today's settings, so that `check` accepts it and the same network is built."""
+    """A recorded configuration in today's settings, so that `check` accepts it and the same network is built.
+
+    What is damaged is left as it is, for `check` to refuse.
+    """
     found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
     for key, table in TABLES.items():
         node = found.get(key)
-        if isinstance(node, dict) and "_target_" in node:
+        if isinstance(node, dict) and isinstance(node.get("_target_"), str):
             node["_target_"] = MOVED.get(node["_target_"], node["_target_"])
             known = table[node["_target_"]].rules if node["_target_"] in table else {}
             added = {name: value for name, value in ADDED.get(key, {}).items() if name in known}
             found[key] = added | node
             if isinstance(node.get("init"), Mapping):
                 found[key]["init"] = {"bias_std": 0.0, **node["init"]}
-    trainer = found.get("trainer", {})
-    if trainer.pop("automatic_optimization", False):
+    trainer = found.get("trainer")
+    if isinstance(trainer, dict) and trainer.pop("automatic_optimization", False):
         trainer["engine"] = "lightning"
     for key, value in ADDED.items():
-        if key not in TABLES:
-            found[key] = value | found.get(key, {}) if isinstance(value, dict) else found.get(key, value)
+        if key in TABLES:
+            continue
+        there = found.setdefault(key, value)
+        if isinstance(value, dict) and isinstance(there, dict):
+            found[key] = value | there
     return found
 
 

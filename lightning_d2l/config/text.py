@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.output import tolerant_output
 
 
@@ -27,14 +28,25 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def lines_of(error: Exception) -> list[str]:
+    """What is printed of an error: at most two lines, without control characters, each of bounded length."""
+    first, _, rest = f"error: {error}".partition("\n")
+    return [cut(terminal(line), 1000) for line in (first, rest) if line]
+
+
 def print_error(error: Exception) -> None:
-    """Print what was wrong as a line on the error stream, which in a terminal is broken between words."""
-    lines = f"error: {error}".splitlines()
+    """Print what was wrong on the error stream, which in a terminal is broken between words."""
+    lines = lines_of(error)
     if sys.stderr.isatty():
         wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ")
         wrapper.break_long_words = wrapper.break_on_hyphens = False
         lines = [wrapper.fill(line) for line in lines]
     print("\n".join(lines), file=sys.stderr)
+
+
+def cut(text: str, width: int = 80) -> str:
+    """The text, shortened to fit into a line."""
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def exit_code(work: Callable[[], int], *, verbose: bool) -> int:
