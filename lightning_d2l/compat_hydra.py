@@ -20,7 +20,14 @@ from hydra._internal.utils import create_config_search_path, get_args_parser  # 
 from hydra.core.config_loader import ConfigLoader  # composes the jobs of a sweep
 from hydra.core.global_hydra import GlobalHydra  # the Hydra object that hydra.compose uses
 from hydra.core.override_parser.overrides_parser import OverridesParser  # parses `optimizer.lr=0.1,0.2`
-from hydra.core.override_parser.types import IntervalSweep, Override, OverrideType, ValueType  # and its results
+from hydra.core.override_parser.types import (  # and its results
+    IntervalSweep,
+    Override,
+    OverrideType,
+    Quote,
+    QuotedString,
+    ValueType,
+)
 from hydra.core.plugins import Plugins  # builds the launcher that hydra/launcher names
 from hydra.core.utils import JobReturn, configure_log, run_job  # a job's result; logging; one job, as Hydra does it
 from hydra.errors import HydraException, MissingConfigException
@@ -32,8 +39,8 @@ from omegaconf.base import Container  # every reference of a configuration is re
 
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
-    "OverrideType", "OverridesParser", "Plugins", "ValueType", "answer", "basic_launcher", "copy_cache",
-    "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run", "unmatched_key",
+    "OverrideType", "OverridesParser", "Plugins", "Quote", "QuotedString", "ValueType", "answer", "basic_launcher",
+    "copy_cache", "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run", "unmatched_key",
     "words_of",
 ]  # fmt: skip
 

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
+import math
+import random
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser
+from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, QuotedString, ValueType
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import file_name
 
-LONGEST_NAME = 200  # bytes; file systems allow 255
+
+class Grid(NamedTuple):
+    """The swept keys, the overrides of each job by its name, and the values that mean the same as an earlier one."""
+
+    varied: list[str]
+    jobs: dict[str, list[str]]
+    repeated: list[str]
 
 
-def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> tuple[list[str], dict[str, list[str]]]:
-    """Every combination of the values in `arguments`: the swept keys, and the overrides of each job by its name.
+def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
+    """Every combination of the values in `arguments`.
 
-    The values of the last key change fastest. A later override of a key replaces an earlier one, so that the command
-    line can change the axes of a study. Overrides of the sweep itself (`sweep.on_error=stop`) are left out.
+    The values of the last key change fastest. A later override of a key may replace an earlier one, so that the command
+    line can change the axes of a study; the axis keeps its place. The overrides of a job are in the order of
+    `arguments`, and compose as those of a single run. Overrides of the sweep itself (`sweep.on_error=stop`) are left
+    out. A value that means the same as an earlier one of its key (1.0 and 1) is left out too.
 
-    Raises RequestError on a swept key that has no value, has a value twice, or can't be swept.
+    Raises RequestError on a swept key that has no value, or can't be swept.
     """
-    axes = {key: (override, _values(override)) for key, override in overrides_by_key(arguments, loader).items()}
-    varied = {key: values for key, (override, values) in axes.items() if override.is_sweep_override()}
-    starts = {key: str(override.input_line).partition("=")[0] for key, (override, _) in axes.items()}
+    kept = in_force(arguments, loader)
+    repeated: list[str] = []
+    axes = {place: discrete_values(o, repeated) for place, o in enumerate(kept) if o.is_sweep_override()}
+    first = {key: place for place, key in reversed(list(enumerate(map(_target, _parsed(arguments, loader)))))}
+    order = sorted(axes, key=lambda place: (first[_target(kept[place])], place))
+    keys = {place: _shown(_target(kept[place])) for place in order}
     overrides: list[list[str]] = []
     names: list[str] = []
-    for combination in itertools.product(*(values for _, values in axes.values())):
-        chosen = dict(zip(axes, combination, strict=True))
-        overrides.append([f"{starts[k]}={v}" if k in varied else v for k, v in chosen.items()])
-        names.append(_name({key: chosen[key] for key in varied}, len(names)))
-    clashes = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    names = [f"{name}-{number}" if name in clashes else name for number, name in enumerate(names)]
-    return list(varied), dict(zip(names, overrides, strict=True))
+    for combination in itertools.product(*(axes[place] for place in order)):
+        chosen = dict(zip(order, combination, strict=True))
+        overrides.append([f"{start(o)}={chosen[n]}" if n in chosen else str(o.input_line) for n, o in enumerate(kept)])
+        names.append(_name([(keys[place], value) for place, value in chosen.items()], len(names)))
+    times = Counter(names)
+    names = [name if times[name] == 1 else f"{name}-{number}" for number, name in enumerate(names)]
+    return Grid(list(dict.fromkeys(keys.values())), dict(zip(names, overrides, strict=True)), repeated)
 
 
-def overrides_by_key(arguments: Sequence[str], loader: ConfigLoader | None = None) -> dict[str, Override]:
-    """The last override of each key in `arguments`, except for those of the sweep itself.
+def in_force(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """The overrides in `arguments` in their order, but for those of the sweep itself and those that are replaced.
 
     Raises RequestError on a swept key that can't be swept.
     """
-    found = {}
-    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(arguments)):
+    found = []
+    for override in _parsed(arguments, loader):
         key = override.key_or_group
         of_sweep = key.partition(".")[0] == "sweep"
         if override.is_sweep_override() and (of_sweep or key in ("study", "resume")):
@@ -49,41 +64,107 @@ def overrides_by_key(arguments: Sequence[str], loader: ConfigLoader | None = Non
         if key == "resume" and override.value() is not None:
             raise RequestError(f"{override.input_line}: is for one run; for a sweep it is sweep.resume=FOLDER")
         if not of_sweep:
-            found[key if override.package is None else f"{key}@{override.package}"] = override
-    return found
+            found.append(override)
+    return [o for place, o in enumerate(found) if not _is_replaced(o, found[place + 1 :], loader)]
 
 
-def _values(override: Override) -> list[str]:
-    """The values of a swept key as text; for any other key the whole override, since `~key` has no value."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
+def start(override: Override) -> str:
+    """What comes before the equals sign of an override."""
+    return str(override.input_line).partition("=")[0]
+
+
+def _parsed(arguments: Sequence[str], loader: ConfigLoader | None) -> list[Override]:
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
+
+
+def _target(override: Override) -> tuple[str, str | None]:
+    return override.key_or_group, override.package
+
+
+def _shown(target: tuple[str, str | None]) -> str:
+    key, package = target
+    return key if package is None else f"{key}@{package}"
+
+
+def _is_replaced(override: Override, later: Sequence[Override], loader: ConfigLoader | None) -> bool:
+    """Whether the configuration is the same without this override, whichever values are chosen.
+
+    A dict is merged with what is there, so that neither replaces the other. The option of a group is the last that is
+    chosen; of any other key, an override between the two (`~key`, `key.part=1`) may need the first.
+    """
+    if override.type not in (OverrideType.CHANGE, OverrideType.FORCE_ADD) or _may_be_dict(override):
+        return False
+    key = override.key_or_group
+    group = loader is not None and bool(loader.get_group_options(key))
+    for other in later:
+        same = _target(other) == _target(override)
+        if same and other.type == override.type and not _may_be_dict(other):
+            return True
+        name = other.key_or_group
+        if not group and (same or name == key or name.startswith(f"{key}.") or key.startswith(f"{name}.")):
+            return False
+    return False
+
+
+def _may_be_dict(override: Override) -> bool:
+    value = override.value()
+    if override.value_type in (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP):
+        return any(isinstance(element, Mapping) for element in override.sweep_iterator())
+    return isinstance(value, Mapping)
+
+
+def discrete_values(override: Override, repeated: list[str]) -> list[str]:
+    """The values of a swept key as text, each once; those that mean the same as an earlier one are added to `repeated`.
+
+    Raises RequestError if there is none, or if they can't be counted.
+    """
     if not override.is_discrete_sweep():
         raise RequestError(
             f"{override.input_line}: an interval is for hydra/sweeper=optuna; a grid takes values, or range(...)"
         )
-    return discrete_values(override)
-
-
-def discrete_values(override: Override) -> list[str]:
-    """The values of a swept key as text; raises RequestError if there is none, or one is there twice."""
-    values = list(override.sweep_string_iterator())
-    if not values:
+    texts = _listed(override, override.sweep_string_iterator)
+    if not texts:
         raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
-    if twice := [value for value in dict.fromkeys(values) if values.count(value) > 1]:
-        raise RequestError(f"{override.input_line}: must have each value once; {twice[0]} is there twice")
-    return values
+    found: dict[Hashable, str] = {}
+    for value, text in zip(_listed(override, override.sweep_iterator), texts, strict=True):
+        same = found.get(key := meaning(value))
+        if same is None:
+            found[key] = text
+        else:
+            repeated.append(f"{override.key_or_group}={text}{'' if same == text else f' (as {same})'}")
+    return list(found.values())
 
 
-def _name(chosen: dict[str, str], number: int) -> str:
+def _listed(override: Override, values: Callable[[], Any]) -> list[Any]:
+    """All values of a swept key; shuffle(...) has one order for one text, or else a sweep could not be resumed."""
+    before = random.getstate()
+    random.seed(str(override.input_line))
+    try:
+        return list(values())
+    finally:
+        random.setstate(before)
+
+
+def meaning(value: Any) -> Hashable:
+    """Equal for values that mean the same in a configuration: 1 and 1.0, a text with and without quotes."""
+    if isinstance(value, QuotedString):
+        value = value.text
+    if isinstance(value, Mapping):
+        pairs = ((str(meaning(key)), meaning(each)) for key, each in value.items())
+        return (dict, tuple(sorted(pairs, key=lambda pair: pair[0])))
+    if isinstance(value, (list, tuple)):
+        return (list, tuple(meaning(each) for each in value))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (float, "nan" if isinstance(value, float) and math.isnan(value) else value)
+    return (type(value), value)
+
+
+def _name(chosen: Sequence[tuple[str, str]], number: int) -> str:
     """The swept values: num_hiddens=64,seed=3; a key is written in full if another one has the same last part."""
     if not chosen:
         return str(number)
-    last = [key.rpartition(".")[2] for key in chosen]
-    short = [part if last.count(part) == 1 else key for key, part in zip(chosen, last, strict=True)]
-    text = ",".join(f"{key}={value}" for key, value in zip(short, chosen.values(), strict=True))
-    text = re.sub(r"['\"\\]", "", text)
-    text = re.sub(r"[/<>:|?*\s\x00-\x1f]+", "_", text)
-    if len(text.encode()) > LONGEST_NAME:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        text = f"{text.encode()[:LONGEST_NAME].decode(errors='ignore')}-{digest}"
-    return text
+    keys = dict.fromkeys(key for key, _ in chosen)
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    short = {key: key if last[part := key.rpartition(".")[2]] > 1 else part for key in keys}
+    text = ",".join(f"{short[key]}={value}" for key, value in chosen)
+    return file_name(re.sub(r"['\"\\]", "", text))

@@ -17,7 +17,7 @@ from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import lock, read_sweep, sweep_folder
-from lightning_d2l.sweeps.grid import discrete_values, overrides_by_key
+from lightning_d2l.sweeps.grid import discrete_values, in_force, start
 from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, checked_jobs, listed
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.spec import RunSpec
@@ -42,19 +42,28 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class Space:
-    """The space of a search: the fixed overrides, and a distribution for each swept key."""
+    """The space of a search: the overrides in order, and a distribution for each that is swept, by its key."""
 
-    fixed: list[str]
+    given: list[Override]
     axes: dict[str, BaseDistribution]
 
     def overrides(self, values: Mapping[str, Any]) -> list[str]:
         """The overrides of the trial with these values."""
-        return [*self.fixed, *(f"{key}={_shown(values[key], axis)}" for key, axis in self.axes.items())]
+        axes, found = self.axes, []
+        for override in self.given:
+            key = override.key_or_group
+            swept = override.is_sweep_override()
+            found.append(f"{start(override)}={_shown(values[key], axes[key])}" if swept else str(override.input_line))
+        return found
 
     def values(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """The values that `overrides` returned these overrides for."""
-        given = dict(text.partition("=")[::2] for text in overrides)
-        return {key: type(_ends(axis)[0])(given[key]) for key, axis in self.axes.items()}
+        """The values that `overrides` returned these overrides for; raises ValueError for others."""
+        found = {}
+        for override, text in zip(self.given, overrides, strict=True):
+            if override.is_sweep_override():
+                key = override.key_or_group
+                found[key] = type(_ends(self.axes[key])[0])(text.partition("=")[2])
+        return found
 
     def ends(self) -> list[dict[str, Any]]:
         """The first and the last value of every axis."""
@@ -64,13 +73,17 @@ class Space:
 def space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
     """The space of a command line: for each swept key an interval, logarithmic if tagged log, or a list of values.
 
-    Raises RequestError if nothing is swept, or if an interval is empty.
+    Raises RequestError if nothing is swept, a key is swept twice, or an interval is empty.
     """
-    parsed = overrides_by_key(arguments, loader)
-    swept = {key: _distribution(override) for key, override in parsed.items() if override.is_sweep_override()}
-    if not swept:
+    given, axes = in_force(arguments, loader), dict[str, Any]()
+    for override in given:
+        if override.is_sweep_override():
+            if override.key_or_group in axes:
+                raise RequestError(f"{override.input_line}: must be the only override that searches its key")
+            axes[override.key_or_group] = _distribution(override)
+    if not axes:
         raise RequestError("hydra/sweeper=optuna: nothing to search; give a key an interval(low, high) or values a,b,c")
-    return Space([str(override.input_line) for key, override in parsed.items() if key not in swept], swept)
+    return Space(given, axes)
 
 
 def _distribution(override: Override) -> BaseDistribution:
@@ -78,7 +91,7 @@ def _distribution(override: Override) -> BaseDistribution:
 
     value = override.value()
     if not isinstance(value, IntervalSweep):
-        return CategoricalDistribution(discrete_values(override))
+        return CategoricalDistribution(discrete_values(override, []))
     low, high, log = value.start, value.end, "log" in value.tags
     if low is None or high is None or not low < high or (log and low <= 0):
         raise RequestError(f"{override.input_line}: must be from low to high{', both above 0' if log else ''}")
