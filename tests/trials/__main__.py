@@ -1,0 +1,46 @@
+"""`python -m tests.trials [NAME ...] [--sample]`: attack, kill and starve the programs, and count what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from tests.trials import hostile_config
+from tests.trials.children import import_everything
+from tests.trials.trial import HEAD, KINDS, Case, Tally, sample, try_all
+
+TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
+    "config": (hostile_config.cases, 25),
+}
+"""Name of a trial to its cases, and how many of them a sample has."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.trials", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)} (default: all)")
+    parser.add_argument("--sample", action="store_true", help="a few cases of each")
+    parser.add_argument("--match", default="", metavar="TEXT", help="only cases with this in their names")
+    args = parser.parse_args(arguments)
+    if unknown := [name for name in args.names if name not in TRIALS]:
+        parser.error(f"{unknown[0]}: must be of {', '.join(TRIALS)}")
+    import_everything()
+    tallies = []
+    for name in args.names or TRIALS:
+        make, few = TRIALS[name]
+        cases = [case for case in make() if args.match in case.name]
+        tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
+    print_table(tallies)
+    return int(any(tally.faults for tally in tallies))
+
+
+def print_table(tallies: list[Tally]) -> None:
+    print(HEAD)
+    for tally in tallies:
+        print(tally.row())
+        for note in tally.notes:
+            print(f"{'':11}{note}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
