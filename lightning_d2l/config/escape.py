@@ -8,10 +8,11 @@ import unicodedata
 
 LONGEST_NAME = 200  # bytes of the name of a file; file systems allow 255
 LONGEST_LABEL = 100  # characters of a text in a figure
-# Unicode categories of what a terminal obeys or hides: control, format (bidi, zero width), surrogate, private, unassigned.
+# Unicode categories of what a terminal obeys or hides: control, format (bidi, zero width), surrogate, private use,
+# unassigned, line and paragraph separators.
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # letters and marks without width or ink
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # spreadsheets also accept the wide ones
+_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")  # the last four are the full-width forms of the first
 
 
 def terminal(text: str, *, keep: str = "") -> str:
@@ -43,8 +44,9 @@ def file_name(text: str) -> str:
 
 def cell(value: object) -> str:
     """A cell of a CSV file that no spreadsheet takes for a formula: such text gets an apostrophe before it."""
-    text = terminal(str(value), keep="\t\r\n")
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) and not _is_number(text) else text
+    text = str(value)
+    formula = text.lstrip(" ").startswith(_FORMULA) and not _is_number(text)
+    return "'" * formula + terminal(text, keep="\t\n")  # a carriage return would end the row
 
 
 def _is_number(text: str) -> bool:
