@@ -1,8 +1,6 @@
 """Train a model: `python train.py model=mlp`. What may be chosen stands in conf/; `--help` lists it."""
 
-import sys
-
-from lightning_d2l.app import main
+from lightning_d2l.__main__ import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program("lightning_d2l.app")
