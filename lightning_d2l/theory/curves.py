@@ -7,6 +7,7 @@ gives no curves for runs to which it doesn't apply.
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,5 +132,5 @@ def noise_floor(each: Measured) -> Iterator[Curve]:
 
 
 def numeric(values: Sequence[Any]) -> bool:
-    """Whether all values are numbers, which have a position on an axis."""
-    return all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values)
+    """Whether all values are finite numbers, which have a position on an axis."""
+    return all(isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v) for v in values)

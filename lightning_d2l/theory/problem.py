@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,28 +15,36 @@ NUM_IMAGES = {"train": 60_000, "test": 10_000}
 
 def loss_factor(config: Mapping[str, Any]) -> float | None:
     """The factor by which the loss multiplies the mean squared error; None for a loss of another kind."""
-    return SQUARED_LOSSES.get(config.get("loss") or "mse")
+    return SQUARED_LOSSES.get(str(config.get("loss") or "mse"))
 
 
 def noise_variance(config: Mapping[str, Any]) -> float | None:
     """The expected loss of the true function: `loss_factor` times the variance of the noise; None if unknown."""
-    factor = loss_factor(config)
-    noise = (config.get("data") or {}).get("noise")
-    return factor * noise**2 if factor and isinstance(noise, (int, float)) else None
+    factor, noise = loss_factor(config), (config.get("data") or {}).get("noise")
+    return factor * float(noise) * float(noise) if factor and _is_number(noise) else None
 
 
 def split_size(data: Mapping[str, Any], split: str) -> int | None:
     """The number of samples of a split, from the node `data` of a configuration; None if it doesn't tell."""
-    images = "val_size" in data
-    all_images = NUM_IMAGES["train"] - (0 if data.get("folds") else data["val_size"]) if images else None
-    train = data.get("n_train") or all_images
+    images, folds = "val_size" in data, _count(data, "folds")
+    all_images = NUM_IMAGES["train"] - (0 if folds else _count(data, "val_size")) if images else 0
+    train = _count(data, "n_train") or max(all_images, 0)
     if split == "test":
-        return data.get("n_test") or (NUM_IMAGES["test"] if images else None)
-    if data.get("folds") and train:
-        held_out = train // data["folds"]
-        return int(held_out if split == "val" else train - held_out)
-    size = train if split == "train" else data.get("val_size") or data.get("n_val")
-    return int(size) if size else None
+        return _count(data, "n_test") or (NUM_IMAGES["test"] if images else None)
+    if folds and train:
+        held_out = train // folds
+        return (held_out if split == "val" else train - held_out) or None
+    return (train if split == "train" else _count(data, "val_size") or _count(data, "n_val")) or None
+
+
+def _count(data: Mapping[str, Any], name: str) -> int:
+    """A whole number above 0 among the settings, which may come from a record of any origin; else 0."""
+    value = data.get(name)
+    return int(value) if _is_number(value) and value >= 1 else 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_linear(config: Mapping[str, Any]) -> bool:
