@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.synthetic import RegressionData
@@ -33,7 +34,7 @@ class Prediction:
 
     def as_text(self, classes: Sequence[str]) -> str:
         """A line: the three most probable classes, or the numbers that are predicted."""
-        note, name = f"   ({self.note})" if self.note else "", self.name
+        note, name = f"   ({self.note})" if self.note else "", terminal(self.name)
         if not classes:
             return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.tolist()):<12}{note}"
         probabilities = self.output.softmax(0)
