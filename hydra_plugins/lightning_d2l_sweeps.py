@@ -35,8 +35,8 @@ class GridSweeper(Sweeper):
 
         parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
         launcher = Plugins.instance().instantiate_launcher(**parts)
-        command = getattr(task_function, "command", "")
-        self.spec = SweepSpec(config, hydra_context.config_loader, launcher, self.arguments, command)
+        command, config_dir = (getattr(task_function, name, None) for name in ("command", "config_dir"))
+        self.spec = SweepSpec(config, hydra_context.config_loader, launcher, self.arguments, command or "", config_dir)
 
     def sweep(self, arguments: list[str]) -> int:
         """Returns the exit code."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.book.demos import DEMOS
@@ -63,13 +64,15 @@ def _main(arguments: list[str]) -> int:
             with safe_references():
                 answer(hydra, NAME, parser, args)
             return 0
-        task = Task(shlex.join(["python", "train.py", *arguments]))
+        task = Task(shlex.join(["python", "train.py", *arguments]), args.config_dir)
         loader = SafeLoader(hydra.config_loader, keys_of(parse(overrides)))
         try:
             if is_multirun(config):
                 return _exit_code(multirun(config, loader, task))
             _check_single(config)
             config.hydra.run.dir = str(_folder(config, overrides))
+            with read_write(config.hydra):  # the task writes these files, once the run has its folder for itself
+                task, config.hydra.output_subdir = replace(task, subdir=config.hydra.output_subdir), None
             return int(run(config, loader, task))
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
@@ -146,13 +149,10 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
 def _resumable(config: DictConfig) -> Path:
     """The folder that `resume` names; raises RequestError unless its run has the same configuration."""
     from lightning_d2l.sweeps.folder import difference
-    from lightning_d2l.training.files import LAST
-    from lightning_d2l.training.record import RunRecord
+    from lightning_d2l.training.record import to_resume
 
     folder = Path(config.resume)
-    if not (folder / LAST).exists():
-        raise RequestError(f"resume={folder}: no {LAST} in it, so there is nothing to resume")
-    record = RunRecord.read(folder)
+    record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
     free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
     free += ("data.root", "data.source")  # data may have moved; the run's own are looked for
@@ -165,10 +165,13 @@ def _resumable(config: DictConfig) -> Path:
 class Task:
     """What Hydra calls for a run, and its own launchers for each run of a sweep.
 
-    `command` is what the user typed; our sweepers record it in sweep.json.
+    Our sweepers record the `command` that the user typed, and the `config_dir` of --config-dir, in sweep.json.
+    After a single run Hydra's config.yaml, hydra.yaml and overrides.yaml are written to `subdir` of its folder.
     """
 
     command: str
+    config_dir: str | None = None
+    subdir: str | None = None
 
     def __call__(self, config: DictConfig) -> int:
         """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
@@ -189,6 +192,12 @@ class Task:
         except RequestError as error:
             print_error(error)
             return 2
+        if self.subdir is not None and code != 2:
+            files = {"config": config, "hydra": whole, "overrides": OmegaConf.create(overrides)}
+            with contextlib.suppress(OSError):  # such as a full disk; run.json holds the same
+                (folder / self.subdir).mkdir(exist_ok=True)
+                for name, content in files.items():
+                    (folder / self.subdir / f"{name}.yaml").write_text(OmegaConf.to_yaml(content))
         if in_sweep:
             print({0: "completed", 1: "diverged or failed"}.get(code, "stopped"), folder.name)
         if in_sweep and code > 128:

@@ -196,16 +196,18 @@ PATHS = (*FOLDERS, "data.root", "hydra.run.dir", "hydra.sweep.dir")
 
 def with_literal_paths(overrides: Sequence[str]) -> list[str]:
     """Overrides in which a path that is typed without quotes is text, whatever Hydra's grammar would make of it."""
-    found = []
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        name = key.lstrip("+")
-        bare = name in PATHS and value not in ("", "null") and value[0] not in "'\"[{"
-        if bare and (name in FOLDERS or re.fullmatch(r"[+-]?[\d_.]+(e[+-]?\d+)?|true|false|inf|nan", value, re.I)):
-            found.append(f"{key}{equals}{quote(value)}")
-        else:
-            found.append(text)
-    return found
+    return [_with_literal_path(text) for text in overrides]
+
+
+def _with_literal_path(text: str) -> str:
+    key, equals, value = text.partition("=")
+    name = key.lstrip("+")
+    if name not in PATHS or value in ("", "null") or value[0] in "'\"[{":
+        return text
+    is_other = re.fullmatch(r"[+-]?[\d_.]+(e[+-]?\d+)?|true|false|inf|nan", value, re.IGNORECASE)
+    if is_other or (name in FOLDERS and not re.fullmatch(r"[\w./~-]+", value)):
+        return f"{key}{equals}{quote(value)}"
+    return text
 
 
 def quote(text: str, mark: str = "'") -> str:
