@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_d2l.compat_lightning import continue_from
@@ -18,12 +17,13 @@ from lightning_d2l.engine.chunks import hyperparameters
 from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.sweeps.progress import SweepProgress
-from lightning_d2l.training import console, fit
+from lightning_d2l.training import console, extras, fit
 from lightning_d2l.training.build import NOISE, BuiltRun
-from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, random_states
-from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing, replacing_together
+from lightning_d2l.training.checkpoint import load_checkpoint, random_states, write_checkpoint
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing_together
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RunRecord, versions
+from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.tensorboard import write_events
 
@@ -36,9 +36,10 @@ def member_of(built: BuiltRun) -> Member:
     spec, module = built.spec, built.module
     member = Member(module, module.configure_optimizers(), built.data, generator(NOISE, spec.config["seed"]))
     if spec.resuming:
+        member.start, member.rows = place_to_resume(spec.folder, module, built.points)
         remove_unfinished(spec.folder)
         checkpoint = load_checkpoint(spec.folder / LAST)
-        member.start, member.loops = finished_epochs(checkpoint), checkpoint["loops"]
+        member.loops = checkpoint["loops"]
         module.load_state_dict(checkpoint["state_dict"])
         member.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
         recorded = checkpoint["callbacks"]["Recorder"]
@@ -46,7 +47,6 @@ def member_of(built: BuiltRun) -> Member:
         member.noise.set_state(recorded["torch"])
         weights = load_checkpoint(spec.folder / BEST)["state_dict"] if member.best else checkpoint["state_dict"]
         member.best_parameters = [weights[name] for name, _ in module.named_parameters()]
-        member.rows = [row for row in MetricsFile(spec.folder).rows() if row["epoch"] <= member.start]
     return member
 
 
@@ -64,6 +64,7 @@ class Group:
         """Train, test and record; raises Stopped, with what was trained on the disk, and what a step raises."""
         with replacing_together():
             for built, _, record in self.runs:
+                (built.spec.folder / LAST.parent).mkdir(exist_ok=True)
                 record.update(members=len(self.runs), **built.fields())
         config = self.first.spec.config
         trainer = pl.Trainer(
@@ -79,9 +80,10 @@ class Group:
             if self.ensemble.last is None:  # an earlier attempt was ended after the last epoch
                 self.ensemble.end()
         except Stopped as stop:
-            self.save()
-            for built, _, record in self.runs:
-                record.end("failed", fit.stopped(built.spec, stop), self._share())
+            with replacing_together():
+                self._save()
+                for built, _, record in self.runs:
+                    record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
         with replacing_together():
             self._save()
@@ -129,8 +131,7 @@ class Group:
             "lr_schedulers": [],
             **hyperparameters(member.module),
         }
-        with replacing(path) as file:
-            torch.save(checkpoint, file)
+        write_checkpoint(checkpoint, path)
 
     def _finish(self, built: BuiltRun, member: Member, record: RunRecord) -> None:
         """Write what a run leaves at its end."""
@@ -148,8 +149,9 @@ class Group:
             if config["trainer"]["save_predictions"]:
                 save_predictions(folder / "predictions.csv", built.data, member.module)
         if config["logger"] is not None:
-            names, rows = member.module.metric_names, member.rows
-            write_events(folder, fit.hyperparameters(built), names, rows, test, built.max_epochs)
+            with extras.optional("TensorBoard"):
+                names, rows = member.module.metric_names, member.rows
+                write_events(folder, extras.hyperparameters(built), names, rows, test, built.max_epochs)
         words.append(f"run folder  {console.from_here(folder)}")
         console.write_log(folder, words)
         record.end("diverged" if error else "completed", error, self._share(), **outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from lightning_d2l.engine.points import Points
 from lightning_d2l.modules import ClassificationModule, RegressionModule
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.build import build as build_node
+from lightning_d2l.training.files import Row
 from lightning_d2l.training.optimum import Optimum, exact_optimum
 from lightning_d2l.training.spec import RunSpec
 
@@ -33,6 +34,7 @@ class BuiltRun:
     module: SupervisedModule
     points: Sequence[int]
     exact: Optimum | None = None  # the analytic solution, where there is a formula
+    rows: list[Row] = field(default_factory=list)  # what was measured at each logging point so far
 
     @property
     def max_epochs(self) -> int:

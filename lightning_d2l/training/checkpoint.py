@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import random
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +15,30 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lightning_d2l import compat_lightning
 from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.engine.loop import require_finite, require_finite_metrics
-from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row, remove_unfinished, replacing
+from lightning_d2l.training.build import BuiltRun
+from lightning_d2l.training.fields import is_number
+from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row, read_bounded, remove_unfinished, replacing
+
+LARGEST = 2**36  # bytes of a checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes through a temporary file beside the destination, at most every `interval` seconds.
 
     A younger checkpoint waits in memory for `flush`. Files are written in the order in which they were last saved, so
-    that best.ckpt, saved before last.ckpt, is never older than the last.ckpt that refers to it.
+    that best.ckpt, saved before last.ckpt, is never older than the last.ckpt that refers to it. `sync` is called before
+    them: what a checkpoint counts on is on the disk earlier.
     """
 
-    def __init__(self, interval: float) -> None:
-        self.interval = interval
+    def __init__(self, interval: float, sync: Callable[[], None] = lambda: None) -> None:
+        self.interval, self.sync = interval, sync
         self._waiting: dict[Path, dict[str, Any]] = {}
         self._written = time.monotonic() - interval
 
@@ -40,36 +48,105 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         others = {other: waiting for other, waiting in self._waiting.items() if other != Path(path)}
         self._waiting = {**others, Path(path): copy}  # one assignment: a signal here must not lose what waits
 
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return load_checkpoint(Path(path))
+
     def flush(self, *, even_if_young: bool = True) -> None:
-        """Write what waits, unless the last writing was less than `interval` seconds ago."""
+        """Write what waits, unless the last writing was less than `interval` seconds ago; the folder must exist."""
         if not even_if_young and time.monotonic() - self._written < self.interval:
             return
+        if self._waiting:
+            self.sync()
         for path in list(self._waiting):
-            with replacing(path) as file:
-                torch.save(self._waiting[path], file)
+            write_checkpoint(self._waiting[path], path)
             del self._waiting[path]
         self._written = time.monotonic()
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint whole; raises OSError, as for a full disk, where torch.save raises RuntimeError."""
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    with replacing(path, new_folders=False) as file:
+        file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of plain values; raises RequestError if there is none or it holds anything else."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if isinstance(checkpoint, dict) and "state_dict" in checkpoint:
-            return checkpoint
+        content = read_bounded(path, LARGEST)
+        _require_plain_archive(content)
+        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RequestError(f"{path}: no checkpoint there") from None
+    except OSError as error:
+        raise RequestError(f"{path}: can't be read ({error.strerror})") from error
     except Exception as error:
         raise RequestError(f"{path}: not a file of plain weights, so it is not loaded") from error
-    raise RequestError(f"{path}: holds no state_dict")
+    weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    if not isinstance(weights, dict):
+        raise RequestError(f"{path}: holds no state_dict")
+    if bad := [name for name, value in weights.items() if not isinstance(name, str) or not _is_plain(value)]:
+        raise RequestError(f"{path}: {str(bad[0])[:80]!r} in its state_dict is not a tensor of numbers")
+    return dict(checkpoint)
 
 
-def finished_epochs(checkpoint: dict[str, Any]) -> int:
+def _require_plain_archive(content: bytes) -> None:
+    """Raise ValueError unless a file is an archive as torch.save writes it, which holds no more than its size."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > len(content):
+            raise ValueError("compressed")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that holds each of its numbers."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
+        return False
+    return value.device.type == "cpu" and value.nbytes <= value.untyped_storage().nbytes()
+
+
+def require_weights_of(module: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raise RequestError unless the weights of a checkpoint have the names, shapes and types of a module's."""
+    here, there = module.state_dict(), checkpoint["state_dict"]
+    for name in [*here, *there]:
+        if name not in here or name not in there or here[name].shape != there[name].shape:
+            raise RequestError(f"{path}: the weights of another model ({str(name)[:80]!r} differs)")
+        if here[name].dtype != there[name].dtype:
+            types = f"{str(name)[:80]!r} is {there[name].dtype}, not {here[name].dtype}"
+            raise RequestError(f"{path}: the weights of another model ({types})")
+
+
+def finished_epochs(checkpoint: Mapping[str, Any]) -> int:
     """The number of epochs behind a checkpoint; raises RequestError if it does not hold it."""
     try:
-        return compat_lightning.finished_epochs(checkpoint["loops"])
-    except (KeyError, TypeError) as error:
+        epochs = compat_lightning.finished_epochs(checkpoint["loops"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RequestError(f"the checkpoint lacks {error}, so a run can't continue from it") from error
+    if not 0 <= epochs < 2**53:
+        raise RequestError(f"the checkpoint has {epochs} finished epochs, so a run can't continue from it")
+    return epochs
+
+
+def require_sound(optimizer: Optimizer) -> None:
+    """Raise ValueError unless an optimizer that was loaded has states of the types and shapes of its parameters."""
+    for group in optimizer.param_groups:
+        for name, default in optimizer.defaults.items():
+            if not _same_kind(group.get(name), default):
+                raise ValueError(f"its optimizer has {name}={str(group.get(name))[:80]}")
+        for parameter in group["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                fits = isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
+                fits = fits and (value.shape == parameter.shape or value.numel() == 1)
+                if value is not None and not fits and not is_number(value):
+                    raise ValueError(f"its optimizer has another {str(name)[:80]!r} than its parameters")
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, (tuple, list)):
+        return isinstance(value, (tuple, list)) and len(value) == len(default) and all(map(is_number, value))
+    if isinstance(default, bool) or default is None:
+        return value is None or isinstance(value, bool)
+    return is_number(value) or isinstance(value, Tensor)
 
 
 def random_states() -> dict[str, Any]:
@@ -96,18 +173,22 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 
 class Recorder(Checkpoint):
-    """At each of `points`, in epochs from 1: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
+    """At each logging point of a run: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
 
-    A row holds every metric that was logged under a name with a slash. Best is the lowest `monitor`. Each row is also
-    given to `tell`. Raises Diverged if a metric is not finite.
+    A row holds every metric that was logged under a name with a slash. Best is the lowest `data.monitor`. Each row is
+    also given to `run.rows` and `tell`. Checkpoints are written at most every `interval` seconds. `begin` is called
+    before the first file is written. Raises Diverged if a metric is not finite.
     """
 
     def __init__(
-        self, folder: Path, io: AtomicCheckpointIO, points: list[int], monitor: str, tell: Callable[[Row], None]
+        self, run: BuiltRun, interval: float, tell: Callable[[Row], None], begin: Callable[[], object]
     ) -> None:
-        self.folder, self.io, self.points, self.monitor, self.tell = folder, io, points, monitor, tell
-        self.file = MetricsFile(folder)
+        self.folder, self.points, self.rows = run.spec.folder, run.points, run.rows
+        self.monitor, self.tell, self._begin = run.data.monitor, tell, begin
+        self.file = MetricsFile(self.folder)
+        self.io = AtomicCheckpointIO(interval, self.file.sync)
         self.best: Row = {}
+        self.began = False
         self._random_states: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,11 +198,20 @@ class Recorder(Checkpoint):
         self.best = dict(state["best"])
         self._random_states = state
 
+    def begin(self, epoch: int) -> None:
+        """Let the folder hold a run with `epoch` finished epochs."""
+        self._begin()
+        self.began = True
+        remove_unfinished(self.folder)
+        self.rows[:] = self.file.cut_after(epoch)
+        (self.folder / LAST).parent.mkdir(parents=True, exist_ok=True)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._random_states is not None:
             set_random_states(self._random_states)
-        remove_unfinished(self.folder)
-        self.file.cut_after(trainer.current_epoch)
+            for optimizer in trainer.optimizers:
+                require_sound(optimizer)
+        self.begin(trainer.current_epoch)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.io.flush()
 
@@ -130,7 +220,11 @@ class Recorder(Checkpoint):
         if epoch not in self.points:
             return
         row: Row = {"epoch": epoch, "step": trainer.global_step, **logged_metrics(trainer)}
-        self.file.append(row)
+        self.rows.append(row)
+        if self.file.path.exists():
+            self.file.append(row)
+        else:  # its first row, or somebody has removed it
+            self.file.write(self.rows)
         if not self.best or row[self.monitor] < self.best[self.monitor]:
             self.best = row
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
@@ -142,7 +236,11 @@ class Recorder(Checkpoint):
         self.io.flush()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self.io.flush()
+        try:
+            self.io.flush()
+        except OSError:
+            if not isinstance(exception, OSError):  # the same disk, which is reported once
+                raise
 
 
 def logged_metrics(trainer: pl.Trainer) -> Row:
@@ -156,7 +254,7 @@ def logged_metrics(trainer: pl.Trainer) -> Row:
 class LoggingPoints(Callback):
     """Lightning's own loop validates at `points` alone, and raises Diverged after an epoch, as the fast loop does."""
 
-    def __init__(self, points: list[int]) -> None:
+    def __init__(self, points: Sequence[int]) -> None:
         self.points = points
         self._losses: list[Tensor] = []
 

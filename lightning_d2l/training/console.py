@@ -17,6 +17,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from lightning_d2l.compat_lightning import CHATTY_LOGGERS
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.text import number
 from lightning_d2l.data.base import TensorDataModule
 
@@ -47,7 +48,7 @@ class Lines(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        whole, message = super().format(record), record.getMessage()
+        whole, message = (terminal(text, keep="\n\t") for text in (super().format(record), record.getMessage()))
         if message.startswith("Traceback"):
             return whole
         prefix = len(whole) - len(message)
@@ -81,14 +82,42 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
 
 
+class LogFile(logging.FileHandler):
+    """The handler of train.log. Messages wait in memory until `start`, since a refused request writes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / TRAIN_LOG, encoding="utf-8", errors="backslashreplace", delay=True)
+        self.setFormatter(_WITH_TIME)
+        self.started = False
+        self._waiting: list[logging.LogRecord] = []
+
+    def start(self) -> None:
+        """Write what waits, and from now on each message at once; raises OSError if the file can't be written."""
+        if not self.started:
+            if self.stream is None:
+                self.stream = self._open()
+            self.started = True
+            for record in self._waiting:
+                super().emit(record)
+            self._waiting = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.started:
+            super().emit(record)
+        else:
+            self._waiting.append(record)
+
+
 @contextmanager
-def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[None]:
-    """Send messages to train.log, with their time, and to the console unless `silent`; DEBUG only if `verbose`."""
+def log_to(folder: Path, *, verbose: bool, silent: bool = False, wait: bool = False) -> Iterator[LogFile]:
+    """Send messages to train.log, with their time, and to the console unless `silent`; DEBUG only if `verbose`.
+
+    With `wait`, train.log is written from the `start` of the handler that is returned.
+    """
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
-    screen, file = logging.StreamHandler(sys.stdout), logging.FileHandler(folder / TRAIN_LOG)
+    screen, file = logging.StreamHandler(sys.stdout), LogFile(folder)
     screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
     screen.setFormatter(Lines("%(message)s"))
-    file.setFormatter(_WITH_TIME)
     package.setLevel(logging.DEBUG)
     # A full disk is reported once, by the run, and not again by each line of its log and by TensorBoard's thread.
     raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
@@ -97,7 +126,9 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False) -> Iterator[Non
         root.addHandler(handler)
     try:
         log.debug(time.strftime(DATE))
-        yield
+        if not wait:
+            file.start()
+        yield file
     finally:
         threading.excepthook, logging.raiseExceptions = before, raise_exceptions
         for handler in (screen, file):
@@ -124,7 +155,7 @@ class Console:
         """Start the clock and show the bar, at a number of finished epochs."""
         self.data, self.max_epochs = data, max_epochs
         self.bar: _Bar | None = None
-        if bar and sys.stdout.isatty():
+        if bar and sys.stdout is not None and sys.stdout.isatty():
             columns = ("epoch {task.fields[epoch]}/" + str(max_epochs), "{task.fields[metrics]}")
             left, right = (TextColumn(column, markup=False) for column in columns)
             self.bar = _Bar(left, BarColumn(bar_width=None), right, TimeRemainingColumn(compact=True), expand=True)
@@ -159,7 +190,7 @@ def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str
 def write_log(folder: Path, messages: Iterable[str]) -> None:
     """Write a train.log with these messages, at the present time."""
     record = logging.makeLogRecord({})
-    with (folder / TRAIN_LOG).open("w") as file:
+    with (folder / TRAIN_LOG).open("w", encoding="utf-8", errors="backslashreplace") as file:
         for record.msg in [time.strftime(DATE), *messages]:
             file.write(f"{_WITH_TIME.format(record)}\n")
 

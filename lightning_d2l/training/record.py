@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ class RunRecord:
     fields: dict[str, Any]
     name: str = ""  # in tables
     sweep: str = ""  # the label of its sweep in a report
+    source: str = ""  # what its data are, in a report on runs with different data
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
@@ -65,8 +67,8 @@ class RunRecord:
             "status": "running",
             "error": None,
             "started": now,
-            "command": spec.command,
-            "overrides": [text for text in spec.overrides if not text.startswith("resume=")],
+            "command": shlex.join(_without_resume(shlex.split(spec.command))),
+            "overrides": _without_resume(spec.overrides),
             "seed": spec.config["seed"],
             "versions": versions(),
             "git": git_revision(),
@@ -135,10 +137,11 @@ class RunRecord:
     def setting(self, key: str) -> Any:
         """The value of a full key such as "data.degree", or the option chosen for a group such as "optimizer".
 
-        "sweep", "num_parameters" and "seconds" are keys too. Raises KeyError for a key that the run doesn't have.
+        "sweep", "source", "num_parameters" and "seconds" are keys too. Raises KeyError for a key that the run doesn't
+        have.
         """
-        if key == "sweep":
-            return self.sweep
+        if key in ("sweep", "source"):
+            return self.sweep if key == "sweep" else self.source
         if key in RECORDED:
             return self.fields[key]
         value, found = lookup(self.config, key)
@@ -216,6 +219,11 @@ def to_resume(folder: Path) -> RunRecord:
     if not (folder / LAST).exists() and ((folder / METRICS).exists() or record.state in ("completed", "diverged")):
         raise RequestError(f"{what}: its {LAST} is lost, so there is nothing to resume; choose a new hydra.run.dir")
     return record
+
+
+def _without_resume(words: Sequence[str]) -> list[str]:
+    """A command that gives the same numbers from the start."""
+    return [word for word in words if not word.startswith("resume=")]
 
 
 def _attempt(fields: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,11 @@ class Stopped(BaseException):
     def __init__(self, signum: int) -> None:
         self.signum = signum
 
+    @property
+    def name(self) -> str:
+        """Such as SIGINT."""
+        return signal.Signals(self.signum).name
+
 
 class Signals:
     """The signals of a run: the first raises Stopped, unless the run is ending; `received` is its number, or 0."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 from pytorch_lightning.loggers.logger import Logger
@@ -23,9 +24,31 @@ from lightning_d2l.training.files import Row, replacing
 log = logging.getLogger(__name__)
 
 
+Arguments = ParamSpec("Arguments")
+
+
+def _never_fails(
+    method: Callable[Concatenate[TensorBoard, Arguments], None],
+) -> Callable[Concatenate[TensorBoard, Arguments], None]:
+    """A method that writes events while there is a file; its first error is a warning, and ends the writing."""
+
+    @functools.wraps(method)
+    def guarded(self: TensorBoard, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        if not self.failed:
+            try:
+                method(self, *args, **kwargs)
+            except Exception as error:
+                self.failed = True
+                reason = (str(error).strip() or repr(error)).splitlines()[0]
+                log.warning("TensorBoard: no more events are written: %s", reason[:300])
+
+    return guarded
+
+
 class TensorBoard(Logger):
     """Logs scalars by epoch, hyperparameters, the graph, histograms and figures; all splits of a metric share a chart.
 
+    Before `open` nothing is written. An error, such as a full disk, is a warning: training does not need the events.
     `histograms_every_n_epochs` is the interval for histograms of weights and gradients; 0 writes none. Runs of a sweep
     have no graph, histograms or figures.
     """
@@ -37,7 +60,10 @@ class TensorBoard(Logger):
         self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
         self.net: nn.Module | None = None
         self.next_histogram = 1
+        self.failed = False
+        self.writer: SummaryWriter | None = None
 
+    @_never_fails
     def open(self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[Row]) -> None:
         """Start writing into a run's folder; `history` holds the logged rows of a resumed run."""
         last = int(history[-1]["epoch"]) if history else 0
@@ -48,10 +74,11 @@ class TensorBoard(Logger):
         else:
             events.add_summary(self.writer, _hparams(folder, hparams))
 
+    @_never_fails
     def watch(self, net: nn.Module, example: Tensor) -> None:
         """Write the graph of a network for an input (1, ...), and its histograms at later logging points."""
         self.net = net
-        if self.graph:
+        if self.graph and self.writer:
             net.eval()  # without dropout, tracing draws no random numbers of the run
             try:
                 with torch.no_grad(), redirect_stdout(io.StringIO()):  # on failure add_graph prints the whole error
@@ -63,7 +90,10 @@ class TensorBoard(Logger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: `open` writes the hyperparameters."""
 
+    @_never_fails
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.writer is None:
+            return
         if "epoch" in metrics:  # Lightning counts epochs from 0; the x axis is the number of finished epochs
             step = int(metrics["epoch"]) + 1
             metrics = {name: value for name, value in metrics.items() if name != "epoch"}
@@ -75,40 +105,47 @@ class TensorBoard(Logger):
         due = self.histograms_every_n_epochs and step is not None and step >= self.next_histogram
         if self.net and step is not None and due and "loss/train" in metrics:
             for name, parameter in self.net.named_parameters():
-                self._add_histogram(f"weights/{name}", parameter.detach(), step)
+                _add_histogram(self.writer, f"weights/{name}", parameter.detach(), step)
                 if parameter.grad is not None:
-                    self._add_histogram(f"gradients/{name}", parameter.grad, step)
+                    _add_histogram(self.writer, f"gradients/{name}", parameter.grad, step)
             self.next_histogram = step + self.histograms_every_n_epochs
 
-    def _add_histogram(self, tag: str, values: Tensor, step: int) -> None:
-        """Add a histogram computed by torch, since numpy's threads would keep spinning beside the training threads."""
-        values = values.flatten().cpu().double()
-        if values.isfinite().all():
-            counts, edges = torch.histogram(values, 64)
-            self.writer.add_histogram_raw(
-                tag,
-                min=float(values.min()),
-                max=float(values.max()),
-                num=len(values),
-                sum=float(values.sum()),
-                sum_squares=float(values.square().sum()),
-                bucket_limits=edges[1:].tolist(),
-                bucket_counts=counts.tolist(),
-                global_step=step,
-            )
-
+    @_never_fails
     def add_pictures(self, pictures: list[Path], step: int) -> None:
         """Add PNG files as images, tagged by file name."""
-        for path in pictures if self.figures else []:
+        if self.writer is None or not self.figures:
+            return
+        for path in pictures:
             events.add_summary(self.writer, events.image_summary(f"figures/{path.stem}", path.read_bytes()), step)
 
+    @_never_fails
     def save(self) -> None:
         """Flush the events; Lightning calls this after each `log_metrics`, so a killed run keeps its events."""
-        self.writer.flush()
+        if self.writer:
+            self.writer.flush()
 
+    @_never_fails
     def close(self) -> None:
-        if hasattr(self, "writer"):
+        if self.writer:
             self.writer.close()
+
+
+def _add_histogram(writer: SummaryWriter, tag: str, values: Tensor, step: int) -> None:
+    """Add a histogram computed by torch, since numpy's threads would keep spinning beside the training threads."""
+    values = values.flatten().cpu().double()
+    if values.isfinite().all():
+        counts, edges = torch.histogram(values, 64)
+        writer.add_histogram_raw(
+            tag,
+            min=float(values.min()),
+            max=float(values.max()),
+            num=len(values),
+            sum=float(values.sum()),
+            sum_squares=float(values.square().sum()),
+            bucket_limits=edges[1:].tolist(),
+            bucket_counts=counts.tolist(),
+            global_step=step,
+        )
 
 
 def write_events(

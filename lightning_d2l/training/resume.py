@@ -1,0 +1,82 @@
+"""Whether a run can be resumed: its checkpoints and its rows, checked against each other before anything is written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
+from lightning_d2l.training.fields import is_number
+from lightning_d2l.training.files import BEST, LAST, METRICS, MetricsFile, Row
+
+
+def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> tuple[int, list[Row]]:
+    """The number of epochs behind a run's last checkpoint, and the rows of its logging points so far.
+
+    0 and no rows if the run ended before its first checkpoint. Raises RequestError, with what is wrong, if the
+    checkpoints are those of another model, if a row is lost, or if the run has more epochs behind it than `points`.
+    """
+    if not (folder / LAST).exists():
+        return 0, []
+    last = load_checkpoint(folder / LAST)
+    require_weights_of(module, last, folder / LAST)
+    start, best = finished_epochs(last), _best(last, folder / LAST)
+    if start > points[-1]:
+        raise RequestError(f"trainer.max_epochs={points[-1]}: must be at least {start}, the epochs of {folder}")
+    rows = _rows_until(start, folder, points)
+    if best and not any(row == best for row in rows):
+        raise RequestError(
+            f"{folder / LAST}: its best epoch is {best.get('epoch')}, of which {METRICS} has another row"
+        )
+    if bool(best) != bool(rows):
+        raise RequestError(f"{folder / LAST}: has no best epoch, though {METRICS} has rows")
+    if best:
+        load_best(folder, module, best, newer_than=start)
+    return start, rows
+
+
+def load_best(folder: Path, module: nn.Module, best: Row, newer_than: float = float("inf")) -> dict[str, Tensor]:
+    """The weights of the best epoch; raises RequestError if best.ckpt does not hold them.
+
+    A best.ckpt after `newer_than` epochs is allowed: a killed run wrote it, and will write it again.
+    """
+    checkpoint, path = load_checkpoint(folder / BEST), folder / BEST
+    require_weights_of(module, checkpoint, path)
+    epochs = finished_epochs(checkpoint)
+    if epochs != best["epoch"] and epochs <= newer_than:
+        raise RequestError(f"{path}: holds the weights of epoch {epochs}, not of the best one, {best['epoch']}")
+    weights: dict[str, Tensor] = checkpoint["state_dict"]
+    return weights
+
+
+def _best(checkpoint: Mapping[str, Any], path: Path) -> Row:
+    """The row of the best epoch so far, which may be empty."""
+    recorded = checkpoint.get("callbacks")
+    state = recorded.get("Recorder") if isinstance(recorded, dict) else None
+    best = state.get("best") if isinstance(state, dict) else None
+    if not isinstance(best, dict) or not all(isinstance(k, str) and is_number(v) for k, v in best.items()):
+        raise RequestError(f"{path}: lacks what its run had recorded, so a run can't continue from it")
+    return best
+
+
+def _rows_until(start: int, folder: Path, points: Sequence[int]) -> list[Row]:
+    """The rows of metrics.csv until an epoch; raises RequestError unless each logging point has one."""
+    path = folder / METRICS
+    try:
+        rows = [row for row in MetricsFile(folder).rows() if row["epoch"] <= start]
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: {error}; the run can't be resumed without its rows") from error
+    epochs = [int(row["epoch"]) for row in rows]
+    if epochs != sorted(set(epochs)):
+        raise RequestError(f"{path}: its epochs are not in order, as if two runs had written it; it can't be resumed")
+    there = set(epochs)
+    lost = [epoch for epoch in itertools.takewhile(lambda epoch: epoch <= start, points) if epoch not in there]
+    if lost:
+        which = f"epoch {lost[0]}" if len(lost) == 1 else f"{len(lost)} epochs from {lost[0]} to {lost[-1]}"
+        raise RequestError(f"{path}: the rows of {which} are lost; the run can't be resumed without them")
+    return rows
