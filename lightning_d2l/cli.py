@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str]) -> int:
     given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
     args = _parser().parse_args([word for word in arguments if word not in given])
-    args.root = given[-1].removeprefix(ROOT) if given else None
-    if args.root is not None and not Path(args.root).expanduser().is_dir():
+    args.root = given[-1].removeprefix(ROOT) if given else ""
+    if args.root and not Path(args.root).expanduser().is_dir():
         raise RequestError(f"{ROOT}{args.root}: not a folder")
     return int(args.command(args))
 
@@ -133,12 +133,12 @@ def _predict(args: argparse.Namespace) -> int:
     if args.figure and len(predictions) > MOST_DRAWN:
         raise RequestError(f"--figure={args.figure}: must be of at most {MOST_DRAWN} inputs, not {len(predictions)}")
     names = built.data.class_names
-    found = [prediction.as_json(names) for prediction in predictions]
-    _show(args, found, lambda: "\n".join(prediction.as_text(names) for prediction in predictions))
     if args.figure:
         from lightning_d2l.training.figures import few_predictions
 
         _save({args.figure: few_predictions(built.data, predictions)}, f"--figure={args.figure}")
+    found = [prediction.as_json(names) for prediction in predictions]
+    _show(args, found, lambda: "\n".join(prediction.as_text(names) for prediction in predictions))
     return 0
 
 
@@ -211,8 +211,6 @@ def _rerun(args: argparse.Namespace) -> int:
     base = args.folder.resolve()
     candidates = (base.with_name(f"{base.name}-rerun{f'-{n}' if n > 1 else ''}") for n in itertools.count(1))
     into = args.into or next(folder for folder in candidates if not folder.exists())
-    if (into / "run.json").exists():
-        raise RequestError(f"--into={into}: holds a run already; choose another folder")
     return rerun(args.folder, into, args.root)
 
 

@@ -16,14 +16,14 @@ from lightning_d2l.config.text import number
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module
-from lightning_d2l.training.checkpoint import load_checkpoint
+from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
 from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.fit import measured, run
 from lightning_d2l.training.inputs import read_inputs
 from lightning_d2l.training.lock import LOCK, holder
 from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.predictions import Prediction, outputs
-from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.same_data import located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
@@ -40,7 +40,7 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     """
     record = RunRecord.read(folder)
     config = _config(record)
-    weights = load_checkpoint(folder / checkpoint)["state_dict"]
+    load_checkpoint(folder / checkpoint)  # refused before data are read
     data = build_node(config["data"])
     empty = None if samples else data.no_samples()
     if empty is not None:
@@ -49,12 +49,17 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
         config = located(config, record, root)
         data = build_data(config)
         require_same_data(record, data)
-    module = build_module(config, data)
-    try:
-        module.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
-        raise RequestError(f"{folder / checkpoint}: the weights of another model") from error
-    return BuiltRun(RunSpec(config, folder), data, module, [1])
+    built = BuiltRun(RunSpec(config, folder), data, build_module(config, data), [1])
+    _put_weights(built, checkpoint)
+    return built
+
+
+def _put_weights(built: BuiltRun, checkpoint: Path) -> None:
+    """Load the weights of a checkpoint of the run's folder; raises RequestError if they are those of another model."""
+    path, module = built.spec.folder / checkpoint, built.module
+    found = load_checkpoint(path)
+    require_weights_of(module, found, path)
+    module.load_state_dict(found["state_dict"])
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
@@ -75,7 +80,7 @@ def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float
     for name, checkpoint in (("final", LAST), ("best", BEST)):
         if name == "best" and not record.completed and not (folder / checkpoint).exists():
             continue  # the run diverged or was stopped before a best epoch
-        built.module.load_state_dict(load_checkpoint(folder / checkpoint)["state_dict"])
+        _put_weights(built, checkpoint)
         results[name] = measured(built)
     return results
 
@@ -88,12 +93,10 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
     """
     before = RunRecord.read(folder)
     require_same_streams(before.fields, str(folder))
-    config = located(_config(before), before, root)
-    check_accelerator(config)
-    require_same_data(before, build_data(config))
-    if held := holder(into):
-        raise RequestError(f"--into={into}: in use by {held}; choose another folder")
     with _new_folder(into):
+        config = located(_config(before), before, root)
+        check_accelerator(config)
+        require_same_data(before, build_data(config))
         overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
         code = run(RunSpec(config, into, overrides, command))
     after, there = RunRecord.read(into), console.from_here(folder)
@@ -114,8 +117,11 @@ def _new_folder(into: Path) -> Iterator[None]:
     try:
         new = [place for place in (into, *into.parents) if not place.exists()]
         into.mkdir(parents=True, exist_ok=True)
-        if any(path.name != LOCK for path in into.iterdir()):
-            raise RequestError(f"--into={into}: not empty; choose another folder")
+        if held := holder(into):
+            raise RequestError(f"--into={into}: in use by {held}; choose another folder")
+        if there := sorted(path.name for path in into.iterdir() if path.name != LOCK):
+            what = "holds a run already" if RUN_FILE in there else "not empty"
+            raise RequestError(f"--into={into}: {what}; choose another folder")
         yield
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
