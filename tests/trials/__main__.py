@@ -6,12 +6,18 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.trials import hostile_config
+from tests.trials import bad_requests, disk, environment, hostile_config, kills, races
 from tests.trials.children import import_everything
-from tests.trials.trial import HEAD, KINDS, Case, Tally, sample, try_all
+from tests.trials.results import forget
+from tests.trials.trial import HEAD, Case, Tally, sample, try_all
 
 TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
     "config": (hostile_config.cases, 25),
+    "kills": (kills.cases, 16),
+    "requests": (bad_requests.cases, 10),
+    "disk": (disk.cases, 16),
+    "races": (races.cases, 4),
+    "environment": (environment.cases, 12),
 }
 """Name of a trial to its cases, and how many of them a sample has."""
 
@@ -30,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         make, few = TRIALS[name]
         cases = [case for case in make() if args.match in case.name]
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
+    forget()
     print_table(tallies)
     return int(any(tally.faults for tally in tallies))
 

@@ -280,7 +280,9 @@ def cases() -> list[Case]:
     made.append(Case("a file that is a folder", lambda room: _special(room, Path.mkdir)))
     made.append(Case("a file that is a link to itself", lambda room: _special(room, lambda at: at.symlink_to(at))))
     made.append(Case("5,000 files", lambda room: _special(room, _many)))
-    made.append(Case("folders in a circle", lambda room: _special(room, lambda at: at.with_name("y").symlink_to(at.parent))))
+    made.append(
+        Case("folders in a circle", lambda room: _special(room, lambda at: at.with_name("y").symlink_to(at.parent)))
+    )
     made += [_of_words(override, next(ways)) for override in OVERRIDES]
     made += [_of_words(f"--config-dir={folder}", []) for folder in FOLDERS]
     return made

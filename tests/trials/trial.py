@@ -41,7 +41,13 @@ class Tally:
 
     def row(self) -> str:
         counted = Counter(kind for _, kind, _ in self.faults)
-        cells = [self.name, self.cases, *(counted[kind] for kind in KINDS), f"{self.seconds:.0f}", f"{self.slowest:.1f}"]
+        cells = [
+            self.name,
+            self.cases,
+            *(counted[kind] for kind in KINDS),
+            f"{self.seconds:.0f}",
+            f"{self.slowest:.1f}",
+        ]
         return "".join(f"{cell!s:>11}" for cell in cells)
 
 
