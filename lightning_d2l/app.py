@@ -149,9 +149,11 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
 def _resumable(config: DictConfig) -> Path:
     """The folder that `resume` names; raises RequestError unless its run has the same configuration."""
     from lightning_d2l.sweeps.folder import difference
-    from lightning_d2l.training.record import to_resume
+    from lightning_d2l.training.record import RUN_FILE, to_resume
 
     folder = Path(config.resume)
+    if not (folder / RUN_FILE).exists():
+        raise RequestError(f"resume={folder}: not a run folder (it has no {RUN_FILE})")
     record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
     free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")

@@ -32,12 +32,13 @@ from lightning_d2l.compat_hydra import (
 )
 from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
-from lightning_d2l.config.config_dir import check_config_dir
+from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
 from lightning_d2l.config.references import safe_references, variables_named_in
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
 NAME = "train"  # the primary configuration, conf/train.yaml
+LONGEST = 20_000  # characters of one override
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
 
 
@@ -59,6 +60,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for text in overrides:
+        if len(text) > LONGEST or text.count("${") > MOST_REFERENCES:
+            raise RequestError(f"{text[:40]}...: must have at most {LONGEST:,} characters")
         try:
             override = parser.parse_override(text)
         except (HydraException, RecursionError):
@@ -139,6 +142,8 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     HydraConfig.instance().cfg = OmegaConf.masked_copy(config, "hydra")  # type: ignore[assignment]
     if multirun or is_multirun(config):
         config.hydra.mode = RunMode.MULTIRUN
+        if config.hydra.sweeper._target_ not in hydra_node.OURS:  # ours check every job before they write anything
+            check(plain(config))
         return config
     if swept := [o for o in parsed if o.is_sweep_override()]:
         key = swept[0].key_or_group

@@ -14,6 +14,7 @@ MOST_FILES = 2_000
 MOST_BYTES = 1_000_000  # of one file
 MOST_NODES = 20_000  # of one file, an alias counted as all that it repeats
 DEEPEST = 50  # nested lists and mappings
+MOST_REFERENCES = 1_000  # in one file, as ${seed}; the time to parse them grows with their square
 
 
 def check_config_dir(text: str, option: str = "--config-dir") -> None:
@@ -42,6 +43,8 @@ def _check_file(path: Path, option: str) -> None:
         raise RequestError(f"{where}: must be at most {MOST_BYTES:,} bytes")
     try:
         text = path.read_bytes().decode()
+        if text.count("${") > MOST_REFERENCES:
+            raise RequestError(f"{where}: must hold at most {MOST_REFERENCES:,} references")
         _check_growth(text, where)
     except UnicodeDecodeError as error:
         raise RequestError(f"{where}: must be text in UTF-8 ({error.reason} at byte {error.start})") from error

@@ -242,10 +242,14 @@ _SCALE = Rule(
     "linear or log of x and y, as {x: linear, y: log},",
     lambda v: isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None},
 )
+_NAME = Rule(
+    "a name of at most 100 printable characters, without / and \\, that does not begin with a dot",
+    lambda v: isinstance(v, str) and v.isprintable() and 0 < len(v) <= 100 and not set(v) & {"/", "\\"} and v[0] != ".",
+)
 # A study derives from its runs what is null or left out here. `theory` is a key of theory.theories.THEORIES.
 STUDY = Settings(
     {
-        "name": either(TEXT, NULL),
+        "name": either(_NAME, NULL),
         "question": either(TEXT, NULL),
         "x": either(TEXT, NULL),
         "curves": either(list_of(TEXT, min_length=0), NULL),

@@ -45,7 +45,7 @@ WRONG = {
     "optimizer.nesterov=true": "optimizer.momentum above 0",
     "trainer.evaluate=[tset]": "trainer.evaluate=['tset']: must be",
     "seed=-1": "seed=-1: must be a whole number from 0",
-    "resume=/no/such/folder": "resume=/no/such/folder: no checkpoints/last.ckpt",
+    "resume=/no/such/folder": "resume=/no/such/folder: not a run folder",
     "hydra.run.dir=/proc/version/x": "hydra.run.dir=/proc/version/x: cannot be written",
     "hydra/launcher=slrum": "hydra/launcher=slrum: unknown option",
     "foo": "foo: not of the form key=value",

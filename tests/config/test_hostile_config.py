@@ -77,6 +77,7 @@ FILES = {
         "experiment/x.yaml",
         "hydra: {help: {header: '${hydra.help.footer}${hydra.help.footer}', footer: '${hydra.help.header}'}}",
     ),
+    "many references in one text": ("experiment/x.yaml", "loss: '" + "${seed}" * 100_000 + "'"),
     "deep nesting": ("experiment/x.yaml", "a: " + "[" * 5000 + "]" * 5000),
     "no UTF-8": ("experiment/x.yaml", b"\xff\xfe\x00"),
     "no YAML": ("experiment/x.yaml", "a: [\n"),
@@ -168,6 +169,8 @@ OVERRIDES = {
     "seed=${oc.select:seed}": "seed",
     "data.seed=${nothing.there}": "data.seed",
     "+x=1": "x: unknown key",
+    "loss=" + "${seed}" * 5000: "loss=",
+    "loss=" + "x" * 100_000: "loss=",
     "seed=" + "[" * 2000 + "]" * 2000: "seed",
 }
 
