@@ -28,6 +28,7 @@ from lightning_d2l.config.compose import (
     hydra_with,
     is_multirun,
     keys_of,
+    literal,
     parse,
     plain,
     with_literal_paths,
@@ -105,11 +106,13 @@ def _exit_code(result: Any) -> int:
 def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     """The overrides that a sweep recorded, if `sweep.resume=FOLDER` comes without any setting of its runs."""
     given = {o.key_or_group: o for o in parse(args.overrides)}
-    if "sweep.resume" not in given or any(key.partition(".")[0] not in ("sweep", "verbose") for key in given):
+    beside = ("data.root", "data.source")  # where the data lie now
+    others = [key for key in given if key.partition(".")[0] not in ("sweep", "verbose") and key not in beside]
+    if "sweep.resume" not in given or others:
         return []
     from lightning_d2l.sweeps.folder import find_sweep, read_sweep
 
-    folder = find_sweep(str(given["sweep.resume"].value()))
+    folder = find_sweep(literal(str(given["sweep.resume"].value())))
     record = read_sweep(folder)
     if (there := record.get("config_dir")) and args.config_dir is None:
         raise RequestError(
@@ -148,7 +151,7 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
 
 def _resumable(config: DictConfig) -> Path:
     """The folder that `resume` names; raises RequestError unless its run has the same configuration."""
-    from lightning_d2l.sweeps.folder import difference
+    from lightning_d2l.sweeps.ownership import difference
     from lightning_d2l.training.record import RUN_FILE, to_resume
 
     folder = Path(config.resume)

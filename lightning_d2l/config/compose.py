@@ -210,15 +210,20 @@ def _with_literal_path(text: str) -> str:
     if name not in PATHS or value in ("", "null") or value[0] in "'\"[{":
         return text
     is_other = re.fullmatch(r"[+-]?[\d_.]+(e[+-]?\d+)?|true|false|inf|nan", value, re.IGNORECASE)
-    if is_other or (name in FOLDERS and not re.fullmatch(r"[\w./~-]+", value)):
+    if is_other or (name in FOLDERS and not re.fullmatch(r"[\w./~-]+", value, re.ASCII)):
         return f"{key}{equals}{quote(value)}"
     return text
 
 
 def quote(text: str, mark: str = "'") -> str:
     """Text as a quoted value of Hydra's override grammar, in which `${` is no reference."""
-    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
-    return QuotedString(literal, Quote.single if mark == "'" else Quote.double).with_quotes()
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    return QuotedString(escaped, Quote.single if mark == "'" else Quote.double).with_quotes()
+
+
+def literal(value: str) -> str:
+    """The text that `quote` quoted, from the value that Hydra's parser found."""
+    return re.sub(r"(\\*)\\\$\{", lambda match: f"{match[1][::2]}${{", value)
 
 
 def _first_value(override: Override) -> str:

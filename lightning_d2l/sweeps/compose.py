@@ -44,7 +44,9 @@ class Composer:
     def _template(self, parsed: list[Override]) -> tuple[bytes, dict[str, Any]]:
         """The template of a job, and the plain values by key that the job has in place of the template's."""
         values = {o.key_or_group: o.value() for o in parsed if self._is_plain(o, parsed)}
-        structure = tuple(o.key_or_group if o.key_or_group in values else str(o.input_line) for o in parsed)
+        # A list can't replace a dict, as a single value can.
+        lists = {key: f"{key}=[]" if isinstance(value, list) else key for key, value in values.items()}
+        structure = tuple(lists.get(o.key_or_group) or str(o.input_line) for o in parsed)
         if structure not in self._templates:
             composed = self.loader.load_sweep_config(self.master, [str(o.input_line) for o in parsed])
             groups = {str(group) for group in composed.hydra.runtime.choices}

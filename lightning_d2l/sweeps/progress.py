@@ -16,6 +16,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.text import duration, number
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.training.record import RunRecord
@@ -132,37 +133,64 @@ def cut(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
-def tell(folder: Path, fields: dict[str, Any], records: Mapping[RunSpec, RunRecord], stopped: int) -> None:
-    """Print the end of a sweep, whose sweep.json has `fields`; write its report unless it was `stopped` by a signal."""
+def tell(
+    folder: Path,
+    fields: dict[str, Any],
+    records: Mapping[RunSpec, RunRecord],
+    stopped: int,
+    left_out: Mapping[RunSpec, str],
+    advice: str,
+) -> None:
+    """Write the report of a sweep, whose sweep.json has `fields`, unless a signal or the disk `stopped` it; print it.
+
+    All files are written before the first line is printed. `left_out` are the jobs that were not trained, and why;
+    `advice` is the command that trains the rest.
+    """
+    from lightning_d2l.training.console import from_here
+
+    table, answer = _report(folder, fields, records, written=bool(advice) and not stopped)
+    lines = [f"\n{_statuses(records)}"]
+    lines += [cut(f"left out     {job.name}: {reason}", 160) for job, reason in list(left_out.items())[:MOST_FAILURES]]
+    lines += [f"\nsweep folder  {terminal(str(from_here(folder)))}  ({duration(fields['seconds'])})", *table]
+    print("\n".join([*lines, *answer]), flush=True)
+    if advice and any(record.state not in FINISHED for record in records.values()):
+        what = f"stopped by {signal.Signals(stopped).name}; resume with" if stopped else "train the rest"
+        print(f"{what:12}  {terminal(advice)}", flush=True)
+
+
+def _report(
+    folder: Path, fields: dict[str, Any], records: Mapping[RunSpec, RunRecord], *, written: bool
+) -> tuple[list[str], list[str]]:
+    """The table of a sweep, and, if its report is `written`, its answer, as lines. No error costs the sweep."""
     from lightning_d2l.studies import report, tables
     from lightning_d2l.studies.collect import of_runs
     from lightning_d2l.studies.findings import find_in
     from lightning_d2l.training.console import from_here
 
-    shown = from_here(folder)
-    print(f"\n{_statuses(records)}\n\nsweep folder  {shown}  ({duration(fields['seconds'])})")
     runs = [record for record in records.values() if record.fields]
+    table: list[str] = []
+    answer: list[str] = []
     try:
         if runs:
             findings = find_in([of_runs(folder, fields, runs)])
-            lines = tables.text(findings).splitlines()
-            more = [f"... {len(lines) - MOST_LINES} more lines"] if len(lines) > MOST_LINES else []
-            print("\n".join([*lines[:MOST_LINES], *more]))
-            if findings.counts["completed"] and not stopped:
+            table = tables.text(findings).splitlines()
+            more = [f"... {len(table) - MOST_LINES} more lines"] if len(table) > MOST_LINES else []
+            table = [*table[:MOST_LINES], *more]
+            if findings.counts["completed"] and written:
                 made = report.write(findings, folder)
-                print(f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {shown / made.paths['html'].name}")
-    except (RequestError, OSError) as error:  # the runs are recorded even if there is no report
-        print(f"\nno report: {error}", file=sys.stderr)
-    if any(record.state not in FINISHED for record in records.values()):
-        what = f"stopped by {signal.Signals(stopped).name}; resume with" if stopped else "train the rest"
-        print(f"{what:12}  python train.py sweep.resume={shown}")
+                path = terminal(str(from_here(made.paths["html"])))
+                answer = [f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {path}"]
+    except Exception as error:  # the runs are recorded even if there is no report
+        reason = str(error).strip() or repr(error)
+        answer = ["", f"warning: no report: {terminal(reason.splitlines()[0])}"]
+    return table, answer
 
 
 def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
     """How many runs of a sweep completed, diverged, failed and are left, and the errors of those that failed."""
     counts = Counter(record.state for record in records.values())
     lines = [f"{status:12}{counts[status]:6}" for status in ("completed", "diverged", "failed")]
-    if left := counts["interrupted"] + counts["missing"]:
+    if left := counts["interrupted"] + counts["running"] + counts["missing"]:
         lines.append(f"{'left':12}{left:6}")
     failed = [(job, record) for job, record in records.items() if record.state == "failed"]
     for job, record in failed[:MOST_FAILURES]:

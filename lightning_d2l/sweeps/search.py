@@ -16,9 +16,9 @@ from lightning_d2l.compat_hydra import ConfigLoader, IntervalSweep, Override
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import lock, read_sweep, sweep_folder
+from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.grid import discrete_values, in_force, start
-from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, checked_jobs, listed
+from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, checked_jobs, in_its_folder, listed, require_one_value
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.spec import RunSpec
 
@@ -184,6 +184,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     if importlib.util.find_spec("optuna") is None:
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     config = spec.config
+    require_one_value(config)
     composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader)
     ends = zip(("the low ends", "the high ends"), map(asked.overrides, asked.ends()), strict=True)
     configs = [job.config for job in checked_jobs(composer, dict(ends))]
@@ -200,10 +201,12 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
         axes = "\n".join(f"  {key}: {_described(axis)}" for key, axis in asked.axes.items())
         print(f"{settings.num_trials} runs, {settings.batch_size} at a time, by {settings.metric}, from\n{axes}")
         return 0
-    folder = sweep_folder(config, generated)
-    with lock(folder):
+
+    def made(folder: Path) -> Search:
         jobs = _jobs_before(composer, asked, folder) if config.sweep.resume else []
-        return Search(spec, jobs, folder, list(asked.axes), composer=composer, settings=settings, space=asked).run()
+        return Search(spec, jobs, folder, list(asked.axes), composer=composer, settings=settings, space=asked)
+
+    return in_its_folder(spec, generated, [f"trial={n}" for n in range(settings.num_trials)], made)
 
 
 def _jobs_before(composer: Composer, asked: Space, folder: Path) -> list[RunSpec]:

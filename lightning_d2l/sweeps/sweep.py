@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
-import shutil
-import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+import uuid
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +23,18 @@ from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse, quote
 from lightning_d2l.studies.check import check_study
-from lightning_d2l.studies.collect import SWEEP_FILE
+from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.folder import FINISHED, check_same, lock, read_sweep, sweep_folder
-from lightning_d2l.sweeps.grid import grid
-from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
+from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
+from lightning_d2l.sweeps.grid import grid, meaning
+from lightning_d2l.sweeps.ownership import is_of_job, remove_run, require_unused
+from lightning_d2l.sweeps.progress import SweepProgress, cut, listing, tell
 from lightning_d2l.training.files import LAST, write_json
+from lightning_d2l.training.lock import hold, holder, process
 from lightning_d2l.training.machine import check_accelerator, uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
-from lightning_d2l.training.same_data import on_the_data_of_its_runs
-from lightning_d2l.training.signals import Stopped, signals_stop_the_run
+from lightning_d2l.training.same_data import on_the_data_of_its_runs, require_same_data
+from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 
 
@@ -41,7 +42,7 @@ from lightning_d2l.training.spec import RunSpec
 class SweepSpec:
     """What is asked of a sweep: the composed configuration without the swept keys, and all `arguments` in order.
 
-    `command` is what the user typed.
+    `command` is what the user typed, and `config_dir` the folder of `--config-dir`.
     """
 
     config: DictConfig
@@ -49,6 +50,7 @@ class SweepSpec:
     launcher: Launcher
     arguments: Sequence[str]
     command: str
+    config_dir: str | None = None
 
 
 class Sweep:
@@ -59,27 +61,29 @@ class Sweep:
 
     def __init__(self, spec: SweepSpec, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]) -> None:
         self.config, self.launcher, self.folder = spec.config, spec.launcher, folder
+        before = read_sweep(folder) if spec.config.sweep.resume else None
+        self.id = str((before or {}).get("id", "" if before else uuid.uuid4().hex))
         self.jobs = self.placed(jobs)
         self.progress = SweepProgress(0)
-        self.fields = self._first_fields(spec, varied)
+        self.left_out: dict[RunSpec, str] = {}  # with the reason
         self._finished: dict[RunSpec, RunRecord] = {}
+        if before:
+            check_same(folder, before, self.jobs, alone=_resumed_alone(spec))
+            on_the_data_of_its_runs(self.jobs)
+        self.fields = before or self._first_fields(spec, varied)
 
     def _first_fields(self, spec: SweepSpec, varied: Sequence[str]) -> dict[str, Any]:
         """sweep.json before the first run."""
-        config = self.config
-        if config.sweep.resume:
-            before = read_sweep(self.folder)
-            check_same(self.folder, before, self.jobs)
-            on_the_data_of_its_runs(self.jobs)
-            return before
-        words = [word for word in shlex.split(spec.command) if not word.startswith("sweep.resume=")]
+        given = [*words_of(self.config).hydra, *words_of(self.config).task]
         return {
             "status": "running",
-            "command": shlex.join(words),
-            "overrides": [*words_of(config).hydra, *words_of(config).task],
+            "id": self.id,
+            "command": spec.command,
+            "config_dir": spec.config_dir,
+            "overrides": [text for text in given if not text.lstrip("+").startswith("sweep.resume=")],
             "varied": list(varied),
             "jobs": listed(self.jobs),
-            "study": _study(config),
+            "study": _study(self.config),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "versions": versions(),
@@ -89,12 +93,12 @@ class Sweep:
     def update(self, **fields: Any) -> None:
         """Change fields of sweep.json; they are on the disk when the call returns."""
         self.fields |= fields
-        write_json(self.folder / SWEEP_FILE, self.fields)
+        write_json(self.folder / SWEEP_FILE, self.fields, new_folders=False)
 
     def placed(self, jobs: Sequence[RunSpec]) -> list[RunSpec]:
-        """The jobs, each with its folder in the sweep's folder."""
+        """The jobs, each with its folder in the sweep's folder and the id of the sweep."""
         for job in jobs:
-            job.folder = self.folder / job.name
+            job.folder, job.sweep = self.folder / job.name, self.id
         return list(jobs)
 
     @property
@@ -102,12 +106,21 @@ class Sweep:
         """The number of jobs that there will be."""
         return len(self.jobs)
 
+    @property
+    def resume_command(self) -> str:
+        """The command that resumes this sweep."""
+        from lightning_d2l.training.console import from_here
+
+        return resume_command(from_here(self.folder), self.fields.get("config_dir"))
+
     def records(self) -> dict[RunSpec, RunRecord]:
         """The record of each job on the disk; that of a finished run is read once."""
         return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
 
     def _read(self, job: RunSpec) -> RunRecord:
         record = RunRecord.read_or_missing(job.folder)
+        if record.fields and not is_of_job(record, job):
+            return RunRecord(job.folder, {}, job.name)
         if record.state in FINISHED:
             self._finished[job] = record
         return record
@@ -122,13 +135,31 @@ class Sweep:
         """Whether one of the runs failed and sweep.on_error=stop."""
         return self.config.sweep.on_error == "stop" and any(record.state == "failed" for record in records)
 
+    @contextlib.contextmanager
+    def holding(self, job: RunSpec) -> Iterator[bool]:
+        """Hold a job's folder, where other processes may still train; gives False, and leaves the job out, if so."""
+        with contextlib.ExitStack() as stack:
+            try:
+                job.folder.mkdir(exist_ok=True)
+                stack.enter_context(hold(job.folder, job.name))
+            except RequestError as error:
+                if holder(job.folder) is None:
+                    raise
+                self.left_out[job] = str(error)
+            yield job not in self.left_out
+
     def ready(self, job: RunSpec, *, anew: bool = False) -> RunSpec:
-        """The job in its folder: to resume if it was interrupted and has a checkpoint, else, or if `anew`, to start."""
-        stopped = RunRecord.read_or_missing(job.folder).state == "interrupted"
-        resumes = stopped and (job.folder / LAST).exists() and not anew
+        """The job in its folder, which is held: to resume if it was interrupted, else, or if `anew`, to start.
+
+        Raises RequestError if there is another run in its folder.
+        """
+        record = RunRecord.read_or_missing(job.folder)
+        if record.fields and not is_of_job(record, job):
+            raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another hydra.sweep.dir")
+        interrupted = record.state in ("interrupted", "running")  # held by this process, so that no other trains it
+        resumes = interrupted and (job.folder / LAST).exists() and not anew
         if not resumes:
-            shutil.rmtree(job.folder, ignore_errors=True)
-        job.folder.mkdir(parents=True, exist_ok=True)
+            remove_run(job.folder)
         job.config = {**job.config, "resume": str(job.folder) if resumes else None}
         return job
 
@@ -142,19 +173,50 @@ class Sweep:
     def train_in_turn(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs one after another in this process.
 
-        Raises Stopped when a signal has ended a run.
+        Raises Stopped when a signal has ended a run, and DiskError when the disk has.
         """
-        from lightning_d2l.training.fit import run
-
         for job in jobs:
-            try:
-                code = run(self.ready(job))
-            except RequestError:  # the checkpoint of an interrupted run can't be used
-                code = run(self.ready(job, anew=True))
+            with self.holding(job) as held:
+                code = self._train_alone(job) if held else 0
             if code > 128:
                 raise Stopped(code - 128)
-            if self.ended([job]):
+            if code == 2:
+                self._require_disk(job)
+            if job not in self.left_out and self.ended([job]):
                 return
+
+    def _train_alone(self, job: RunSpec) -> int:
+        """Train a job whose folder is held; returns its exit code. An interrupted one that can't go on starts again."""
+        from lightning_d2l.training.build import build_data
+        from lightning_d2l.training.fit import run
+
+        try:
+            try:
+                return run(self.ready(job))
+            except RequestError:
+                if not job.resuming:
+                    raise
+            require_same_data(RunRecord.read(job.folder), build_data(job.config))
+            return run(self.ready(job, anew=True))
+        except RequestError as error:
+            self.left_out[job] = str(error)
+            return 0
+
+    def _require_disk(self, job: RunSpec) -> None:
+        """Raise DiskError if a run was refused because its files could not be written."""
+        record = RunRecord.read_or_missing(job.folder)
+        error = str(record.fields.get("error") or "")
+        if record.state != "failed" and (job.folder.exists() or not self.folder.exists()):
+            raise DiskError(f"the files of {job.name} can't be written")
+        if error.startswith(("error: hydra.run.dir=", "error: resume=")):
+            raise DiskError(error.partition(": ")[2].partition(": ")[2])
+
+    def require_disk(self, error: BaseException) -> None:
+        """Raise DiskError if an error says that the files of runs can't be written."""
+        from lightning_d2l.training.fit import UNWRITABLE
+
+        if isinstance(error, OSError) and (error.errno in UNWRITABLE or not self.folder.exists()):
+            raise DiskError(str(error)) from error
 
     def _launch(self, jobs: Sequence[RunSpec]) -> None:
         """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
@@ -163,42 +225,78 @@ class Sweep:
         hydra.overrides.hydra = [*words_of(self.config).hydra, f"hydra.sweep.dir={quote(str(self.folder))}"]
         batch = []
         for job in jobs:
-            again = [f"resume={quote(str(job.folder))}"] if self.ready(job).resuming else []
-            batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
+            with self.holding(job) as held:
+                if held:
+                    again = [f"resume={quote(str(job.folder))}"] if self.ready(job).resuming else []
+                    batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
         try:
             self.launcher.launch(batch, initial_job_idx=0)
+        except SystemExit as end:  # a run got the signal
+            if isinstance(end.code, int) and end.code > 128:
+                raise Stopped(end.code - 128) from None
+            self._launcher_failed(end)
         except Exception as error:  # such as a killed worker process; the records of the runs show what has finished
-            if self.config.verbose:
-                traceback.print_exc()
-            print(f"the launcher failed: {type(error).__name__}: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            self._launcher_failed(error)
 
-    def run(self) -> int:
-        """Train what is missing; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped."""
-        from lightning_d2l.training.console import from_here
+    def _launcher_failed(self, error: BaseException) -> None:
+        if self.config.verbose:
+            traceback.print_exc()
+        reason = (str(error).strip() or "no reason given").splitlines()[0]
+        print(f"the launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
 
-        kept = {job: record for job, record in self.records().items() if record.state in FINISHED}
+    def run(self, signals: Signals) -> int:
+        """Train what is missing; returns the exit code: 0, 1 if a run failed, 128 + signal if stopped.
+
+        Raises RequestError, with all that had finished recorded, if the disk takes no more.
+        """
         began, before = time.monotonic(), self.fields["seconds"]
-        self.update(status="running")
-        already = f", {len(kept)} of them finished before" if kept else ""
-        print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
-        self.progress = SweepProgress(self.total, kept.values())
-        stopped = 0
+        stopped, full = 0, ""
+        refused: RequestError | None = None
         try:
-            # Hydra's launchers print their own lines.
-            with signals_stop_the_run(), self.progress if hasattr(self.launcher, "train") else nullcontext():
-                self.train([job for job in self.jobs if job not in kept])
+            try:
+                self._train_missing()
+            finally:
+                signals.end()
         except Stopped as stop:
             stopped = stop.signum
-        except SystemExit as stop:  # a run of one of Hydra's launchers got the signal
-            stopped = stop.code - 128 if isinstance(stop.code, int) and stop.code > 128 else signal.SIGTERM
+        except (DiskError, OSError) as error:
+            full = str(error)
+        except RequestError as error:
+            refused = error
         records = self.records()
         complete = all(record.state in (*FINISHED, "failed") for record in records.values())
-        seconds = round(before + time.monotonic() - began, 3)
-        self.update(status="completed" if complete else "stopped", seconds=seconds)
-        tell(self.folder, self.fields, records, stopped)
+        try:
+            seconds = round(before + time.monotonic() - began, 3)
+            self.update(status="completed" if complete else "stopped", seconds=seconds, process=None)
+        except OSError as error:
+            full = full or str(error)
+        stopped = stopped or signals.received
+        whole = not (stopped or full or refused)
+        tell(self.folder, self.fields, records, stopped, self.left_out, self.resume_command if whole or stopped else "")
+        if full:
+            advice = f"to resume when it can be written: {self.resume_command}"
+            raise RequestError(f"hydra.sweep.dir={self.folder}: {full}\n{advice}")
+        if refused:
+            raise refused
         if stopped:
             return 128 + stopped
         return 0 if all(record.state in FINISHED for record in records.values()) else 1
+
+    def _train_missing(self) -> None:
+        from lightning_d2l.training.console import from_here
+
+        kept = {job: record for job, record in self.records().items() if record.state in FINISHED}
+        self.update(status="running", process=process())
+        already = f", {len(kept)} of them finished before" if kept else ""
+        print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
+        self.progress = SweepProgress(self.total, kept.values())
+        # Hydra's launchers print their own lines.
+        with self.progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
+            self.train([job for job in self.jobs if job not in kept])
+
+
+class DiskError(Exception):
+    """The disk takes no more, so that no other run is tried."""
 
 
 def run_sweep(spec: SweepSpec) -> int:
@@ -206,17 +304,60 @@ def run_sweep(spec: SweepSpec) -> int:
 
     Raises RequestError, with nothing written, if any of the jobs is wrong.
     """
+    require_one_value(spec.config)
     composer = Composer(spec.loader, spec.config)
-    varied, asked = grid(spec.arguments, spec.loader)
-    jobs = checked_jobs(composer, asked)
+    varied, asked, repeated = grid(spec.arguments, spec.loader)
+    jobs, same = distinct(checked_jobs(composer, asked))
+    if repeated or same:
+        print(cut(f"equal settings are trained once: {', '.join([*repeated, *same])}"), flush=True)
     # A resumed sweep uses the data of its runs.
     generated = not spec.config.sweep.resume and uses_generated_garments(job.config for job in jobs)
     if spec.config.sweep.dry_run:
         print(listing(jobs, varied))
         return 0
-    folder = sweep_folder(spec.config, generated)
-    with lock(folder):
-        return Sweep(spec, jobs, folder, varied).run()
+    return in_its_folder(spec, generated, [job.name for job in jobs], lambda at: Sweep(spec, jobs, at, varied))
+
+
+def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
+    """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs.
+
+    Returns the exit code as `Sweep.run` does.
+    """
+    try:
+        with signals_stop_the_run() as signals, contextlib.ExitStack() as stack:
+            folder = sweep_folder(spec.config, generated, names)
+            resume = spec.config.sweep.resume
+            stack.enter_context(hold(folder, f"{'sweep.resume' if resume else 'hydra.sweep.dir'}={folder}"))
+            if not resume:
+                require_unused("sweep", folder, names)  # another process may have used it since
+            return made(folder).run(signals)
+    except Stopped as stop:  # before or after the sweep
+        return 128 + stop.signum
+
+
+def require_one_value(config: DictConfig) -> None:
+    """Raise RequestError if a setting of Hydra itself has several values."""
+    for override in parse(words_of(config).hydra):
+        if override.is_sweep_override():
+            raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
+
+
+def _resumed_alone(spec: SweepSpec) -> bool:
+    """Whether a command line names a sweep to resume, and no setting of its runs."""
+    words = [word.lstrip("+") for word in shlex.split(spec.command)[2:] if not word.startswith("-")]
+    return all(word.startswith(("sweep.", "verbose=", "data.root=", "data.source=")) for word in words)
+
+
+def distinct(jobs: Sequence[RunSpec]) -> tuple[list[RunSpec], list[str]]:
+    """The jobs but for those with the configuration of an earlier one, numbered, and the names of the others."""
+    first: dict[Hashable, RunSpec] = {}
+    same: list[str] = []
+    for job in jobs:
+        if (earlier := first.setdefault(meaning(job.config), job)) is not job:
+            same.append(f"{job.name} (as {earlier.name})")
+    for number, job in enumerate(first.values()):
+        job.number = number
+    return list(first.values()), same
 
 
 def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int = 0) -> list[RunSpec]:

@@ -6,7 +6,8 @@ import gc
 import json
 import traceback
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from lightning_d2l.engine.members import Member
     from lightning_d2l.sweeps.sweep import Sweep
     from lightning_d2l.training.build import BuiltRun
+
+
+# What a custom model or data module may raise; a signal to this process raises Stopped.
+RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,11 @@ def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -
     """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
     wrong = settings.wrong()
     launch = _Vectorized(sweep, settings, dict.fromkeys(jobs, wrong) if wrong else {})
-    for group in [] if wrong else launch.groups(jobs):
-        launch.train(group)
+    try:
+        for group in [] if wrong else launch.groups(jobs):
+            launch.train(group)
+    finally:
+        launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
         print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
     sweep.train_in_turn([job for job in jobs if job in launch.reasons])
@@ -57,6 +65,17 @@ class _Vectorized:
     def __init__(self, sweep: Sweep, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
         self.sweep, self.settings, self.reasons = sweep, settings, reasons
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
+        self._held: dict[RunSpec, ExitStack] = {}  # the locks of the folders of jobs that wait or train
+
+    def release(self, jobs: Iterable[RunSpec]) -> None:
+        """Let other processes have the folders of jobs that have trained here, or will train by themselves."""
+        for job in jobs:
+            if job in self._held:
+                self._held.pop(job).close()
+
+    def _apart(self, jobs: Sequence[RunSpec], reason: str) -> None:
+        self.reasons |= dict.fromkeys(jobs, reason)
+        self.release(jobs)
 
     def groups(self, jobs: Sequence[RunSpec]) -> Iterator[list[tuple[BuiltRun, Member]]]:
         """Runs that can train together, as soon as there are as many as a group may have."""
@@ -66,14 +85,17 @@ class _Vectorized:
         waiting: dict[Hashable, list[tuple[BuiltRun, Member]]] = {}
         full: set[Hashable] = set()  # structures of which a group has trained
         for job in jobs:
+            if not self._hold(job):
+                continue
             try:
                 built = self._built(job)
                 member = member_of(built)
                 key = structure(built, member)
             except CannotStack as error:
-                self.reasons[job] = str(error)
-            except Exception as error:  # it will fail in its own run too, and leave its traceback there
-                self.reasons[job] = _line(error)
+                self._apart([job], str(error))
+            except RAISED as error:  # it will fail in its own run too, and leave its traceback there
+                self.sweep.require_disk(error)
+                self._apart([job], _line(error))
             else:
                 waiting.setdefault(key, []).append((built, member))
                 if len(waiting[key]) == self.settings.max_members:
@@ -86,7 +108,14 @@ class _Vectorized:
             else:
                 few = f"fewer than {self.settings.min_members} runs are left to train together"
                 reason = few if len(group) > 1 or key in full else "no other run has the same structure"
-                self.reasons |= dict.fromkeys([built.spec for built, _ in group], reason)
+                self._apart([built.spec for built, _ in group], reason)
+
+    def _hold(self, job: RunSpec) -> bool:
+        """Hold the folder of a job; returns False if another process does, so that the job is left out."""
+        stack = ExitStack()
+        if held := stack.enter_context(self.sweep.holding(job)):
+            self._held[job] = stack
+        return held
 
     def _built(self, job: RunSpec) -> BuiltRun:
         from lightning_d2l.training import console
@@ -116,9 +145,12 @@ class _Vectorized:
                 part, group = group[:size], group[size:]
                 Group(part, self.sweep.progress).train()
                 self.sweep.ended(jobs[:size])
+                self.release(jobs[:size])
                 del jobs[:size]
-        except Exception as error:
+        except RAISED as error:
+            self.sweep.require_disk(error)
             group.clear()
+            self.release(jobs)
             if out_of_memory(error) and len(jobs) > 1:
                 del error
                 gc.collect()
@@ -129,9 +161,9 @@ class _Vectorized:
                 return
             if self.sweep.config.verbose:
                 traceback.print_exc()
-            self.reasons |= dict.fromkeys(jobs, _line(error))
+            self._apart(jobs, _line(error))
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__

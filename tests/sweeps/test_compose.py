@@ -18,7 +18,7 @@ from lightning_d2l.sweeps.search import space
 SWEEPS = {  # with the number of templates that their jobs share
     "values": (["model=polynomial_regression", "data.degree=1,3,19", "optimizer.lr=0.1,1e-3", "seed=range(2)"], 1),
     "options": (["model=mlp,polynomial_regression", "optimizer=sgd,adam", "data.seed=1,2"], 4),
-    "lists": (["data=polynomial", "model=mlp", "model.num_hiddens=64,[32,16],[8]", "model.dropout=0.5,0.2"], 1),
+    "lists": (["data=polynomial", "model=mlp", "model.num_hiddens=64,[32,16],[8]", "model.dropout=0.5,0.2"], 2),
     "elements": (["data=synthetic_regression", "model=linear_regression", "data.w.0=1,2.5", "data.w.1=3,4"], 1),
     "null": (["data.n_train=null,100", "data.source='generated',auto"], 1),
     "trees": (["model.init={name:normal,std:0.1},{name:zeros}", "model.init.bias_std=0.1,0.2", "+optimizer.x=1,2"], 8),

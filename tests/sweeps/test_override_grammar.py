@@ -111,6 +111,7 @@ CASES = [
     ["seed=1,2", "data.seed=${seed}", "seed=3,4"],
     ["+new=1,2", "new=3"],
     ["++new=1", "++new=2,3"],
+    ["model.init=1.0,true,[1,2]"],
     ["data.noise=1", "++data.noise=2,3", "data.noise=4"],
 ]
 

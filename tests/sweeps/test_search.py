@@ -121,12 +121,20 @@ def test_nothing_to_search_is_refused():
         space(["optimizer.lr=0.1"])
 
 
+def test_overrides_are_applied_in_the_order_of_the_command_line():
+    found = space(["+m.std=interval(0.5,1)", "m={std:2}", "d=1,2", "d=3,4"])
+    overrides = found.overrides({"m.std": 0.75, "d": "4"})
+    assert overrides == ["+m.std=0.75", "m={std:2}", "d=4"]
+    assert found.values(overrides) == {"m.std": 0.75, "d": "4"}
+    with pytest.raises(RequestError, match="the only override that searches its key"):
+        space(["m={a:1},{a:2}", "m={b:1},{b:2}"])
+
+
 def test_axes():
     found = space(["a=tag(log,interval(0.001,1))", "b=int(interval(1,5))", "c=relu,tanh", "d=3", "d=4"])
-    assert found.fixed == ["d=4"]
     assert found.axes["a"].log
     assert (found.axes["b"].low, found.axes["b"].high) == (1, 5)
     assert found.axes["c"].choices == ("relu", "tanh")
     overrides = found.overrides({"a": 0.123456, "b": 2, "c": "tanh"})
-    assert overrides == ["d=4", "a=0.1235", "b=2", "c=tanh"]
+    assert overrides == ["a=0.1235", "b=2", "c=tanh", "d=4"]
     assert found.values(overrides) == {"a": 0.1235, "b": 2, "c": "tanh"}
