@@ -6,13 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from tests.trials import bad_requests, disk, environment, hostile_config, kills, races
+from tests.trials import bad_requests, disk, environment, hostile_config, hostile_files, kills, races
 from tests.trials.children import import_everything
 from tests.trials.results import forget
 from tests.trials.trial import HEAD, Case, Tally, sample, try_all
 
 TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
     "config": (hostile_config.cases, 25),
+    "files": (hostile_files.cases, 25),
     "kills": (kills.cases, 16),
     "requests": (bad_requests.cases, 10),
     "disk": (disk.cases, 16),
