@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.registry import Built, Rule, Setting, Settings
+from lightning_d2l.config.size import num_inputs, too_large
 
 
 class RequestError(Exception):
@@ -146,6 +147,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
         _check_exact(config)
     if model["_target_"] == registry.PHM_MLP:
         _check_phm(data, model)
+    if wrong := too_large(config):
+        raise RequestError(wrong)
 
 
 def _check_task(config: Mapping[str, Any], classes: bool) -> None:
@@ -200,15 +203,5 @@ def _check_phm(data: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     n, widths = model["n"], model["num_hiddens"]
     if any(width % n for width in (widths if isinstance(widths, list) else [widths])):
         raise RequestError(f"model.n={n}: must divide every one of model.num_hiddens={widths}")
-    num_inputs = 0
-    match data["_target_"]:
-        case registry.FASHION_MNIST:
-            num_inputs = (data["resize"] or 28) ** 2
-        case registry.SYNTHETIC_REGRESSION:
-            num_inputs = len(data["w"])
-        case registry.HIGH_DIMENSIONAL:
-            num_inputs = data["d"]
-        case registry.POLYNOMIAL:
-            num_inputs = data["degree"] + 1
-    if num_inputs % n:
-        raise RequestError(f"model.n={n}: must divide {num_inputs}, the number of inputs")
+    if (inputs := num_inputs(data)) % n:
+        raise RequestError(f"model.n={n}: must divide {inputs}, the number of inputs")
