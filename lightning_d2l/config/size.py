@@ -10,10 +10,8 @@ from lightning_d2l.config import registry
 
 LARGEST_DATA = 2**32  # bytes
 MOST_WEIGHTS = 2**28  # which need 4 GiB with their gradients and the state of Adam
-SQUARE = (
-    registry.FIXED_HIDDEN_MLP,
-    "lightning_d2l.nets.blocks.TiedMLP",
-)  # multiply the hidden layer by a square matrix
+# Models that multiply the hidden layer by a square matrix.
+SQUARE = (registry.FIXED_HIDDEN_MLP, "lightning_d2l.nets.blocks.TiedMLP")
 NUMBERS_A_LAYER = 10_000  # at least what the objects of a layer take
 MOST_COEFFICIENTS = 101  # of degree 100; the factorial of 171 is no float
 SPLITS = ("n_train", "n_val", "n_test")
