@@ -69,4 +69,4 @@ def label(text: str) -> str:
 def markdown(text: str) -> str:
     """Text for a line or a table cell of a Markdown page, without markup; white space becomes a single blank."""
     text = re.sub(r"([\\`*_\[\]<>|~$&])", r"\\\1", terminal(" ".join(text.split())))
-    return re.sub(r"^(\d*)([-#+=.)])", r"\1\\\2", text)  # headings, lists and rules, which begin a line
+    return re.sub(r"^(\d*)([.)](?= |$)|[-+](?=[- ]*$| )|#|=(?==*$))", r"\1\\\2", text)  # lists, rules and headings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import NAMES
 from lightning_d2l.studies.labels import listing, settings, split
-from lightning_d2l.studies.points import Point, best_first, series_of
+from lightning_d2l.studies.points import Point, best_first, comparable, series_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 
@@ -27,9 +27,9 @@ class Answer:
 def answer(study: Study, points: Sequence[Point]) -> Answer:
     """The setting with the best mean of `study.select`, and how certain that is.
 
-    A setting most of whose runs diverged is never the best.
+    A setting most of whose runs diverged is never the best. If the data differ, those of most runs count.
     """
-    ranked = best_first(study.select, [point for point in points if not point.diverged])
+    ranked = best_first(study.select, [point for point in comparable(points) if not point.diverged])
     diagnoses = list(_diagnoses(study, points))
     if not ranked:
         return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses, [])
@@ -90,10 +90,10 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[st
     if lost := [f"{n} {status}" for status in ("diverged", "failed") if (n := best.count(status))]:
         yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its mean is over the others."
     data = [run.config.get("data") or {} for point in points for run in point.runs]
-    seeds = {node.get("seed") for node in data}
+    seeds = {show(node.get("seed")) for node in data}
     if len(seeds) == 1 and all("noise" in node for node in data) and any(len(point.runs) > 1 for point in points):
         yield (
-            f"All runs share one generated data set (data.seed={show(seeds.pop())}): the intervals include the spread "
+            f"All runs share one generated data set (data.seed={seeds.pop()}): the intervals include the spread "
             "from initialisation and shuffling, not from the data."
         )
     counts = {point.estimates[study.select].n for point in points if study.select in point.estimates}

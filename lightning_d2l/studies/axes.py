@@ -9,20 +9,26 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from lightning_d2l.config.text import show
+from lightning_d2l.config.escape import label
+from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies import labels
 from lightning_d2l.theory.curves import numeric
 
 WIDE = 20.0
 """Values that span more than this factor get a logarithmic scale."""
+MOST_NAMES = 40  # written below an axis
+LONGEST_NAME = 30  # characters of one of them
+SMALLEST, LARGEST = 1e-300, 1e300  # ends of a logarithmic axis
+"""Values that matplotlib can place on an axis."""
 
 
 def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
     """Set the scale and ticks of the x axis; returns the position of each value of the key, by its text."""
     if not numeric(xs):
-        names = {show(value): labels.words(key, value) for value in xs}
+        names = {show(value): label(cut(labels.words(key, value), LONGEST_NAME)) for value in xs}
         rotation = 30 if max(map(len, names.values()), default=0) > 8 else 0
-        panel.set_xticks(range(len(names)), list(names.values()), rotation=rotation)
+        step = 1 + len(names) // MOST_NAMES
+        panel.set_xticks(range(0, len(names), step), list(names.values())[::step], rotation=rotation)
         panel.set_xlim(-0.6, len(names) - 0.4)
         return {text: float(position) for position, text in enumerate(names)}
     values = sorted(set(xs))
@@ -59,8 +65,8 @@ def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:
     if scale == "log" and high > 0:
         low = min(value for value in finite if value > 0)
         panel.set_yscale("log", nonpositive="clip")
-        stretch = max((high / low) ** 0.07, 1.1)
-        panel.set_ylim(low / stretch, high * stretch)
+        stretch = max(math.exp(0.07 * (math.log(high) - math.log(low))), 1.1)
+        panel.set_ylim(max(low / stretch, SMALLEST), min(high * stretch, LARGEST))
         return
     margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
     panel.set_ylim(low - margin, high + margin)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, write_records
-from lightning_d2l.config.text import show
+from lightning_d2l.config.escape import file_name, terminal
+from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.points import series_of
 from lightning_d2l.theory.curves import numeric
@@ -16,35 +17,42 @@ from lightning_d2l.training.files import replacing
 
 FOLDER = "summary"
 FILE = "events.out.tfevents"
+LONGEST = 2000  # characters of a description
 
 
-def write(findings: Findings, png: bytes, caption: str, into: Path) -> Path:
+def write(findings: Findings, png: bytes | None, caption: str | None, into: Path) -> Path:
     """Write the event files of a report into `into`/summary, where they replace earlier ones; returns the folder.
 
     Each curve is a TensorBoard run below that folder, such as summary/optimizer=sgd, so that the curves of a metric
     share one chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x if all
-    values are whole numbers from 0 up, else its position, which the description of the chart explains.
+    values are whole numbers from 0 up, else its position, which the description of the chart explains. Without a
+    figure `png` and `caption` are None.
     """
     folder, study = into / FOLDER, findings.study
     for old in folder.glob(f"**/{FILE}.*"):
         old.unlink()
     values = [point.setting[study.x] for point in findings.points] if study.x else []
-    whole = numeric(values) and all(value >= 0 and value == int(value) for value in values)
+    whole = numeric(values) and all(0 <= value < 2**53 and value == int(value) for value in values)
     steps = {show(value): int(value) if whole else i for i, value in enumerate({show(v): v for v in values}.values())}
     explained = "" if whole else f" steps: {', '.join(f'{i} is {text}' for text, i in steps.items())}"
+    folders: dict[Path, int] = {}
     for series in series_of(study, findings.points) if study.x else []:
         events = []
         for metric in findings.metrics:
             points = [point for point in series.points if metric in point.estimates]
             for i, point in enumerate(points):  # TensorBoard reads the description of a chart from its first value
-                metadata = {"summary_description": f"mean of {metric} over runs{explained}"} if i == 0 else None
-                tag, mean = f"by {study.x}/{metric}", point.estimates[metric].mean
+                description = terminal(cut(f"mean of {metric} over runs{explained}", LONGEST))
+                metadata = {"summary_description": description} if i == 0 else None
+                tag, mean = terminal(f"by {study.x}/{metric}"), point.estimates[metric].mean
                 value = Summary.Value(tag=tag, simple_value=mean, metadata=metadata)
                 events.append(Event(step=steps[show(point.setting[study.x])], summary=Summary(value=[value])))
-        name = ",".join(f"{key}={show(value)}" for key, value in series.setting.items()).replace("/", "-")
-        _write(folder / name, events)
-    metadata = {"display_name": "figure", "summary_description": caption}
-    _write(folder, [Event(summary=image_summary("figure", png, metadata))])
+        name = ",".join(f"{key}={show(value)}" for key, value in series.setting.items())
+        at = folder / file_name(name) if name else folder
+        folders[at] = folders.get(at, 0) + 1  # different settings may have the same name of a folder
+        _write(at if folders[at] == 1 else at.with_name(f"{at.name}-{folders[at]}"), events)
+    if png is not None:
+        metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
+        _write(folder, [Event(summary=image_summary("figure", png, metadata))])
     return folder
 
 

@@ -6,6 +6,7 @@ import functools
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ OUTPUTS = Path("outputs")
 class SweepRecord:
     """The runs below a folder, in the order of their jobs, with the fields of sweep.json if there is one.
 
-    `unreadable` gives for each damaged file the reason why it is left out.
+    `unreadable` gives for each damaged file, or folder that can't be listed, the reason why it is left out.
     """
 
     folder: Path
@@ -34,7 +35,9 @@ class SweepRecord:
     @property
     def missing(self) -> int:
         """The number of jobs without a record."""
-        there = {run.folder.name for run in self.runs} | {path.parent.name for path in self.unreadable}
+        there = {run.folder.name for run in self.runs} | {
+            path.parent.name for path in self.unreadable if path.name == RUN_FILE
+        }
         return sum(job["folder"] not in there for job in self.fields.get("jobs") or [])
 
     @functools.cached_property
@@ -49,24 +52,36 @@ def collect(folders: Sequence[Path]) -> list[SweepRecord]:
     Raises RequestError if a folder doesn't exist or contains no readable run.json.
     """
     paths = [newest_sweep(OUTPUTS) if str(folder) == "latest" else Path(folder) for folder in folders]
-    labels = _labels([path.resolve() for path in paths])
+    for path in paths:
+        if not path.is_dir():
+            raise RequestError(f"{path}: no such folder; it must be the folder of a sweep or of a run")
+    labels = _labels([_resolved(path) for path in paths])
     return [_collect(path, label, len(paths) > 1) for path, label in zip(paths, labels, strict=True)]
 
 
 def newest_sweep(outputs: Path) -> Path:
     """The folder below `outputs` whose sweep was written last; raises RequestError if there is none."""
-    marks = [Path(at) / name for at, _, names in os.walk(outputs) for name in MARKERS if name in names]
+    marks = {}
+    for at, _, names in os.walk(outputs):
+        for mark in (Path(at) / name for name in MARKERS if name in names):
+            with suppress(OSError):  # it is being deleted
+                marks[mark] = mark.stat().st_mtime_ns
     if not marks:
         raise RequestError(f"latest: no sweep below {outputs}; name the sweep's folder")
-    return max(marks, key=lambda mark: mark.stat().st_mtime_ns).parent
+    return max(marks, key=lambda mark: marks[mark]).parent
 
 
 def of_runs(folder: Path, fields: dict[str, Any], runs: Sequence[RunRecord]) -> SweepRecord:
     """A sweep whose sweep.json and runs have been read already, in the order of its jobs."""
-    label = folder.resolve().name
+    label = _resolved(folder).name
     for run in runs:
         run.sweep = label
     return SweepRecord(folder, label, list(runs), fields=fields)
+
+
+def _resolved(path: Path) -> Path:
+    """The path without symbolic links, where they can be followed."""
+    return Path(os.path.realpath(path))
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
@@ -74,32 +89,41 @@ def _labels(paths: Sequence[Path]) -> list[str]:
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise RequestError(f"{twice}: named twice; a report compares different folders")
-    depth = next(n for n in range(1, 99) if len({path.parts[-n:] for path in paths}) == len(paths))
+    deepest = max(len(path.parts) for path in paths)
+    depth = next(n for n in range(1, deepest + 1) if len({path.parts[-n:] for path in paths}) == len(paths))
     return ["/".join(path.parts[-depth:]) for path in paths]
 
 
 def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
-    if not folder.is_dir():
-        raise RequestError(f"{folder}: no such folder; it must be the folder of a sweep or of a run")
     sweep = SweepRecord(folder, label)
     try:
-        sweep.fields = read_sweep_file(folder / SWEEP_FILE) if (folder / SWEEP_FILE).exists() else {}
-    except (OSError, ValueError):
-        sweep.unreadable[folder / SWEEP_FILE] = "damaged; what varies is taken from the runs"
-    for at, below, files in os.walk(folder):
+        sweep.fields = read_sweep_file(folder / SWEEP_FILE)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        sweep.unreadable[folder / SWEEP_FILE] = f"damaged ({reason}); what varies is taken from the runs"
+
+    def not_listed(error: OSError) -> None:
+        sweep.unreadable[Path(error.filename)] = f"can't be listed ({error.strerror})"
+
+    for at, below, files in os.walk(folder, onerror=not_listed):
         if RUN_FILE not in files:
             continue
         below.clear()
         place = Path(at)
-        name = folder.resolve().name if place == folder else place.relative_to(folder).as_posix()
+        name = _resolved(folder).name if place == folder else place.relative_to(folder).as_posix()
         try:
             fields = read_fields(place / RUN_FILE)
+        except FileNotFoundError:
+            sweep.unreadable[place / RUN_FILE] = "was removed while it was read, or is a link to nothing"
         except ValueError as error:
             sweep.unreadable[place / RUN_FILE] = str(error)
         else:
             sweep.runs.append(RunRecord(place, fields, f"{label}/{name}" if several else name, label))
     if not sweep.runs:
-        damaged = f": {len(sweep.unreadable)} run.json, all damaged" if sweep.unreadable else ""
+        left_out = sum(path.name == RUN_FILE for path in sweep.unreadable)
+        damaged = f": {left_out} run.json, all damaged" if left_out else ""
         raise RequestError(f"{folder}: no run to report on{damaged or ' (no run.json in it or below it)'}")
     order = {job["folder"]: position for position, job in enumerate(sweep.fields.get("jobs") or [])}
     sweep.runs.sort(key=lambda run: (order.get(run.folder.name, len(order)), _natural(run.name)))

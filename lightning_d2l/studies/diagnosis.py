@@ -27,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_d2l.config.text import show
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.theory.problem import noise_variance, split_size
 from lightning_d2l.training.record import RunRecord
@@ -121,7 +122,7 @@ def diagnose(losses: Losses, lowest: float | None) -> Diagnosis | None:
 def uncertainty(loss: Estimate, configs: Sequence[Mapping[str, Any]], split: str) -> float:
     """Half the width of the 95 % interval of a mean loss: spread over runs and sampling error of a finite split."""
     data = [config.get("data") or {} for config in configs]
-    draws = len({node.get("seed") for node in data}) or 1
+    draws = len({show(node.get("seed")) for node in data}) or 1
     samples = min((size for node in data if (size := split_size(node, split))), default=None)
     sampling = NORMAL_95 * abs(loss.mean) * math.sqrt(2 / samples / draws) if samples else 0.0
     return math.hypot(loss.half_width, sampling)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lightning_d2l.config.escape import markdown, terminal
 from lightning_d2l.config.text import duration
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.findings import Findings
@@ -49,24 +51,32 @@ def render(template: str, **values: object) -> bytes:
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
+        finalize=_without_controls if template.endswith(".html.j2") else None,
     )
-    environment.filters["plain"] = _plain
+    environment.filters |= {"plain": markdown, "fenced": _fenced}
     return environment.get_template(template).render(values).encode()
 
 
-def _plain(text: str) -> str:
-    """Text in Markdown, in one line and without markup."""
-    for character in "\\`*_|<>":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("\n", " ")
+def _without_controls(value: object) -> object:
+    """Text of a page without control and bidi characters; markup, which is no plain text, as it is."""
+    return terminal(value, keep="\n") if type(value) is str else value
 
 
-def document(findings: Findings, caption: str) -> list[Block]:
-    """The content of the report: question, answer, warnings, figure, tables, and the origin of the data."""
+def _fenced(text: str) -> str:
+    """A block of code in Markdown, which text within can't end."""
+    fence = "`" * (1 + max((len(ticks) for ticks in re.findall("`+", text)), default=2))
+    return "\n".join([fence, terminal(text, keep="\n"), fence])
+
+
+def document(findings: Findings, caption: str | None) -> list[Block]:
+    """The content of the report: question, answer, warnings, figure, tables, and the origin of the data.
+
+    Without a figure `caption` is None.
+    """
     study, found = findings.study, findings.answer
     blocks = [Block("title", study.question), Block("lead", found.text)]
     blocks += [Block("warning", warning) for warning in findings.warnings]
-    blocks += [Block("picture", caption)]
+    blocks += [] if caption is None else [Block("picture", caption)]
     if found.diagnosis:
         lines = [*(f"{line}." for line in found.diagnosis), RULE]
         blocks += [Block("heading", "Underfitting or overfitting"), *(Block("paragraph", line) for line in lines)]
@@ -83,11 +93,14 @@ def document(findings: Findings, caption: str) -> list[Block]:
     together = f"{findings.counted}. Together they took {duration(findings.seconds)}."
     blocks += [Block("heading", "Runs"), Block("paragraph", together)]
     if findings.unfinished:
-        rows = [[run.name, run.status, reason] for run, reason in findings.unfinished.items()]
-        blocks += [table(["run", "status", "reason"], rows)]
+        rows = [[run.name, run.state, reason] for run, reason in findings.unfinished.items()]
+        blocks += [table(["run", "status", "reason"], _first(rows))]
     if findings.unreadable:
         rows = [[str(path), reason] for path, reason in findings.unreadable.items()]
-        blocks += [Block("paragraph", "Files that can't be read and are left out:"), table(["file", "reason"], rows)]
+        blocks += [
+            Block("paragraph", "Files that can't be read and are left out:"),
+            table(["file", "reason"], _first(rows)),
+        ]
     if differing := findings.fixed_differences():
         header = ["setting", *(sweep.label for sweep in findings.sweeps)]
         rows = [[key, *values] for key, values in differing.items()]
@@ -100,6 +113,12 @@ def document(findings: Findings, caption: str) -> list[Block]:
     versions = [[*item] for item in findings.versions.items()]
     blocks += [Block("heading", "Versions"), table(["package", "version"], versions)]
     return [*blocks, Block("heading", "Command"), *(Block("code", command) for command in findings.commands)]
+
+
+def _first(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """The first rows of a table, and how many more there are."""
+    more = [[f"and {len(rows) - MOST_ROWS} more", *([""] * (len(rows[0]) - 1))]] if len(rows) > MOST_ROWS else []
+    return [*rows[:MOST_ROWS], *more]
 
 
 def _settings(findings: Findings) -> Block:

@@ -10,9 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lightning_d2l.config.text import show
+from lightning_d2l.config.escape import label
+from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies import axes, labels
-from lightning_d2l.studies.points import Point, Series, best_first, points_of, series_of
+from lightning_d2l.studies.axes import LARGEST, LONGEST_NAME
+from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import Curve, numeric
 from lightning_d2l.theory.theories import THEORIES
@@ -26,13 +28,15 @@ DARK = ("#333333", "#999999", "#666666")
 """For theory that belongs to several lines."""
 SPLITS = ("train", "val", "test")
 MOST_DOTS = 600
+MOST_PANELS = 12
 
 
 def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tuple[Figure, str]:
     """The figure of a study, and its caption.
 
     There is a panel for each metric with a line for each curve, or, for at most three curves, a panel for each curve
-    with a line for each split. More than eight curves are reduced to one: at each x the best setting.
+    with a line for each split. More than eight curves are reduced to one: at each x the best setting. There are at
+    most twelve panels.
     """
     if not study.x:
         study = dataclasses.replace(study, x="epoch")
@@ -41,9 +45,9 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
     series = series_of(study, points)
     isolated = len(series) > len(COLOURS)
     if isolated:
-        series, theory = [_isolated(study, points)], [curve for curve in theory if not curve.where]
+        series, theory = [_isolated(study, comparable(points))], [curve for curve in theory if not curve.where]
     metrics = [m for m in study.metrics if any(m in point.estimates for point in points)] or list(study.metrics)
-    panels = _panels(study, series, metrics)
+    panels = _panels(study, series, metrics)[:MOST_PANELS]
     figure = Figure(figsize=(max(4.6 * len(panels), 5.6), 4.2), dpi=120, layout="constrained")
     drawn = list(figure.subplots(1, len(panels), squeeze=False).flat)
     for panel, (title, lines) in zip(drawn, panels, strict=True):
@@ -51,7 +55,8 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
         shown = list(dict.fromkeys(line.metric for line in lines))
         split = labels.split(shown[0]) if len(shown) == 1 else ""
         quantity = labels.quantity(shown[0], runs[0].config) if shown else ""
-        panel.set(xlabel=labels.axis(study.x), ylabel=f"{quantity}, {split}" if split else quantity, title=title)
+        y = f"{quantity}, {split}" if split else quantity
+        panel.set(xlabel=label(labels.axis(study.x)), ylabel=label(y), title=label(title))
         panel.title.set_fontsize(10)
     axes.share_y(drawn, [{line.metric.partition("/")[0] for line in lines} for _, lines in panels])
     for panel in drawn if len({_legend(panel) for panel in drawn}) > 1 else drawn[:1]:
@@ -95,9 +100,10 @@ def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> l
 
 def _name(setting: Mapping[str, Any]) -> str:
     """The name of a curve: keys by their last part, and text values without a key."""
-    return ", ".join(
+    named = (
         labels.words(k, v) if isinstance(v, str) else f"{k.rpartition('.')[2]} = {show(v)}" for k, v in setting.items()
     )
+    return ", ".join(cut(words, LONGEST_NAME) for words in named)
 
 
 def _isolated(study: Study, points: Sequence[Point]) -> Series:
@@ -138,8 +144,10 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
     dots = [(x, value) for x, point in measured for value in point.values[line.metric]]
     estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
     x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
-    means, low, high = np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).T
-    look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": line.label or None, "zorder": 3}
+    means, low, high = (
+        np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).clip(-LARGEST, LARGEST).T
+    )
+    look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": label(line.label) or None, "zorder": 3}
     if joined and len(x) != 1:
         panel.plot(x, means, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
         panel.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
@@ -169,9 +177,11 @@ def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -
             found.setdefault(key, (curve, set()))[1].update(colours)
     for position, (curve, colours) in enumerate(found.values()):
         colour = min(colours) if len(colours) == 1 and len(lines) > 1 else DARK[position % len(DARK)]
-        name = curve.label if curve.label not in _legend(panel) else None
+        name = curve.label if label(curve.label) not in _legend(panel) else None
         marker = "_" if len(curve.x) == 1 else ""
-        panel.plot(curve.x, curve.y, "--", marker=marker, color=colour, linewidth=1.6, label=name, zorder=4)
+        panel.plot(
+            curve.x, curve.y, "--", marker=marker, color=colour, linewidth=1.6, label=name and label(name), zorder=4
+        )
     return [curve for curve, _ in found.values()]
 
 

@@ -7,27 +7,35 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import flat
 from lightning_d2l.config.text import show
+from lightning_d2l.studies import sources
 from lightning_d2l.studies.answer import Answer, answer
 from lightning_d2l.studies.collect import SweepRecord, collect
 from lightning_d2l.studies.points import Point, points_of
 from lightning_d2l.studies.study import Study, study_of
-from lightning_d2l.training.record import STATUSES, RunRecord
+from lightning_d2l.training.record import RunRecord
+
+MOST_KINDS = 5  # of data or versions, listed in a sentence
+STATES = ("completed", "diverged", "failed", "interrupted", "running", "missing", "unreadable")
 
 
 @dataclass
 class Findings:
-    """The sweeps of a report, and the results that follow from their records."""
+    """The sweeps of a report, and the results that follow from their records.
+
+    `failures` says which parts of the report could not be made.
+    """
 
     sweeps: list[SweepRecord]
     study: Study
     points: list[Point]
     answer: Answer
+    failures: list[str] = field(default_factory=list)
 
     @functools.cached_property
     def runs(self) -> list[RunRecord]:
@@ -37,6 +45,7 @@ class Findings:
     def varied(self) -> list[str]:
         """Full keys that vary between the runs, replicates included."""
         compared = ["sweep"] if len(self.sweeps) > 1 else []
+        compared += [sources.SOURCE] if sources.SOURCE in self.study.curves else []
         return list(dict.fromkeys([*compared, *(key for sweep in self.sweeps for key in sweep.varied)]))
 
     @functools.cached_property
@@ -46,11 +55,10 @@ class Findings:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The number of runs by status; "missing" have no record yet, "unreadable" have a damaged one."""
-        found = Counter(run.status for run in self.runs)
+        """The number of runs by state; "missing" have no record yet, "unreadable" have a damaged one."""
+        found = Counter(run.state for run in self.runs)
         found |= {"missing": sum(sweep.missing for sweep in self.sweeps), "unreadable": len(self.unreadable)}
-        names = (*STATUSES, "missing", "unreadable")
-        return {name: found[name] for name in names if found[name] or name == "completed"}
+        return {name: found[name] for name in STATES if found[name] or name == "completed"}
 
     @property
     def counted(self) -> str:
@@ -63,19 +71,22 @@ class Findings:
 
     @property
     def unfinished(self) -> dict[RunRecord, str]:
-        """The runs that diverged or failed, with the first line of the reason."""
-        lost = [run for run in self.runs if run.status in ("diverged", "failed")]
-        errors = [str(run.fields.get("error") or "no reason was recorded").strip() for run in lost]
-        return {run: error.partition("\n")[0][:300] for run, error in zip(lost, errors, strict=True)}
+        """The runs that diverged, failed or were interrupted, with the first line of the reason."""
+        lost = {run: run.state for run in self.runs if run.state in ("diverged", "failed", "interrupted")}
+        return {run: _reason(run, state).strip().partition("\n")[0][:300] for run, state in lost.items()}
 
     @property
     def warnings(self) -> list[str]:
-        """Those of the answer, after one if the data are generated garments."""
-        generated = any(each["source"] == "generated" for each in self.data)
-        return [
-            *(["Measured on generated garments, not on Fashion-MNIST."] if generated else []),
-            *self.answer.warnings,
-        ]
+        """What could not be made, what the data are if they are generated or differ, and those of the answer."""
+        found = [*self.failures]
+        kinds = list(dict.fromkeys(f"{each['name']}, {each['source']}" for each in self.data))
+        if sources.SOURCE in self.study.curves:
+            found.append(sources.warning(self.runs))
+        elif len(kinds) > 1:
+            found.append(f"What is compared was measured on different data: {'; '.join(kinds[:MOST_KINDS])}.")
+        elif any(each["source"] == "generated" for each in self.data):
+            found.append("Measured on generated garments, not on Fashion-MNIST.")
+        return [*found, *self.answer.warnings]
 
     @property
     def data(self) -> list[dict[str, Any]]:
@@ -95,7 +106,8 @@ class Findings:
             for name, value in named.items():
                 if value:
                     found.setdefault(name, {})[str(value)] = None
-        return {name: ", ".join(values) for name, values in found.items()}
+        more = {name: ", ..." if len(values) > MOST_KINDS else "" for name, values in found.items()}
+        return {name: ", ".join([*values][:MOST_KINDS]) + more[name] for name, values in found.items()}
 
     @property
     def commands(self) -> list[str]:
@@ -105,7 +117,8 @@ class Findings:
     @property
     def seconds(self) -> float:
         """The total time of all runs."""
-        return math.fsum(s for run in self.runs if isinstance(s := run.fields.get("seconds"), (int, float)))
+        given = [s for run in self.runs if isinstance(s := run.fields.get("seconds"), (int, float))]
+        return sum(s for s in given if 0 <= s < 1e12)  # a damaged record may have any number
 
     def fixed_differences(self) -> dict[str, list[str]]:
         """Settings that differ between the sweeps without being varied: key to a value for each sweep."""
@@ -126,6 +139,12 @@ def find_in(sweeps: list[SweepRecord]) -> Findings:
     study = study_of(sweeps)
     points = points_of(study, [run for sweep in sweeps for run in sweep.runs])
     return Findings(sweeps, study, points, answer(study, points))
+
+
+def _reason(run: RunRecord, state: str) -> str:
+    if error := run.fields.get("error"):
+        return str(error)
+    return "its process ended without a reason" if state == "interrupted" else "no reason was recorded"
 
 
 def _command(sweep: SweepRecord) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightning_d2l.config.text import show
+from lightning_d2l.config.text import cut, show
 from lightning_d2l.theory.problem import is_fashion_mnist
 
 KEYS = {
@@ -36,10 +36,12 @@ KEYS = {
     "model.n": "n of the hypercomplex layers",
     "num_parameters": "number of parameters",
     "seconds": "time (s)",
+    "source": "source of the data",
 }
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
 """The parts of the test loss over many data sets."""
+LONGEST = 100  # characters of a value in a sentence
 LOSSES = {
     "mse": "mean squared error",
     "half_mse": "half the mean squared error",
@@ -67,16 +69,24 @@ def words(key: str, value: Any) -> str:
     if not group:
         return show(value)
     members = dict(re.findall(r"([^\s:,]+)\s*:\s*([^,]*[^\s,])", group[1]))
-    if key == "penalty" and members.keys() <= {"l1", "l2"}:
+    if key == "penalty" and members.keys() <= {"l1", "l2"} and all(map(_is_number, members.values())):
         factors = [(norm.upper(), float(factor)) for norm, factor in members.items()]
         terms = [norm if factor == 1 else f"{show(factor)} {norm}" for norm, factor in factors if factor]
         return " + ".join(terms) or "no penalty"
     return ", ".join(f"{name} = {member}" for name, member in members.items())
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def settings(values: Mapping[str, Any]) -> str:
-    """Settings as on a command line: `data.degree=3, optimizer=sgd`."""
-    return ", ".join(f"{key}={show(value)}" for key, value in values.items()) or "the one setting"
+    """Settings as on a command line: `data.degree=3, optimizer=sgd`; long values are cut."""
+    return ", ".join(f"{key}={cut(show(value), LONGEST)}" for key, value in values.items()) or "the one setting"
 
 
 def axis(key: str) -> str:
@@ -88,7 +98,8 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     """What a metric measures, with its unit, without its split: cross-entropy (nats) for "loss/test"."""
     base = metric.partition("/")[0].rpartition(".")[2]
     if base == "loss":
-        return LOSSES[config.get("loss") or ("cross_entropy" if is_fashion_mnist(config) else "mse")]
+        name = str(config.get("loss") or ("cross_entropy" if is_fashion_mnist(config) else "mse"))
+        return LOSSES.get(name, "loss")
     if base == "gradient":
         when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"

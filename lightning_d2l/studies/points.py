@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, diagnose, floor_of, losses_of
+from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, Losses, diagnose, floor_of, losses_of
+from lightning_d2l.studies.sources import SOURCE, main_source
 from lightning_d2l.studies.statistics import Estimate, estimate
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
@@ -34,8 +35,8 @@ class Point:
         """Whether most of the runs diverged."""
         return self.diagnosis is not None and self.diagnosis.name == DIVERGED
 
-    def count(self, status: str) -> int:
-        return sum(run.status == status for run in self.runs)
+    def count(self, state: str) -> int:
+        return sum(run.state == state for run in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
         """The point in reports as plain values."""
@@ -73,21 +74,27 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
         for name in parts if decomposed else ():  # the runs of a point have them together
             point.estimates[name] = estimate(decomposed[name])
             point.values[name] = [point.estimates[name].mean]
-    lowest = _floor(points)
+    floors = _floors(points)
     for point in points:
-        point.diagnosis = diagnose(losses_of(point.estimates, point.runs), lowest)
+        point.diagnosis = diagnose(losses_of(point.estimates, point.runs), floors[point.setting.get(SOURCE)])
     return points
 
 
-def _floor(points: Sequence[Point]) -> float | None:
-    return floor_of([losses_of(point.estimates, point.runs) for point in points])
+def _floors(points: Sequence[Point]) -> dict[str | None, float | None]:
+    """The floor of the points on each source of data; there is one, None, unless the data differ."""
+    found: dict[str | None, list[Losses]] = {}
+    for point in points:
+        found.setdefault(point.setting.get(SOURCE), []).append(losses_of(point.estimates, point.runs))
+    return {source: floor_of(losses) for source, losses in found.items()}
 
 
 def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> list[Diagnosis | None]:
     """The diagnosis of each run, with the same floor as the points."""
-    lowest = _floor(points)
+    floors = _floors(points)
     estimates = [{name: estimate([value]) for name, value in _final(run, run.metric_names).items()} for run in runs]
-    return [diagnose(losses_of(each, [run]), lowest) for each, run in zip(estimates, runs, strict=True)]
+    lowest = [floors.get(run.source) if run.source else floors.get(None) for run in runs]
+    each = zip(estimates, runs, lowest, strict=True)
+    return [diagnose(losses_of(found, [run]), floor) for found, run, floor in each]
 
 
 def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
@@ -103,6 +110,14 @@ def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
     """The points that have the metric, best mean first: the highest accuracy, the lowest of any other metric."""
     sign = -1 if superlative(metric) == "highest" else 1
     return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
+
+
+def comparable(points: Sequence[Point]) -> list[Point]:
+    """The points whose losses may be compared: all, or, if the data differ, those on the data of most runs."""
+    if not any(SOURCE in point.setting for point in points):
+        return list(points)
+    main = main_source(run for point in points for run in point.runs)
+    return [point for point in points if point.setting[SOURCE] == main]
 
 
 def _final(run: RunRecord, metrics: Sequence[str]) -> dict[str, float]:

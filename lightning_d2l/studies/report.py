@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 import textwrap
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.text import cut
 from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.labels import columns, settings
-from lightning_d2l.studies.points import best_first
+from lightning_d2l.studies.points import best_first, comparable
+from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import replacing
+
+T = TypeVar("T")
+TABLES = {"results": tables.results, "summary": tables.summary}
+PAGES = {"markdown": "report.md", "html": "report.html"}
+# Equal figures give equal files; a person's matplotlibrc starts no LaTeX.
+SETTINGS: Any = {"svg.hashsalt": "lightning_d2l", "text.usetex": False}
+LONGEST_LINE = 2000  # characters of a sentence on the console
 
 
 @dataclass
 class Report:
-    """Findings, and the files that show them: results, summary, markdown, html, png, svg, tensorboard."""
+    """Findings, and the files that show them: results, summary, markdown, html, png, svg, tensorboard.
+
+    Without a figure, or a summary for TensorBoard, that could not be made `findings.failures` says why.
+    """
 
     findings: Findings
     paths: dict[str, Path]
@@ -54,7 +71,7 @@ class Report:
             "points": [point.as_dict() for point in findings.points],
             "runs": tables.results(findings),
             "unfinished": [
-                {"run": run.name, "status": run.status, "error": run.fields.get("error")} for run in findings.unfinished
+                {"run": run.name, "status": run.state, "error": run.fields.get("error")} for run in findings.unfinished
             ],
             "unreadable": {str(path): reason for path, reason in findings.unreadable.items()},
             "data": findings.data,
@@ -78,29 +95,77 @@ def report(folders: Sequence[Path], into: Path | None = None) -> Report:
 
 
 def write(findings: Findings, into: Path) -> Report:
-    """Write the report of findings into a folder; raises RequestError if it can't be written."""
-    drawn, caption = figure.draw(findings.study, findings.points, findings.runs)
-    drawn.draw_without_rendering()  # computes the layout once for both files
-    drawn.set_layout_engine("none")
-    png, svg = _rendered(drawn, "png"), _rendered(drawn, "svg")
-    inline = re.sub(r"^.*?(?=<svg)", "", svg.decode(), count=1, flags=re.DOTALL).strip()  # without its XML prologue
-    content = {"title": findings.study.question, "blocks": document(findings, caption), "svg": inline}
-    files = {
-        "results": ("results.csv", tables.csv_text(tables.results(findings)).encode()),
-        "summary": ("summary.csv", tables.csv_text(tables.summary(findings)).encode()),
-        "markdown": ("report.md", render("report.md.j2", **content)),
-        "html": ("report.html", render("report.html.j2", **content)),
-        "png": ("figure.png", png),
-        "svg": ("figure.svg", svg),
-    }
+    """Write the report of findings into a folder; raises RequestError if it can't be written.
+
+    A figure or a summary for TensorBoard that can't be made is left out, with a warning.
+    """
+    findings.failures.clear()
+    drawn = _drawn(findings)
+    png, svg, caption = drawn or (None, None, None)
     try:
-        for name, written in files.values():
-            with replacing(into / name) as file:
-                file.write(written)
-        folder = board.write(findings, png, caption, into)
+        paths = {kind: _write(into / f"{kind}.csv", tables.csv_text(rows(findings))) for kind, rows in TABLES.items()}
+        summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, png, caption, into))
+        content = {"title": findings.study.question, "blocks": document(findings, caption), "svg": _inline(svg)}
+        for kind, name in PAGES.items():
+            paths[kind] = _write(into / name, render(f"{name}.j2", **content))
+        for kind, picture in (("png", png), ("svg", svg)):
+            if picture is not None:
+                paths[kind] = _write(into / f"figure.{kind}", picture)
+            else:  # an earlier figure shows other numbers
+                with suppress(OSError):
+                    (into / f"figure.{kind}").unlink()
     except OSError as error:
         raise RequestError(f"--into={into}: the report can't be written ({error.strerror})") from error
-    return Report(findings, {**{kind: into / name for kind, (name, _) in files.items()}, "tensorboard": folder})
+    return Report(findings, paths | ({"tensorboard": summarised} if summarised else {}))
+
+
+def _write(path: Path, content: bytes | str) -> Path:
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def _attempted(findings: Findings, what: str, make: Callable[[], T]) -> T | None:
+    """What `make` returns, or None, with a line among the failures: the rest of a report is worth more than a part."""
+    try:
+        return make()
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "")
+        findings.failures.append(f"There is no {what}: {cut(f'{type(error).__name__}: {reason}', 200)}.")
+        return None
+
+
+def _drawn(findings: Findings) -> tuple[bytes, bytes, str] | None:
+    """The figure as PNG and SVG and its caption, without theory if that can't be drawn; None if nothing can."""
+    study = findings.study
+    what = f"theory ({study.theory}) in the figure" if study.theory else "figure"
+    made = _attempted(findings, what, lambda: _pictures(findings, study))
+    if made is None and study.theory:
+        plain = dataclasses.replace(study, theory=None)
+        made = _attempted(findings, "figure", lambda: _pictures(findings, plain))
+    return made
+
+
+def _pictures(findings: Findings, study: Study) -> tuple[bytes, bytes, str]:
+    # Numbers that overflow and letters that a font lacks cost a part of the picture, not a line on the console.
+    with warnings.catch_warnings(), np.errstate(all="ignore"), matplotlib.rc_context(SETTINGS):
+        warnings.simplefilter("ignore")
+        drawn, caption = figure.draw(study, findings.points, findings.runs)
+        drawn.draw_without_rendering()  # computes the layout once for both files
+        drawn.set_layout_engine("none")
+        return _rendered(drawn, "png"), _rendered(drawn, "svg"), caption
+
+
+def _rendered(drawn: Figure, form: str) -> bytes:
+    file = io.BytesIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if form == "svg" else None
+    drawn.savefig(file, format=form, metadata=nothing)
+    return file.getvalue()
+
+
+def _inline(svg: bytes | None) -> str:
+    """A figure for a page: without its XML prologue."""
+    return re.sub(r"^.*?(?=<svg)", "", (svg or b"").decode(), count=1, flags=re.DOTALL).strip()
 
 
 def text(made: Report) -> str:
@@ -109,24 +174,19 @@ def text(made: Report) -> str:
     lines = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis[:8])]
     lines += ["The diagnoses of the other curves are in summary.csv."] if len(found.diagnosis) > 8 else []
     lines += [f"warning: {warning}" for warning in findings.warnings]
+    lines = [cut(terminal(line), LONGEST_LINE) for line in lines]
     paragraphs = [textwrap.fill(line, 80, break_long_words=False, break_on_hyphens=False) for line in lines]
     metric = findings.study.select
-    shown = best_first(metric, findings.points)[:10]
+    shown = best_first(metric, comparable(findings.points))[:10]
     if len(shown) > 1:
         cells = [(settings(p.setting), p.estimates[metric].short, p.diagnosis) for p in shown]
-        rows = [[setting, value, diagnosis.short if diagnosis else ""] for setting, value, diagnosis in cells]
-        paragraphs.append(columns([["best first", metric, ""], *rows]))
+        rows = [
+            [cut(terminal(setting)), value, diagnosis.short if diagnosis else ""] for setting, value, diagnosis in cells
+        ]
+        paragraphs.append(columns([["best first", terminal(metric), ""], *rows]))
     paragraphs.append(f"{findings.counted}.")
     lost = [f"  {run.name}: {reason}" for run, reason in findings.unfinished.items()]
     lost += [f"  {path}: {reason}" for path, reason in findings.unreadable.items()]
-    paragraphs.append("\n".join([*lost[:10], *([f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else [])]))
-    paragraphs.append("\n".join(f"{kind:<12}{path}" for kind, path in made.paths.items()))
+    lost = [*map(terminal, lost[:10]), *([f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else [])]
+    paragraphs += ["\n".join(lost), "\n".join(terminal(f"{kind:<12}{path}") for kind, path in made.paths.items())]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
-
-
-def _rendered(drawn: Figure, form: str) -> bytes:
-    file = io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if form == "svg" else None
-    with matplotlib.rc_context({"svg.hashsalt": "lightning_d2l"}):  # equal figures give equal files
-        drawn.savefig(file, format=form, metadata=nothing)
-    return file.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from lightning_d2l.config.text import number
 
 BOOTSTRAP_FROM = 20
 """With fewer values the interval of a bootstrap is too narrow."""
+SAFE = 1e-100, 1e100
+"""The squares of numbers between these, and their sums, neither overflow nor underflow."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Estimate:
 
     def as_dict(self) -> dict[str, float | str | None]:
         """The values by their names in reports; None instead of NaN."""
-        std, low, high = (None if math.isnan(value) else value for value in (self.std, self.low, self.high))
-        return {"mean": self.mean, "std": std, "ci_low": low, "ci_high": high, "method": self.method, "n": self.n}
+        mean, std, low, high = (None if math.isnan(v) else v for v in (self.mean, self.std, self.low, self.high))
+        return {"mean": mean, "std": std, "ci_low": low, "ci_high": high, "method": self.method, "n": self.n}
 
     def overlaps(self, other: Estimate) -> bool:
         """Whether the two intervals have a value in common; True if one of them is unknown."""
@@ -59,19 +62,41 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Mean, standard deviation and interval of finite values (n,), n at least 1.
 
     For fewer than 20 values the interval is mean ± t s / sqrt(n) with Student's t; for 20 or more it is that of the
-    bias-corrected and accelerated bootstrap (Efron 1987) of 9,999 resamples with a fixed seed.
+    bias-corrected and accelerated bootstrap (Efron 1987) of 9,999 resamples with a fixed seed, or Student's t where
+    that has no interval. What is beyond the largest float is infinite.
     """
     x = np.asarray(values, dtype=np.float64)
+    largest = float(np.abs(x).max())
+    if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
+        return _estimate(x)
+    exponent = math.frexp(largest)[1]
+    found = _estimate(np.ldexp(x, -exponent))
+    mean, std, low, high = (_scaled(value, exponent) for value in (found.mean, found.std, found.low, found.high))
+    return Estimate(mean, std, low, high, found.method, found.n)
+
+
+def _scaled(value: float, exponent: int) -> float:
+    """value * 2^exponent, infinite where a float can't hold it."""
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def _estimate(x: np.ndarray) -> Estimate:
     mean, n = float(x.mean()), len(x)
     if n == 1:
         return Estimate(mean, math.nan, math.nan, math.nan, "none", 1)
     std = float(x.std(ddof=1))
-    if n < BOOTSTRAP_FROM:
-        half = float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
-        return Estimate(mean, std, mean - half, mean + half, "Student t", n)
-    if np.ptp(x) == 0:
-        return Estimate(mean, 0.0, mean, mean, "bootstrap (BCa)", n)
-    from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
+    if n >= BOOTSTRAP_FROM:
+        if np.ptp(x) == 0:
+            return Estimate(mean, 0.0, mean, mean, "bootstrap (BCa)", n)
+        from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
 
-    low, high = bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
-    return Estimate(mean, std, float(low), float(high), "bootstrap (BCa)", n)
+        with warnings.catch_warnings():  # that an interval is not a number, which is handled here
+            warnings.simplefilter("ignore")
+            low, high = bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
+        if math.isfinite(low) and math.isfinite(high):
+            return Estimate(mean, std, float(low), float(high), "bootstrap (BCa)", n)
+    half = float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
+    return Estimate(mean, std, mean - half, mean + half, "Student t", n)

@@ -10,6 +10,7 @@ from lightning_d2l.config.text import show
 from lightning_d2l.studies.check import check_key, check_metrics, check_study
 from lightning_d2l.studies.collect import SweepRecord
 from lightning_d2l.studies.labels import listing
+from lightning_d2l.studies.sources import SOURCE, tell_apart
 from lightning_d2l.theory.curves import Question, numeric
 from lightning_d2l.training.record import RunRecord
 
@@ -45,8 +46,8 @@ class Study(Question):
 def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     """The study of one sweep, or of several to compare: the node `study` of the first, completed from the runs.
 
-    Of several sweeps each has its own curves, by the key "sweep". Raises RequestError on an unknown field, or on a key
-    or metric that no run has.
+    Of several sweeps each has its own curves, by the key "sweep", and so have runs whose data differ without being
+    varied, by the key "source". Raises RequestError on an unknown field, or on a key or metric that no run has.
     """
     runs = [run for sweep in sweeps for run in sweep.runs]
     varied = dict.fromkeys(key for sweep in sweeps for key in sweep.varied)
@@ -58,6 +59,8 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     curves = dict.fromkeys([*compared, *(node.get("curves") or ()), *(key for key in free if key != x)])
     for name, key in (("x", x), *(("curves", key) for key in curves)):
         check_key(name, key, runs)
+    if tell_apart(runs, [x, *curves] if x else [*curves]):
+        curves[SOURCE] = None
     metrics = tuple(node.get("metrics") or ()) or _metrics(runs)
     check_metrics(metrics, runs)
     select = _select(metrics, runs)

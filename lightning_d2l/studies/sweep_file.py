@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_d2l.training.fields import is_plain
 from lightning_d2l.training.files import read_json
 from lightning_d2l.training.lock import holder
 
@@ -44,9 +45,13 @@ def _is_jobs(value: Any) -> bool:
         isinstance(job, dict)
         and _is_name(job.get("folder"))
         and _is_texts(job.get("overrides", []))
-        and isinstance(job.get("number", 0), int)
+        and _is_count(job.get("number", 0))
         for job in value
     )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def _is_name(value: Any) -> bool:
@@ -59,11 +64,11 @@ def _is_text_or_none(value: Any) -> bool:
 
 
 def _is_group_or_none(value: Any) -> bool:
-    return value is None or isinstance(value, Mapping)
+    return value is None or (isinstance(value, Mapping) and is_plain(value))
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -1e9 < value < 1e9
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from lightning_d2l.config.escape import cell, terminal
 from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import settings
@@ -34,7 +35,7 @@ def results(findings: Findings) -> list[dict[str, Any]]:
     """
     rows = []
     for run, diagnosis in zip(findings.runs, run_diagnoses(findings.runs, findings.points), strict=True):
-        row: dict[str, Any] = {"run": run.name, "status": run.status}
+        row: dict[str, Any] = {"run": run.name, "status": run.state}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
         rows.append({**row, "diagnosis": str(diagnosis) if diagnosis else None})
@@ -63,24 +64,25 @@ def text(findings: Findings) -> str:
         points = points_of(study, findings.runs)
     varied = [key for key in study.keys if len({show(point.setting[key]) for point in points}) > 1]
     lines = []
-    for point in sorted(points, key=lambda point: findings.runs.index(point.runs[0])):
-        others = Counter(run.status for run in point.runs if not run.completed)
+    order = {run: position for position, run in enumerate(findings.runs)}
+    for point in sorted(points, key=lambda point: order[point.runs[0]]):
+        others = Counter(run.state for run in point.runs if not run.completed)
         counts = [f"n = {point.count('completed')}", *(f"{n} {status}" for status, n in others.items())]
-        setting = settings({key: point.setting[key] for key in varied}) if varied else "all runs"
+        setting = terminal(settings({key: point.setting[key] for key in varied}) if varied else "all runs")
         lines += textwrap.wrap(f"{setting} ({', '.join(counts)})", 80, subsequent_indent="  ", break_on_hyphens=False)
         for name in [name for name in findings.metrics if name in point.estimates]:
             found = point.estimates[name]
             spread = f" ± {number(found.std)}" if len(point.values[name]) > 1 else ""
-            lines.append(f"  {name:22}{number(found.mean)}{spread}")
+            lines.append(f"  {terminal(name):22}{number(found.mean)}{spread}")
     return "\n".join(lines)
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as CSV; None becomes an empty cell."""
+    """Rows with the same keys as CSV; None becomes an empty cell, and no cell is a formula."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
-    writer.writerows([v if v is None or isinstance(v, float) else show(v) for v in row.values()] for row in rows)
+    writer.writerow(map(cell, rows[0] if rows else []))
+    writer.writerows([v if v is None or isinstance(v, float) else cell(show(v)) for v in row.values()] for row in rows)
     return file.getvalue()
 
 

@@ -227,7 +227,7 @@ def test_a_sweep_with_no_completed_run_still_has_a_report(tmp_path):
     write_sweep(tmp_path / "lost", {"seed": range(2)}, lambda s: None)
     assert report([tmp_path / "lost"]).answer == "No completed run has loss/val yet."
     write_run(tmp_path / "going" / "run", {}, None, status="running")
-    assert report([tmp_path / "going"]).findings.counts == {"completed": 0, "running": 1}
+    assert report([tmp_path / "going"]).findings.counts == {"completed": 0, "interrupted": 1}
 
 
 def test_the_report_of_a_sweep_needs_no_torch(sweep):
