@@ -25,15 +25,23 @@ TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trials", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)}, fuzz (default: all)")
     parser.add_argument("--sample", action="store_true", help="a few cases of each")
+    parser.add_argument("--minutes", type=float, default=10, help="of fuzz (default 10)")
     parser.add_argument("--match", default="", metavar="TEXT", help="only cases with this in their names")
     args = parser.parse_args(arguments)
-    if unknown := [name for name in args.names if name not in TRIALS]:
-        parser.error(f"{unknown[0]}: must be of {', '.join(TRIALS)}")
+    if unknown := [name for name in args.names if name not in (*TRIALS, "fuzz")]:
+        parser.error(f"{unknown[0]}: must be of {', '.join(TRIALS)}, fuzz")
     import_everything()
     tallies = []
-    for name in args.names or TRIALS:
+    for name in args.names or (*TRIALS, "fuzz"):
+        if name == "fuzz":
+            from tests.trials.fuzz import TARGETS, fuzz
+
+            tallies.append(
+                fuzz([target for target in TARGETS if args.match in target], 0.5 if args.sample else args.minutes)
+            )
+            continue
         make, few = TRIALS[name]
         cases = [case for case in make() if args.match in case.name]
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))

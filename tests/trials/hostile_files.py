@@ -76,7 +76,9 @@ def cases() -> list[Case]:
     for name, change in _run_changes():
         made.append(_changed(PLAIN, f"a run with {name}", change, [next(uses) for _ in range(2)]))
     for name, change in _checkpoint_changes():
-        made.append(_changed(PLAIN, f"a checkpoint: {name}", change, [use for use in USES[1:8] if "report" not in use[1]][::2]))
+        made.append(
+            _changed(PLAIN, f"a checkpoint: {name}", change, [use for use in USES[1:8] if "report" not in use[1]][::2])
+        )
     for name, change in _sweep_changes():
         made.append(_changed(SEQUENTIAL, f"a sweep with {name}", change, [next(of_sweep) for _ in range(2)]))
     made += [_predicted(PLAIN, f"CSV: {name}", make, ".csv") for name, make in _tables().items()]
@@ -84,7 +86,9 @@ def cases() -> list[Case]:
     return made
 
 
-def _changed(program: Program, name: str, change: Callable[[Path], object], uses: Iterable[tuple[str, list[str]]]) -> Case:
+def _changed(
+    program: Program, name: str, change: Callable[[Path], object], uses: Iterable[tuple[str, list[str]]]
+) -> Case:
     """Use a finished run or sweep, which was changed, in some ways."""
     shown = [" ".join(words[:2])[:30] for _, words in uses]
 
@@ -122,7 +126,9 @@ def _sound(room: Room, outcome: Outcome, words: list[str]) -> Iterator[Fault]:
         if SCRIPT in page.read_text():
             yield "executed", "a script in a report"
     for table in room.work.rglob("results.csv"):
-        if any(cell.startswith("=") for line in table.read_text().splitlines() for cell in line.replace('"', "").split(",")):
+        if any(
+            cell.startswith("=") for line in table.read_text().splitlines() for cell in line.replace('"', "").split(",")
+        ):
             yield "executed", "a formula in results.csv"
 
 
@@ -186,10 +192,18 @@ def _run_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     for key, value in CONFIG.items():
         yield f"config.{key}={str(value)[:20]}", _json("run.json", lambda f, k=key, v=value: _set(f["config"], k, v))
     for value in (1e308, float("nan"), 10**400, "x", None, ESCAPE):
-        yield f"a loss of {str(value)[:9]!r}", _json("run.json", lambda f, v=value: f["metrics"]["final"].update({"loss/test": v}))
+        yield (
+            f"a loss of {str(value)[:9]!r}",
+            _json("run.json", lambda f, v=value: f["metrics"]["final"].update({"loss/test": v})),
+        )
     yield "a metric of script", _json("run.json", lambda f: f["metrics"]["final"].update({f"{SCRIPT}/test": 1.0}))
     yield "an error of script", _json("run.json", lambda f: f.update(status="failed", error=f"{SCRIPT}{ESCAPE}"))
-    yield "a pid that lives", _json("run.json", lambda f: f.update(status="running", process={"pid": 1, "host": os.uname()[1], "started": "x"}))
+    yield (
+        "a pid that lives",
+        _json(
+            "run.json", lambda f: f.update(status="running", process={"pid": 1, "host": os.uname()[1], "started": "x"})
+        ),
+    )
     tables = {"a row of text": "epoch,step,loss/train\n1,1,x\n", "no epochs": "a,b\n1,2\n", "a huge epoch": "epoch,step,loss/train\n1e999,1,1\n",
               "a huge number": f"epoch,step,loss/train\n{'9' * 5000},1,1\n", "an open quote": 'epoch,step,loss/train\n1,1,"1\n',
               "rows of other lengths": "epoch,step\n1\n1,2,3\n", "negative epochs": "epoch,step,loss/train\n-1,1,1\n",
@@ -216,15 +230,30 @@ def _checkpoint_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
 
     for path in (last, best):
         yield from (item for item in _file_changes(path) if not item[0].endswith(("null", "list", "NaN", "half")))
-    yield "a pickle", lambda there: [(there / path).write_bytes(pickle.dumps(Loaded(str(there / "x")))) for path in (last, best)]
+    yield (
+        "a pickle",
+        lambda there: [(there / path).write_bytes(pickle.dumps(Loaded(str(there / "x")))) for path in (last, best)],
+    )
     yield "a pickle in it", saved(lambda c: c.update(evil=Loaded("executed")))
     yield "a pickle as weights", saved(lambda c: c.update(state_dict=Loaded("executed")))
     yield "a function", saved(lambda c: c.update(evil=os.system))
-    yield "an old format", lambda there: torch.save({"state_dict": Loaded("x")}, there / best, _use_new_zipfile_serialization=False)
+    yield (
+        "an old format",
+        lambda there: torch.save({"state_dict": Loaded("x")}, there / best, _use_new_zipfile_serialization=False),
+    )
     yield "truncated", both(whole[: len(whole) // 2])
     for at in range(50, len(whole), len(whole) // 12):
         yield f"another byte at {at}", both(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
-    for key in ("state_dict", "loops", "optimizer_states", "callbacks", "epoch", "global_step", "pytorch-lightning_version", "lr_schedulers"):
+    for key in (
+        "state_dict",
+        "loops",
+        "optimizer_states",
+        "callbacks",
+        "epoch",
+        "global_step",
+        "pytorch-lightning_version",
+        "lr_schedulers",
+    ):
         for value in (None, [], {"a": 1}, "x"):
             yield f"{key}={value}", saved(lambda c, k=key, v=value: c.update({k: v}))
         yield f"no {key}", saved(lambda c, k=key: c.pop(k, None))
@@ -235,10 +264,19 @@ def _checkpoint_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
         "quantised": lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
     }  # fmt: skip
     for name, change in weights.items():
-        yield f"weights that are {name}", saved(lambda c, f=change: c["state_dict"].update({k: f(w) for k, w in c["state_dict"].items()}))
-    yield "weights of other names", saved(lambda c: c.update(state_dict={f"{ESCAPE}{k}": w for k, w in c["state_dict"].items()}))
+        yield (
+            f"weights that are {name}",
+            saved(lambda c, f=change: c["state_dict"].update({k: f(w) for k, w in c["state_dict"].items()})),
+        )
+    yield (
+        "weights of other names",
+        saved(lambda c: c.update(state_dict={f"{ESCAPE}{k}": w for k, w in c["state_dict"].items()})),
+    )
     yield "weights of numbers as names", saved(lambda c: c.update(state_dict={1: torch.zeros(1)}))
-    yield "hyperparameters", saved(lambda c: c.update(hyper_parameters={"_target_": f"{CANARY}.touch"}, hparams_name="x"))
+    yield (
+        "hyperparameters",
+        saved(lambda c: c.update(hyper_parameters={"_target_": f"{CANARY}.touch"}, hparams_name="x")),
+    )
     yield "a million entries", saved(lambda c: c.update(x=list(range(10**6))))
 
 
@@ -252,18 +290,45 @@ def _sweep_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
             yield f"{name}={str(value)[:20]!r}", _json("sweep.json", lambda f, n=name, v=value: f.update({n: v}))
     for words in WORDS_OF_SWEEP:
         yield f"the override {words[:30]!r}", _json("sweep.json", lambda f, w=words: f["overrides"].append(w))
-        yield f"the command {words[:30]!r}", _json("sweep.json", lambda f, w=words: f.update(command=f"python train.py {w}"))
-        yield f"a job's override {words[:30]!r}", _json("sweep.json", lambda f, w=words: f["jobs"][0].update(overrides=[w]))
-    for folder in ("../elsewhere", "/tmp", "", ".", "..", ESCAPE, SCRIPT, "seed=1", None, 1, "x" * 5000, "a/b", "=1+1", "$x_{$"):
+        yield (
+            f"the command {words[:30]!r}",
+            _json("sweep.json", lambda f, w=words: f.update(command=f"python train.py {w}")),
+        )
+        yield (
+            f"a job's override {words[:30]!r}",
+            _json("sweep.json", lambda f, w=words: f["jobs"][0].update(overrides=[w])),
+        )
+    for folder in (
+        "../elsewhere",
+        "/tmp",
+        "",
+        ".",
+        "..",
+        ESCAPE,
+        SCRIPT,
+        "seed=1",
+        None,
+        1,
+        "x" * 5000,
+        "a/b",
+        "=1+1",
+        "$x_{$",
+    ):
         yield f"a job in {str(folder)[:20]!r}", _json("sweep.json", lambda f, v=folder: f["jobs"][0].update(folder=v))
-    yield "many jobs", _json("sweep.json", lambda f: f.update(jobs=[{"folder": str(i), "overrides": []} for i in range(200_000)]))
+    yield (
+        "many jobs",
+        _json("sweep.json", lambda f: f.update(jobs=[{"folder": str(i), "overrides": []} for i in range(200_000)])),
+    )
     yield "a config_dir of an attacker", _json("sweep.json", lambda f: f.update(config_dir="/tmp/evil"))
     for varied in (["seed", "seed"], ["nothing"], [ESCAPE], [SCRIPT], ["model"], ["metrics"], ["", "."], ["seed"] * 50):
         yield f"varied={str(varied)[:30]}", _json("sweep.json", lambda f, v=varied: f.update(varied=v))
     study = {"name": SCRIPT, "question": f"{ESCAPE}$x_{{$", "x": "seed", "metric": "loss/test"}
     for key in (*study, "theory", "series", "scale"):
         for value in (study.get(key), "../../x", [1], 10**400, {"_target_": f"{CANARY}.touch"}):
-            yield f"study.{key}={str(value)[:20]!r}", _json("sweep.json", lambda f, k=key, v=value: f.update(study={**study, k: v}))
+            yield (
+                f"study.{key}={str(value)[:20]!r}",
+                _json("sweep.json", lambda f, k=key, v=value: f.update(study={**study, k: v})),
+            )
     for text in ("$x_{$", r"$\frac$", "=1+1", ESCAPE, SCRIPT, "a\nb", "|", "`x`", "@SUM(A1)", "\ud800"):
         yield f"the swept value {text!r}", lambda there, t=text: _swept(there, t)
     for value in (1e308, -1e308, 1e-320, float("nan"), 10**300, 0, None):
@@ -276,7 +341,9 @@ def _swept(there: Path, text: str) -> None:
     """Records of a sweep over a setting that is text."""
     for number, job in enumerate(sorted(there.glob("seed=*"))):
         _json("run.json", lambda f, n=number: (f["config"]["data"].update(root=f"{text}{n}"), f.update(overrides=[f"data.root={text}{n}"])))(job)  # fmt: skip
-    _json("sweep.json", lambda f: f.update(varied=["data.root"], study={"x": "data.root", "name": text, "question": text}))(there)
+    _json(
+        "sweep.json", lambda f: f.update(varied=["data.root"], study={"x": "data.root", "name": text, "question": text})
+    )(there)
 
 
 def _predicted(program: Program, name: str, make: Callable[[Path], object], suffix: str) -> Case:
@@ -333,7 +400,9 @@ def _tables() -> dict[str, Callable[[Path], object]]:
     return _special_files() | {name: written(text) for name, text in texts.items()}
 
 
-def _png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, kind: int = 0, data: bytes = b"\0" * 99) -> bytes:
+def _png(
+    width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, kind: int = 0, data: bytes = b"\0" * 99
+) -> bytes:
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
@@ -376,5 +445,8 @@ def _images() -> dict[str, Callable[[Path], object]]:
         "LAB": saved(Image.new("LAB", (28, 28)), "TIFF"), "1,000 pictures": saved(grey, "GIF", save_all=True, append_images=[grey] * 1000),
         "an icon": saved(grey, "ICO"), "a PDF of Pillow": saved(grey, "PDF"),
     }  # fmt: skip
-    torn = {f"a byte at {at}": written(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :]) for at in range(8, len(good), 5)}
+    torn = {
+        f"a byte at {at}": written(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        for at in range(8, len(good), 5)
+    }
     return _special_files() | {name: written(content) for name, content in contents.items()} | pictures | torn
