@@ -31,7 +31,7 @@ class GridSweeper(Sweeper):
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from lightning_d2l.sweeps.sweep import SweepSpec
+        from lightning_d2l.sweeps.jobs import SweepSpec
 
         parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
         launcher = Plugins.instance().instantiate_launcher(**parts)

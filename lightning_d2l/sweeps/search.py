@@ -18,7 +18,8 @@ from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.grid import discrete_values, in_force, start
-from lightning_d2l.sweeps.sweep import Sweep, SweepSpec, checked_jobs, in_its_folder, listed, require_one_value
+from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, listed, require_one_value
+from lightning_d2l.sweeps.sweep import Sweep, in_its_folder
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.spec import RunSpec
 

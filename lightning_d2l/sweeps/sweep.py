@@ -3,54 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
-from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from lightning_d2l.compat_hydra import ConfigLoader, words_of
-from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import command_of_run, explained, parse, quote
-from lightning_d2l.studies.check import check_study
+from lightning_d2l.compat_hydra import words_of
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import quote
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
+from lightning_d2l.sweeps.disk import DiskError, require_written
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
-from lightning_d2l.sweeps.grid import grid, meaning
+from lightning_d2l.sweeps.grid import grid
+from lightning_d2l.sweeps.jobs import (
+    SweepSpec,
+    checked_jobs,
+    distinct,
+    listed,
+    require_one_value,
+    resumed_alone,
+    study_node,
+)
 from lightning_d2l.sweeps.ownership import is_of_job, remove_run, require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, cut, listing, tell
 from lightning_d2l.training.files import LAST, write_json
 from lightning_d2l.training.lock import hold, holder, process
-from lightning_d2l.training.machine import check_accelerator, uses_generated_garments
+from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.same_data import on_the_data_of_its_runs, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
-
-
-@dataclass(frozen=True)
-class SweepSpec:
-    """What is asked of a sweep: the composed configuration without the swept keys, and all `arguments` in order.
-
-    `command` is what the user typed, and `config_dir` the folder of `--config-dir`.
-    """
-
-    config: DictConfig
-    loader: ConfigLoader
-    launcher: Launcher
-    arguments: Sequence[str]
-    command: str
-    config_dir: str | None = None
 
 
 class Sweep:
@@ -68,7 +55,7 @@ class Sweep:
         self.left_out: dict[RunSpec, str] = {}  # with the reason
         self._finished: dict[RunSpec, RunRecord] = {}
         if before:
-            check_same(folder, before, self.jobs, alone=_resumed_alone(spec))
+            check_same(folder, before, self.jobs, alone=resumed_alone(spec))
             on_the_data_of_its_runs(self.jobs)
         self.fields = before or self._first_fields(spec, varied)
 
@@ -83,7 +70,7 @@ class Sweep:
             "overrides": [text for text in given if not text.lstrip("+").startswith("sweep.resume=")],
             "varied": list(varied),
             "jobs": listed(self.jobs),
-            "study": _study(self.config),
+            "study": study_node(self.config),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "versions": versions(),
@@ -181,7 +168,7 @@ class Sweep:
             if code > 128:
                 raise Stopped(code - 128)
             if code == 2:
-                self._require_disk(job)
+                require_written(job, self.folder)
             if job not in self.left_out and self.ended([job]):
                 return
 
@@ -201,22 +188,6 @@ class Sweep:
         except RequestError as error:
             self.left_out[job] = str(error)
             return 0
-
-    def _require_disk(self, job: RunSpec) -> None:
-        """Raise DiskError if a run was refused because its files could not be written."""
-        record = RunRecord.read_or_missing(job.folder)
-        error = str(record.fields.get("error") or "")
-        if record.state != "failed" and (job.folder.exists() or not self.folder.exists()):
-            raise DiskError(f"the files of {job.name} can't be written")
-        if error.startswith(("error: hydra.run.dir=", "error: resume=")):
-            raise DiskError(error.partition(": ")[2].partition(": ")[2])
-
-    def require_disk(self, error: BaseException) -> None:
-        """Raise DiskError if an error says that the files of runs can't be written."""
-        from lightning_d2l.training.fit import UNWRITABLE
-
-        if isinstance(error, OSError) and (error.errno in UNWRITABLE or not self.folder.exists()):
-            raise DiskError(str(error)) from error
 
     def _launch(self, jobs: Sequence[RunSpec]) -> None:
         """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
@@ -295,10 +266,6 @@ class Sweep:
             self.train([job for job in self.jobs if job not in kept])
 
 
-class DiskError(Exception):
-    """The disk takes no more, so that no other run is tried."""
-
-
 def run_sweep(spec: SweepSpec) -> int:
     """Train the jobs of a command line; returns the exit code as `Sweep.run` does.
 
@@ -333,61 +300,3 @@ def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: 
             return made(folder).run(signals)
     except Stopped as stop:  # before or after the sweep
         return 128 + stop.signum
-
-
-def require_one_value(config: DictConfig) -> None:
-    """Raise RequestError if a setting of Hydra itself has several values."""
-    for override in parse(words_of(config).hydra):
-        if override.is_sweep_override():
-            raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
-
-
-def _resumed_alone(spec: SweepSpec) -> bool:
-    """Whether a command line names a sweep to resume, and no setting of its runs."""
-    words = [word.lstrip("+") for word in shlex.split(spec.command)[2:] if not word.startswith("-")]
-    return all(word.startswith(("sweep.", "verbose=", "data.root=", "data.source=")) for word in words)
-
-
-def distinct(jobs: Sequence[RunSpec]) -> tuple[list[RunSpec], list[str]]:
-    """The jobs but for those with the configuration of an earlier one, numbered, and the names of the others."""
-    first: dict[Hashable, RunSpec] = {}
-    same: list[str] = []
-    for job in jobs:
-        if (earlier := first.setdefault(meaning(job.config), job)) is not job:
-            same.append(f"{job.name} (as {earlier.name})")
-    for number, job in enumerate(first.values()):
-        job.number = number
-    return list(first.values()), same
-
-
-def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int = 0) -> list[RunSpec]:
-    """Jobs with the overrides that are asked for each name, numbered from `first`; a name is also the job's folder.
-
-    Raises RequestError that names the first wrong job, or if the study names a key or metric that they don't have.
-    """
-    jobs = []
-    for number, (name, overrides) in enumerate(asked.items(), first):
-        try:
-            config = composer.settings(overrides)
-            check(config)
-            check_accelerator(config)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
-        except RequestError as error:
-            raise RequestError(f"job {number} ({name}): {error}") from error
-        command = command_of_run(composer.master, overrides)
-        jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
-    if (study := _study(composer.master)) is not None:
-        check_study(study, [RunRecord(j.folder, {"config": j.config, "overrides": j.overrides}, j.name) for j in jobs])
-    return jobs
-
-
-def _study(config: DictConfig) -> Any:
-    """The node `study` as plain values, or None."""
-    study = config.get("study")
-    return None if study is None else OmegaConf.to_container(study, resolve=True)
-
-
-def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
-    """The jobs in sweep.json."""
-    return [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in jobs]

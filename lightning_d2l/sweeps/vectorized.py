@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from lightning_d2l.sweeps.disk import require_disk
 from lightning_d2l.sweeps.progress import cut
 from lightning_d2l.training.spec import RunSpec
 
@@ -94,7 +95,7 @@ class _Vectorized:
             except CannotStack as error:
                 self._apart([job], str(error))
             except RAISED as error:  # it will fail in its own run too, and leave its traceback there
-                self.sweep.require_disk(error)
+                require_disk(error, self.sweep.folder)
                 self._apart([job], _line(error))
             else:
                 waiting.setdefault(key, []).append((built, member))
@@ -148,7 +149,7 @@ class _Vectorized:
                 self.release(jobs[:size])
                 del jobs[:size]
         except RAISED as error:
-            self.sweep.require_disk(error)
+            require_disk(error, self.sweep.folder)
             group.clear()
             self.release(jobs)
             if out_of_memory(error) and len(jobs) > 1:
