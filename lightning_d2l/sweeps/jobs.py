@@ -1,0 +1,97 @@
+"""The jobs that a command line asks for: composed, checked, and each different from the others."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightning_d2l.compat_hydra import ConfigLoader, words_of
+from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.compose import command_of_run, explained, parse
+from lightning_d2l.studies.check import check_study
+from lightning_d2l.sweeps.compose import Composer
+from lightning_d2l.sweeps.grid import meaning
+from lightning_d2l.training.machine import check_accelerator
+from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """What is asked of a sweep: the composed configuration without the swept keys, and all `arguments` in order.
+
+    `command` is what the user typed, and `config_dir` the folder of `--config-dir`.
+    """
+
+    config: DictConfig
+    loader: ConfigLoader
+    launcher: Launcher
+    arguments: Sequence[str]
+    command: str
+    config_dir: str | None = None
+
+
+def require_one_value(config: DictConfig) -> None:
+    """Raise RequestError if a setting of Hydra itself has several values."""
+    for override in parse(words_of(config).hydra):
+        if override.is_sweep_override():
+            raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
+
+
+def resumed_alone(spec: SweepSpec) -> bool:
+    """Whether a command line names a sweep to resume, and no setting of its runs."""
+    words = [word.lstrip("+") for word in shlex.split(spec.command)[2:] if not word.startswith("-")]
+    return all(word.startswith(("sweep.", "verbose=", "data.root=", "data.source=")) for word in words)
+
+
+def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int = 0) -> list[RunSpec]:
+    """Jobs with the overrides that are asked for each name, numbered from `first`; a name is also the job's folder.
+
+    Raises RequestError that names the first wrong job, or if the study names a key or metric that they don't have.
+    """
+    jobs = []
+    for number, (name, overrides) in enumerate(asked.items(), first):
+        try:
+            config = composer.settings(overrides)
+            check(config)
+            check_accelerator(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
+        except RequestError as error:
+            raise RequestError(f"job {number} ({name}): {error}") from error
+        command = command_of_run(composer.master, overrides)
+        jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
+    if (study := study_node(composer.master)) is not None:
+        check_study(study, [RunRecord(j.folder, {"config": j.config, "overrides": j.overrides}, j.name) for j in jobs])
+    return jobs
+
+
+def study_node(config: DictConfig) -> Any:
+    """The node `study` as plain values, or None."""
+    study = config.get("study")
+    return None if study is None else OmegaConf.to_container(study, resolve=True)
+
+
+def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
+    """The jobs in sweep.json."""
+    return [{"number": job.number, "folder": job.name, "overrides": job.overrides} for job in jobs]
+
+
+def distinct(jobs: Sequence[RunSpec]) -> tuple[list[RunSpec], list[str]]:
+    """The jobs but for those with the configuration of an earlier one, numbered, and the names of the others."""
+    first: dict[Hashable, RunSpec] = {}
+    same: list[str] = []
+    for job in jobs:
+        if (earlier := first.setdefault(meaning(job.config), job)) is not job:
+            same.append(f"{job.name} (as {earlier.name})")
+    for number, job in enumerate(first.values()):
+        job.number = number
+    return list(first.values()), same
