@@ -62,9 +62,12 @@ def run(spec: RunSpec) -> int:
                 raise RequestError(f"{what}: cannot be written ({error.strerror})") from error
             verbose = spec.config["verbose"]
             with hold(folder, what), console.log_to(folder, verbose=verbose, silent=spec.silent, wait=True) as log_file:
-                return _recorded(spec, signals, log_file)
+                code = _recorded(spec, signals, log_file)
+        except Stopped as stop:  # before the folder was held
+            code = 128 + stop.signum
         finally:
             remove_empty(made)  # of a request that is refused
+    return 128 + signals.received if signals.received else code
 
 
 def place_of(spec: RunSpec) -> str:
@@ -110,7 +113,7 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
         log.error(message)
         if end and code != 2:
             log.info(end)
-    return 128 + signals.received if signals.received else code
+    return code
 
 
 def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: Signals) -> dict[str, Any]:
