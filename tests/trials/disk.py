@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or gone: the earlier checkpoint stays whole, a line says why, and a resume is equal."""
+"""Disks that are full, read-only or gone: a checkpoint stays whole, a line says why, and a resume is equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terminals, pipes, variables, permissions and folders as machines have them: every run trains, or a line says why not."""
+"""Terminals, pipes, variables, permissions and folders as machines have them: runs train, or a line says why."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ WORDS = [*PLAIN.words, "hydra.run.dir=there"]
 SWEEP = ["-m", *PLAIN.words, "seed=0,1,2", "hydra/launcher=sequential", "hydra.sweep.dir=there"]
 VARIABLES: dict[str, dict[str, str | None]] = {
     "an allocation of SLURM": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "job"},
-    "a task of SLURM": {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NODEID": "0"},
+    "a task of SLURM": {
+        "SLURM_JOB_ID": "7",
+        "SLURM_NTASKS": "4",
+        "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "1",
+        "SLURM_NODEID": "0",
+    },
     "a batch of SLURM": {"SLURM_JOB_ID": "7", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "x"},
     "torchrun": {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"},
     "an ASCII terminal": {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
@@ -40,9 +46,39 @@ VARIABLES: dict[str, dict[str, str | None]] = {
     "no folder for temporary files": {"TMPDIR": "/none"},
     "warnings": {"PYTHONWARNINGS": "default"},
     "another time zone": {"TZ": "Pacific/Kiritimati"},
-}  # fmt: skip
-NAMES = ["2024", "1e3", "a b", "a=b", "a'b", 'a"b', "ünï", "a,b", "a{b}", "$x", "a\\b", "-x", "[x]", "#x", "a%b", "~x", ".x",
-         "null", "true", "a:b", "a;b", "a&b", "a*b", "(x)", "a\tb", "名", "a+b", "@x", "!x", "x" * 200]  # fmt: skip
+}
+NAMES = [
+    "2024",
+    "1e3",
+    "a b",
+    "a=b",
+    "a'b",
+    'a"b',
+    "ünï",
+    "a,b",
+    "a{b}",
+    "$x",
+    "a\\b",
+    "-x",
+    "[x]",
+    "#x",
+    "a%b",
+    "~x",
+    ".x",
+    "null",
+    "true",
+    "a:b",
+    "a;b",
+    "a&b",
+    "a*b",
+    "(x)",
+    "a\tb",
+    "名",
+    "a+b",
+    "@x",
+    "!x",
+    "x" * 200,
+]
 
 
 def cases() -> list[Case]:
@@ -199,9 +235,14 @@ def _python(room: Room, program: str) -> Outcome:
     began = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=room.work, env=environment, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", program],
+        cwd=room.work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=6 * LIMIT,
-    )  # fmt: skip
+    )
     return Outcome(done.returncode, done.stdout, done.stderr, time.monotonic() - began, 0.0)
 
 
@@ -251,8 +292,14 @@ def _chdir(room: Room) -> Iterator[Fault]:
 
 
 def _unset(room: Room) -> Iterator[Fault]:
-    for folder, named in (("'o/${oc.env:NO_SUCH}/x'", "NO_SUCH"), ("'o/${x}'", "x"), ("'o/${oc.env:}'", "oc.env"),
-                          ("'o/${now}'", "now"), ("'o/${hydra:x.y}'", "x"), ("'o/${'", "o/${")):  # fmt: skip
+    for folder, named in (
+        ("'o/${oc.env:NO_SUCH}/x'", "NO_SUCH"),
+        ("'o/${x}'", "x"),
+        ("'o/${oc.env:}'", "oc.env"),
+        ("'o/${now}'", "now"),
+        ("'o/${hydra:x.y}'", "x"),
+        ("'o/${'", "o/${"),
+    ):
         for words in (
             [*PLAIN.words, f"hydra.run.dir={folder}"],
             ["-m", *PLAIN.words, "seed=0,1", f"hydra.sweep.dir={folder}"],

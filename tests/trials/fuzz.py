@@ -111,11 +111,9 @@ def sweep_record(content: bytes) -> None:
 
 def metrics(content: bytes) -> None:
     (_folder() / "run/metrics.csv").write_bytes(content)
-    try:
+    with contextlib.suppress(OSError, ValueError):
         for row in MetricsFile(_folder() / "run").rows():
             assert row["epoch"] > 0
-    except (OSError, ValueError) as error:
-        assert str(error)
 
 
 def checkpoint(content: bytes) -> None:
@@ -171,34 +169,139 @@ def _command(words: list[str]) -> None:
 
 # Strategies.
 
-KEYS = ["seed", "model", "model.init", "model.num_hiddens", "data.seed", "data.root", "optimizer", "optimizer.lr", "study",
-        "study.name", "hydra.run.dir", "hydra/launcher", "hydra.launcher.memory", "hydra.job.name", "hydra.callbacks",
-        "sweep", "sweep.resume", "x", "a.b", "experiment", "hydra.sweep.dir", "resume", "trainer.max_epochs", "penalty",
-        "hydra.searchpath", "hydra.mode", "hydra.sweeper.params", "trainer.evaluate", "loss", "callbacks", "@", ""]  # fmt: skip
-SCALARS = ["1", "-1", "1e400", "nan", "null", "true", "mlp", "zeros", "[1,2]", "{a:1}", BUILT, "${seed}", "${oc.create:{a:1}}", "${", "}",
-           "'", '"', "range(3)", "interval(1,2)", "glob(*)", "choice(1,2)", "1,2", "shuffle(1,2)", "\\", "\0", "\x1b[31m", "é", "\ud800",
-           "[" * 200, "exact", "extend_list(1)", "${hydra:runtime.cwd}", "${now:%Y}", "${oc.env:HOME}", "tag(a,1)", "str(1)", ":", "9" * 400]  # fmt: skip
+KEYS = [
+    "seed",
+    "model",
+    "model.init",
+    "model.num_hiddens",
+    "data.seed",
+    "data.root",
+    "optimizer",
+    "optimizer.lr",
+    "study",
+    "study.name",
+    "hydra.run.dir",
+    "hydra/launcher",
+    "hydra.launcher.memory",
+    "hydra.job.name",
+    "hydra.callbacks",
+    "sweep",
+    "sweep.resume",
+    "x",
+    "a.b",
+    "experiment",
+    "hydra.sweep.dir",
+    "resume",
+    "trainer.max_epochs",
+    "penalty",
+    "hydra.searchpath",
+    "hydra.mode",
+    "hydra.sweeper.params",
+    "trainer.evaluate",
+    "loss",
+    "callbacks",
+    "@",
+    "",
+]
+SCALARS = [
+    "1",
+    "-1",
+    "1e400",
+    "nan",
+    "null",
+    "true",
+    "mlp",
+    "zeros",
+    "[1,2]",
+    "{a:1}",
+    BUILT,
+    "${seed}",
+    "${oc.create:{a:1}}",
+    "${",
+    "}",
+    "'",
+    '"',
+    "range(3)",
+    "interval(1,2)",
+    "glob(*)",
+    "choice(1,2)",
+    "1,2",
+    "shuffle(1,2)",
+    "\\",
+    "\0",
+    "\x1b[31m",
+    "é",
+    "\ud800",
+    "[" * 200,
+    "exact",
+    "extend_list(1)",
+    "${hydra:runtime.cwd}",
+    "${now:%Y}",
+    "${oc.env:HOME}",
+    "tag(a,1)",
+    "str(1)",
+    ":",
+    "9" * 400,
+]
 OVERRIDE = st.builds(
     lambda sign, key, equals, words: sign + key + equals + "".join(words),
-    st.sampled_from(["", "", "", "+", "++", "~"]), st.sampled_from(KEYS), st.sampled_from(["=", "=", "=", ""]),
+    st.sampled_from(["", "", "", "+", "++", "~"]),
+    st.sampled_from(KEYS),
+    st.sampled_from(["=", "=", "=", ""]),
     st.lists(st.sampled_from(SCALARS), max_size=3),
-)  # fmt: skip
+)
 PLAIN_VALUE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([*SCALARS, 10**400, 1e308, "\x1b[31m", "=1"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*KEYS, "_target_", "defaults", "hydra"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([*SCALARS, 10**400, 1e308, "\x1b[31m", "=1"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*KEYS, "_target_", "defaults", "hydra"]), inner, max_size=4)
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 YAML = st.one_of(
     st.dictionaries(st.sampled_from([*KEYS, "defaults", "hydra", "data", "trainer"]), PLAIN_VALUE, max_size=5).map(
         lambda found: json.dumps(found).encode(errors="replace")
     ),
-    st.lists(st.sampled_from(["a: ", "&a ", "*a", "- ", "\n", "  ", "{", "}", "[", "]", "<<: ", "!!python/name:os.system ", "!!str ",
-                              "? ", "| ", "> ", "# @package a\n", "---\n", "...", "%YAML 1.1\n", "defaults: ", "hydra: ", "seed: ", "model: ", *SCALARS,
-                              *(text.replace("{{", "{").replace("}}", "}") for text in VALUES.values())]), max_size=30).map(
-        lambda parts: "".join(parts).encode(errors="surrogatepass")
-    ),
+    st.lists(
+        st.sampled_from(
+            [
+                "a: ",
+                "&a ",
+                "*a",
+                "- ",
+                "\n",
+                "  ",
+                "{",
+                "}",
+                "[",
+                "]",
+                "<<: ",
+                "!!python/name:os.system ",
+                "!!str ",
+                "? ",
+                "| ",
+                "> ",
+                "# @package a\n",
+                "---\n",
+                "...",
+                "%YAML 1.1\n",
+                "defaults: ",
+                "hydra: ",
+                "seed: ",
+                "model: ",
+                *SCALARS,
+                *(text.replace("{{", "{").replace("}}", "}") for text in VALUES.values()),
+            ]
+        ),
+        max_size=30,
+    ).map(lambda parts: "".join(parts).encode(errors="surrogatepass")),
     st.binary(max_size=200),
-)  # fmt: skip
+)
 
 
 def _places(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -245,8 +348,13 @@ def _changed(draw: Any, contents: list[bytes]) -> bytes:
 
 def _pictures() -> list[bytes]:
     levels = (np.arange(784).reshape(28, 28) % 256).astype(np.uint8)
-    pictures = [Image.fromarray(levels), Image.fromarray(levels).convert("RGBA"), Image.fromarray(levels.astype(np.uint16) * 200),
-                Image.fromarray(levels.astype(np.float32)), Image.fromarray(levels).convert("P")]  # fmt: skip
+    pictures = [
+        Image.fromarray(levels),
+        Image.fromarray(levels).convert("RGBA"),
+        Image.fromarray(levels.astype(np.uint16) * 200),
+        Image.fromarray(levels.astype(np.float32)),
+        Image.fromarray(levels).convert("P"),
+    ]
     made = []
     for picture in pictures:
         for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM"):
@@ -284,23 +392,62 @@ CSV = st.one_of(
     st.lists(st.lists(st.sampled_from(CELLS), max_size=4).map(",".join), max_size=6).flatmap(
         lambda rows: st.sampled_from(["\n", "\r\n", "\r"]).map(lambda end: end.join(rows).encode())
     ),
-    st.text(max_size=60).flatmap(lambda text: st.sampled_from(["utf-8", "utf-16", "utf-8-sig"]).map(lambda form: text.encode(form, "replace"))),
-    st.binary(max_size=100),
-)  # fmt: skip
-METRICS = st.one_of(
-    st.lists(st.lists(st.sampled_from([*CELLS, "epoch", "step", "loss/train"]), max_size=4).map(",".join), max_size=5).map(
-        lambda rows: ("epoch,step,loss/train\n" + "\n".join(rows) + "\n").encode()
+    st.text(max_size=60).flatmap(
+        lambda text: st.sampled_from(["utf-8", "utf-16", "utf-8-sig"]).map(lambda form: text.encode(form, "replace"))
     ),
     st.binary(max_size=100),
-)  # fmt: skip
-COMMAND = st.tuples(
-    st.sampled_from(["predict", "evaluate", "inspect", "export", "report", "rerun", "demo", "trian", "--help", "reproduce", ""]),
-    st.sampled_from(["run", "sweep", "images", "none", "", "\0", "a\nb", "conf", "input.csv", "-1", "--", "x" * 300]),
-    st.lists(st.sampled_from(["--format", "json", "text", "--figure", "x.png", "--into", "out", "--as", "state_dict", "--checkpoint", "last", "0.weight",
-                              "data.root=/none", "data.root=", "--seed", "-1", "nothing", "\x1b", "input.csv", "/dev/zero", "\0"]), max_size=3),
-).map(lambda parts: [parts[0], parts[1], *parts[2]]).filter(
-    lambda words: not (words[0] == "rerun" and words[1] in ("run", "images")) and not (words[0] in ("reproduce",) and len(words) < 3)
-)  # fmt: skip
+)
+METRICS = st.one_of(
+    st.lists(
+        st.lists(st.sampled_from([*CELLS, "epoch", "step", "loss/train"]), max_size=4).map(",".join), max_size=5
+    ).map(lambda rows: ("epoch,step,loss/train\n" + "\n".join(rows) + "\n").encode()),
+    st.binary(max_size=100),
+)
+COMMAND = (
+    st.tuples(
+        st.sampled_from(
+            ["predict", "evaluate", "inspect", "export", "report", "rerun", "demo", "trian", "--help", "reproduce", ""]
+        ),
+        st.sampled_from(
+            ["run", "sweep", "images", "none", "", "\0", "a\nb", "conf", "input.csv", "-1", "--", "x" * 300]
+        ),
+        st.lists(
+            st.sampled_from(
+                [
+                    "--format",
+                    "json",
+                    "text",
+                    "--figure",
+                    "x.png",
+                    "--into",
+                    "out",
+                    "--as",
+                    "state_dict",
+                    "--checkpoint",
+                    "last",
+                    "0.weight",
+                    "data.root=/none",
+                    "data.root=",
+                    "--seed",
+                    "-1",
+                    "nothing",
+                    "\x1b",
+                    "input.csv",
+                    "/dev/zero",
+                    "\0",
+                ]
+            ),
+            max_size=3,
+        ),
+    )
+    .map(lambda parts: [parts[0], parts[1], *parts[2]])
+    .filter(
+        lambda words: (
+            not (words[0] == "rerun" and words[1] in ("run", "images"))
+            and not (words[0] in ("reproduce",) and len(words) < 3)
+        )
+    )
+)
 
 TARGETS: dict[str, tuple[Callable[..., None], Callable[[], tuple[Any, ...]]]] = {
     "overrides": (

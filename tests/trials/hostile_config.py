@@ -72,10 +72,19 @@ PLACES = {
     "a swept value": ("study/x.yaml", "hydra: {mode: MULTIRUN, sweeper: {params: {seed: @}}}"),
     "hydra.launcher": ("experiment/x.yaml", "hydra: {launcher: @}"),
     "hydra.launcher.x": ("experiment/x.yaml", "hydra: {launcher: {x: @}}"),
-    "a launcher's option": ("hydra/launcher/x.yaml", "_target_: hydra_plugins.lightning_d2l_sweeps.SequentialLauncher\nx: @"),
+    "a launcher's option": (
+        "hydra/launcher/x.yaml",
+        "_target_: hydra_plugins.lightning_d2l_sweeps.SequentialLauncher\nx: @",
+    ),
     "a launcher's target": ("hydra/launcher/x.yaml", "_target_: @"),
-    "a sweeper's option": ("hydra/sweeper/x.yaml", "_target_: hydra_plugins.lightning_d2l_sweeps.GridSweeper\nparams: @"),
-    "hydra.job_logging": ("experiment/x.yaml", "hydra: {job_logging: {version: 1, handlers: {x: @}, root: {handlers: [x]}}}"),
+    "a sweeper's option": (
+        "hydra/sweeper/x.yaml",
+        "_target_: hydra_plugins.lightning_d2l_sweeps.GridSweeper\nparams: @",
+    ),
+    "hydra.job_logging": (
+        "experiment/x.yaml",
+        "hydra: {job_logging: {version: 1, handlers: {x: @}, root: {handlers: [x]}}}",
+    ),
     "hydra.hydra_logging": ("experiment/x.yaml", "hydra: {hydra_logging: {version: 1, formatters: {x: {(): @}}}}"),
     "a logging file": ("hydra/job_logging/x.yaml", "version: 1\nfilters: {x: {(): @}}"),
     "hydra.job.env_set": ("experiment/x.yaml", "hydra: {job: {env_set: {PATH: @}}}"),
@@ -99,18 +108,26 @@ PLACES = {
     "logger": ("logger/x.yaml", "x: @"),
     "trainer.x": ("trainer/x.yaml", "x: @"),
     "study.name": ("study/x.yaml", "study: {name: @}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}"),
-    "study.question": ("study/x.yaml", "study: {question: @}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}"),
+    "study.question": (
+        "study/x.yaml",
+        "study: {question: @}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
+    ),
     "sweep.resume": ("experiment/x.yaml", "sweep: {resume: @}"),
     "resume": ("experiment/x.yaml", "resume: @"),
     "a node of no name": ("experiment/x.yaml", "nothing: @"),
     "penalty": ("experiment/x.yaml", "penalty: @"),
-}  # fmt: skip
+}
 
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 REFERENCES = "a0: xxxxxxxxxx\n" + "".join(f"a{n}: {f'${{a{n - 1}}}' * 10}\n" for n in range(1, 12)) + "loss: ${a11}\n"
-HELP_REFERENCES = "hydra: {help: {" + ", ".join(
-    [f"a{n}: '{f'${{hydra.help.a{n - 1}}}' * 10}'" for n in range(1, 12)] + ["a0: xxxxxxxxxx", "template: '${hydra.help.a11}'"]
-) + "}}"  # fmt: skip
+HELP_REFERENCES = (
+    "hydra: {help: {"
+    + ", ".join(
+        [f"a{n}: '{f'${{hydra.help.a{n - 1}}}' * 10}'" for n in range(1, 12)]
+        + ["a0: xxxxxxxxxx", "template: '${hydra.help.a11}'"]
+    )
+    + "}}"
+)
 MERGES = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}], k{n}: 1}}\n" for n in range(1, 12))
 FILES: dict[str, tuple[str, str | bytes]] = {
     "aliases of aliases": ("experiment/x.yaml", ALIASES),
@@ -201,10 +218,22 @@ FILES: dict[str, tuple[str, str | bytes]] = {
     "PYTHONPATH": ("experiment/x.yaml", "hydra: {job: {env_copy: [PYTHONPATH]}}"),
     "chdir above": ("experiment/x.yaml", "hydra: {job: {chdir: true}, run: {dir: outputs/x}, output_subdir: ../../..}"),
     "an absolute output_subdir": ("experiment/x.yaml", "hydra: {output_subdir: '{room}/elsewhere'}"),
-    "a study's name above": ("study/x.yaml", "study: {name: ../../x}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}"),
-    "a study's absolute name": ("study/x.yaml", "study: {name: '{room}/x'}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}"),
-    "a study's name of codes": ("study/x.yaml", 'study: {name: "\\e[31m\\a\\b"}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: "0,1"}}}'),
-    "a question of codes": ("study/x.yaml", 'study: {question: "\\e]0;x\\a \\e[2J"}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: "0,1"}}}'),
+    "a study's name above": (
+        "study/x.yaml",
+        "study: {name: ../../x}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
+    ),
+    "a study's absolute name": (
+        "study/x.yaml",
+        "study: {name: '{room}/x'}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}",
+    ),
+    "a study's name of codes": (
+        "study/x.yaml",
+        'study: {name: "\\e[31m\\a\\b"}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: "0,1"}}}',
+    ),
+    "a question of codes": (
+        "study/x.yaml",
+        'study: {question: "\\e]0;x\\a \\e[2J"}\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: "0,1"}}}',
+    ),
     "a job's name above": ("experiment/x.yaml", "hydra: {job: {name: ../../x}}"),
     "a folder of codes": ("experiment/x.yaml", 'hydra: {run: {dir: "outputs/\\e[31mred"}}'),
     "a name of codes": ("experiment/x.yaml", 'loss: "\\e[31mred\\x07"'),
@@ -215,10 +244,21 @@ FILES: dict[str, tuple[str, str | bytes]] = {
     "much data": ("experiment/x.yaml", "data: {n_train: 99999999999}\n"),
     "a large degree": ("experiment/x.yaml", "data: {degree: 99999999}\n"),
     "many jobs": ("study/x.yaml", "hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'range(99999999)'}}}"),
-    "many jobs of axes": ("study/x.yaml", "hydra: {mode: MULTIRUN, sweeper: {params: {" + ", ".join(f"{k}: 'range(1,999)'" for k in ("seed", "data.seed", "data.n_test", "data.n_val")) + "}}}"),
-    "a shuffled range": ("study/x.yaml", "hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'shuffle(range(99999999))'}}}"),
-    "a nested choice": ("study/x.yaml", "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '" + "choice(" * 500 + "1" + ")" * 500 + "'}}}"),
-}  # fmt: skip
+    "many jobs of axes": (
+        "study/x.yaml",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {"
+        + ", ".join(f"{k}: 'range(1,999)'" for k in ("seed", "data.seed", "data.n_test", "data.n_val"))
+        + "}}}",
+    ),
+    "a shuffled range": (
+        "study/x.yaml",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: 'shuffle(range(99999999))'}}}",
+    ),
+    "a nested choice": (
+        "study/x.yaml",
+        "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '" + "choice(" * 500 + "1" + ")" * 500 + "'}}}",
+    ),
+}
 
 OVERRIDES = [
     f"+hydra.callbacks.x=${{oc.create:{{_target_:{CANARY}.touch}}}}",
@@ -261,8 +301,21 @@ OVERRIDES = [
     "--config-name=x",
     "--package=x",
 ]
-FOLDERS = ["/none", "1", "", "a\nb", "\x1b[31m", "/dev/null", "/dev/zero", "/proc/self/mem", "x" * 5000, "${oc.env:HOME}",
-           f"pkg://{CANARY}", "/proc/self", "."]  # fmt: skip
+FOLDERS = [
+    "/none",
+    "1",
+    "",
+    "a\nb",
+    "\x1b[31m",
+    "/dev/null",
+    "/dev/zero",
+    "/proc/self/mem",
+    "x" * 5000,
+    "${oc.env:HOME}",
+    f"pkg://{CANARY}",
+    "/proc/self",
+    ".",
+]
 EVIL = f"evil: {{x: {BUILT}, _target_: {CANARY}.touch}}\nloss: {CANARY}.touch\n"
 
 
@@ -270,9 +323,9 @@ def cases() -> list[Case]:
     """All of them: each value in a place, each file, override and folder, in ways that take turns."""
     made, ways = [], cycle(WAYS)
     names = cycle(VALUES)
-    for place in PLACES:
+    for place, (path, around) in PLACES.items():
         for name in (next(names) for _ in range(4)):
-            made.append(_in_file(f"{place}: {name}", *PLACES[place], _value(name), next(ways)))
+            made.append(_in_file(f"{place}: {name}", path, around, _value(name), next(ways)))
     for name, (path, text) in FILES.items():
         made.append(_of_file(name, path, text, next(ways)))
     made.append(Case("a file of a config folder that is a FIFO", lambda room: _special(room, os.mkfifo)))
@@ -349,8 +402,13 @@ def _write(room: Room, at: Path, text: str | bytes) -> list[str]:
     at.parent.mkdir(parents=True, exist_ok=True)
     group = "/".join(at.parent.parts[at.parts.index("input") + 1 :])
     if isinstance(text, str):
-        for key, path in (("pickle", room.pickle), ("executed", room.executed), ("precious", room.precious),
-                          ("input", room.folder / "input"), ("room", room.folder)):  # fmt: skip
+        for key, path in (
+            ("pickle", room.pickle),
+            ("executed", room.executed),
+            ("precious", room.precious),
+            ("input", room.folder / "input"),
+            ("room", room.folder),
+        ):
             text = text.replace(f"{{{key}}}", str(path))
         if group in ("experiment", "study") and not text.startswith("#"):
             text = f"# @package _global_\n{text}"

@@ -48,27 +48,91 @@ USES_OF_SWEEP: list[tuple[str, list[str]]] = [
     ("train", ["-m", *SEQUENTIAL.words, "hydra.sweep.dir=there"]),
     (OTHER, ["report", "there", "there/seed=0"]),
 ]
-VALUES: list[Any] = [None, 1, -1, True, float("inf"), float("nan"), 10**400, "", ESCAPE, SCRIPT, [], {}, [[]], "x" * 10**6,
-                     {"_target_": f"{CANARY}.touch"}, [None], {"a": {"b": [1]}}, "../../x", "\ud800", 0.5, "=1+1", "$x_{$"]  # fmt: skip
+VALUES: list[Any] = [
+    None,
+    1,
+    -1,
+    True,
+    float("inf"),
+    float("nan"),
+    10**400,
+    "",
+    ESCAPE,
+    SCRIPT,
+    [],
+    {},
+    [[]],
+    "x" * 10**6,
+    {"_target_": f"{CANARY}.touch"},
+    [None],
+    {"a": {"b": [1]}},
+    "../../x",
+    "\ud800",
+    0.5,
+    "=1+1",
+    "$x_{$",
+]
 CONFIG: dict[str, Any] = {
-    "model._target_": "os.system", "model.command": f"touch {EXECUTED}", "data._target_": f"{CANARY}.touch",
-    "optimizer._target_": f"{CANARY}.touch", "logger": {"_target_": f"{CANARY}.touch"}, "model.init": {"_target_": f"{CANARY}.touch"},
-    "callbacks": {"x": {"_target_": f"{CANARY}.touch"}}, "scheduler": {"_target_": f"{CANARY}.touch"}, "loss": f"{CANARY}.touch",
-    "model.num_hiddens": [10**9], "data.n_train": 10**12, "data.degree": 10**9, "trainer.max_epochs": 10**15,
-    "trainer.log_every_n_epochs": 10**30, "seed": 10**30, "data.root": "/dev/zero", "data.noise": float("nan"),
-    "trainer.engine": {"a": 1}, "model": None, "data": [], "trainer": "x", "optimizer": 3, "seed.x": 1, "penalty": None,
-    "model.dropout": float("nan"), "optimizer.lr": float("inf"), "data.coefficients": [float("nan")] * 4,
-    "trainer.precision": ESCAPE, "data.batch_size": -1, "trainer.evaluate": ["all", 1], "resume": "/dev/zero",
-    "hydra": {"callbacks": {"x": {"_target_": f"{CANARY}.touch"}}}, "x": "${oc.create:{_target_:os.system}}",
-    "model.activation": "${oc.env:HOME}", "verbose": "yes", "trainer": None,
-}  # fmt: skip
+    "model._target_": "os.system",
+    "model.command": f"touch {EXECUTED}",
+    "data._target_": f"{CANARY}.touch",
+    "optimizer._target_": f"{CANARY}.touch",
+    "logger": {"_target_": f"{CANARY}.touch"},
+    "model.init": {"_target_": f"{CANARY}.touch"},
+    "callbacks": {"x": {"_target_": f"{CANARY}.touch"}},
+    "scheduler": {"_target_": f"{CANARY}.touch"},
+    "loss": f"{CANARY}.touch",
+    "model.num_hiddens": [10**9],
+    "data.n_train": 10**12,
+    "data.degree": 10**9,
+    "trainer.max_epochs": 10**15,
+    "trainer.log_every_n_epochs": 10**30,
+    "seed": 10**30,
+    "data.root": "/dev/zero",
+    "data.noise": float("nan"),
+    "trainer.engine": {"a": 1},
+    "model": None,
+    "data": [],
+    "trainer": "x",
+    "optimizer": 3,
+    "seed.x": 1,
+    "penalty": None,
+    "model.dropout": float("nan"),
+    "optimizer.lr": float("inf"),
+    "data.coefficients": [float("nan")] * 4,
+    "trainer.precision": ESCAPE,
+    "data.batch_size": -1,
+    "trainer.evaluate": ["all", 1],
+    "resume": "/dev/zero",
+    "hydra": {"callbacks": {"x": {"_target_": f"{CANARY}.touch"}}},
+    "x": "${oc.create:{_target_:os.system}}",
+    "model.activation": "${oc.env:HOME}",
+    "verbose": "yes",
+}
 WORDS_OF_SWEEP = [
-    "--experimental-rerun=canary.pkl", "--config-dir=/tmp", "-m", "--cfg=job", f"+hydra.callbacks.x._target_={CANARY}.touch",
-    f"+hydra.callbacks.x=${{oc.create:{{_target_:{CANARY}.touch}}}}", "sweep.resume=there", "resume=there/seed=0",
-    "hydra.run.dir=/tmp/elsewhere", "hydra.sweep.dir=../elsewhere", f"hydra.searchpath=[pkg://{CANARY}]", "seed=" + "[" * 9999,
-    f"model._target_={CANARY}.touch", "hydra/launcher=joblib", "hydra.job.env_set.PATH=/tmp", "seed=range(99999999)", ESCAPE, "",
-    "data.degree=range(1000)", "data.n_test=range(1,1000)", "trainer.max_epochs=99999999999", "loss=${oc.env:SECRET_TOKEN}",
-]  # fmt: skip
+    "--experimental-rerun=canary.pkl",
+    "--config-dir=/tmp",
+    "-m",
+    "--cfg=job",
+    f"+hydra.callbacks.x._target_={CANARY}.touch",
+    f"+hydra.callbacks.x=${{oc.create:{{_target_:{CANARY}.touch}}}}",
+    "sweep.resume=there",
+    "resume=there/seed=0",
+    "hydra.run.dir=/tmp/elsewhere",
+    "hydra.sweep.dir=../elsewhere",
+    f"hydra.searchpath=[pkg://{CANARY}]",
+    "seed=" + "[" * 9999,
+    f"model._target_={CANARY}.touch",
+    "hydra/launcher=joblib",
+    "hydra.job.env_set.PATH=/tmp",
+    "seed=range(99999999)",
+    ESCAPE,
+    "",
+    "data.degree=range(1000)",
+    "data.n_test=range(1,1000)",
+    "trainer.max_epochs=99999999999",
+    "loss=${oc.env:SECRET_TOKEN}",
+]
 
 
 def cases() -> list[Case]:
@@ -134,9 +198,18 @@ def _sound(room: Room, outcome: Outcome, words: list[str]) -> Iterator[Fault]:
 
 def _file_changes(path: str) -> Iterator[tuple[str, Callable[[Path], object]]]:
     """What a file may be in place of what it is."""
-    contents = {"empty": b"", "null": b"null", "a list": b"[]", "half": b"{", "bytes": bytes(range(256)), "NaN": b"NaN",
-                "deep": b"[" * 200_000 + b"]" * 200_000, "a number": b"1" * 10_000, "null bytes": b"\0" * 1000,
-                "a pickle": pickle.dumps(Loaded("executed"))}  # fmt: skip
+    contents = {
+        "empty": b"",
+        "null": b"null",
+        "a list": b"[]",
+        "half": b"{",
+        "bytes": bytes(range(256)),
+        "NaN": b"NaN",
+        "deep": b"[" * 200_000 + b"]" * 200_000,
+        "a number": b"1" * 10_000,
+        "null bytes": b"\0" * 1000,
+        "a pickle": pickle.dumps(Loaded("executed")),
+    }
 
     def written(content: bytes) -> Callable[[Path], object]:
         return lambda there: (there / path).write_bytes(content)
@@ -176,7 +249,7 @@ def _set(fields: dict[str, Any], key: str, value: Any) -> None:
     *above, last = key.split(".")
     for part in above:
         node = fields.get(part)
-        fields[part] = fields = node if isinstance(node, dict) else {}  # noqa: PLW2901
+        fields[part] = fields = node if isinstance(node, dict) else {}
     fields[last] = value
 
 
@@ -204,10 +277,18 @@ def _run_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
             "run.json", lambda f: f.update(status="running", process={"pid": 1, "host": os.uname()[1], "started": "x"})
         ),
     )
-    tables = {"a row of text": "epoch,step,loss/train\n1,1,x\n", "no epochs": "a,b\n1,2\n", "a huge epoch": "epoch,step,loss/train\n1e999,1,1\n",
-              "a huge number": f"epoch,step,loss/train\n{'9' * 5000},1,1\n", "an open quote": 'epoch,step,loss/train\n1,1,"1\n',
-              "rows of other lengths": "epoch,step\n1\n1,2,3\n", "negative epochs": "epoch,step,loss/train\n-1,1,1\n",
-              "a long cell": f"epoch,{'x' * 200_000}\n1,1\n", "codes": f"epoch,{ESCAPE}/train\n1,1\n", "a formula": "epoch,=1+1/train\n1,1\n"}  # fmt: skip
+    tables = {
+        "a row of text": "epoch,step,loss/train\n1,1,x\n",
+        "no epochs": "a,b\n1,2\n",
+        "a huge epoch": "epoch,step,loss/train\n1e999,1,1\n",
+        "a huge number": f"epoch,step,loss/train\n{'9' * 5000},1,1\n",
+        "an open quote": 'epoch,step,loss/train\n1,1,"1\n',
+        "rows of other lengths": "epoch,step\n1\n1,2,3\n",
+        "negative epochs": "epoch,step,loss/train\n-1,1,1\n",
+        "a long cell": f"epoch,{'x' * 200_000}\n1,1\n",
+        "codes": f"epoch,{ESCAPE}/train\n1,1\n",
+        "a formula": "epoch,=1+1/train\n1,1\n",
+    }
     for name, text in tables.items():
         yield f"metrics.csv with {name}", lambda there, t=text: (there / "metrics.csv").write_text(t)
 
@@ -258,11 +339,17 @@ def _checkpoint_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
             yield f"{key}={value}", saved(lambda c, k=key, v=value: c.update({k: v}))
         yield f"no {key}", saved(lambda c, k=key: c.pop(k, None))
     weights: dict[str, Callable[[Any], Any]] = {
-        "huge": lambda w: torch.zeros(1).expand(10**6, 10**6), "of text": lambda w: "x", "of another shape": lambda w: w[:1],
-        "sparse": lambda w: w.to_sparse(), "complex": lambda w: w.to(torch.complex64), "whole numbers": lambda w: w.to(torch.int8),
-        "not finite": lambda w: w * float("nan"), "meta": lambda w: w.to("meta"), "of no dimension": lambda w: torch.tensor(1.0),
+        "huge": lambda w: torch.zeros(1).expand(10**6, 10**6),
+        "of text": lambda w: "x",
+        "of another shape": lambda w: w[:1],
+        "sparse": lambda w: w.to_sparse(),
+        "complex": lambda w: w.to(torch.complex64),
+        "whole numbers": lambda w: w.to(torch.int8),
+        "not finite": lambda w: w * float("nan"),
+        "meta": lambda w: w.to("meta"),
+        "of no dimension": lambda w: torch.tensor(1.0),
         "quantised": lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
-    }  # fmt: skip
+    }
     for name, change in weights.items():
         yield (
             f"weights that are {name}",
@@ -332,15 +419,27 @@ def _sweep_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
     for text in ("$x_{$", r"$\frac$", "=1+1", ESCAPE, SCRIPT, "a\nb", "|", "`x`", "@SUM(A1)", "\ud800"):
         yield f"the swept value {text!r}", lambda there, t=text: _swept(there, t)
     for value in (1e308, -1e308, 1e-320, float("nan"), 10**300, 0, None):
-        yield f"losses of {value}", lambda there, v=value: [
-            _json("run.json", lambda f: f["metrics"]["final"].update({"loss/test": v, "loss/val": v, "loss/train": v}))(job) for job in there.glob("seed=*")
-        ]  # fmt: skip
+        yield (
+            f"losses of {value}",
+            lambda there, v=value: [
+                _json(
+                    "run.json", lambda f: f["metrics"]["final"].update({"loss/test": v, "loss/val": v, "loss/train": v})
+                )(job)
+                for job in there.glob("seed=*")
+            ],
+        )
 
 
 def _swept(there: Path, text: str) -> None:
     """Records of a sweep over a setting that is text."""
     for number, job in enumerate(sorted(there.glob("seed=*"))):
-        _json("run.json", lambda f, n=number: (f["config"]["data"].update(root=f"{text}{n}"), f.update(overrides=[f"data.root={text}{n}"])))(job)  # fmt: skip
+        _json(
+            "run.json",
+            lambda f, n=number: (
+                f["config"]["data"].update(root=f"{text}{n}"),
+                f.update(overrides=[f"data.root={text}{n}"]),
+            ),
+        )(job)
     _json(
         "sweep.json", lambda f: f.update(varied=["data.root"], study={"x": "data.root", "name": text, "question": text})
     )(there)
@@ -379,20 +478,48 @@ def _special_files() -> dict[str, Callable[[Path], object]]:
         "a name of codes": lambda path: path.with_name(f"{ESCAPE}.csv"),
         "a long name": lambda path: path.with_name("x" * 5000),
         "a null byte in its name": lambda path: path.with_name("x\0y"),
-    }  # fmt: skip
+    }
 
 
 def _tables() -> dict[str, Callable[[Path], object]]:
     texts: dict[str, str | bytes] = {
-        "a header": "x\n", "nan": "nan\n1\n", "inf": "1\n-inf\n", "1e400": "1e400\n", "1e308": "1e308\n-1e308\n", "1e30": "1e30\n",
-        "a typo": "1.O\n2\n", "a comma": '"1,000"\n2\n', "two columns": "1,2\n", "semicolons": "1;2\n", "codes": f"{ESCAPE}\n",
-        "codes below": f"x\n{ESCAPE}\n", "an open quote": '"1\n2\n', "null bytes": "1\0\n", "a long cell": "1" * 200_000,
-        "a long text": "x\n" + "y" * 200_000, "many columns": ",".join("1" * 200_000), "many rows": "1\n" * 2_000_000,
-        "a mark": b"\xef\xbb\xbf1\n2\n", "UTF-16": "1\n2\n".encode("utf-16"), "Latin-1": "caf\xe9\n1\n".encode("latin-1"),
-        "blank lines": "\n\n\n1\n\n", "blank": "\n\n\n", "an underscore": "1_000\n", "other digits": "\u0661\n", "hexadecimal": "0x10\n",
-        "a formula": "=1+1\n", "true": "true\n", "old lines": "1\r2\r3\r", "an empty cell": 'x\n""\n1\n', "a lone quote": '"', "one": "1",
-        "a fraction": "1/2\n", "a per cent": "50%\n", "a date": "2001-01-01\n", "a complex": "1j\n",
-    }  # fmt: skip
+        "a header": "x\n",
+        "nan": "nan\n1\n",
+        "inf": "1\n-inf\n",
+        "1e400": "1e400\n",
+        "1e308": "1e308\n-1e308\n",
+        "1e30": "1e30\n",
+        "a typo": "1.O\n2\n",
+        "a comma": '"1,000"\n2\n',
+        "two columns": "1,2\n",
+        "semicolons": "1;2\n",
+        "codes": f"{ESCAPE}\n",
+        "codes below": f"x\n{ESCAPE}\n",
+        "an open quote": '"1\n2\n',
+        "null bytes": "1\0\n",
+        "a long cell": "1" * 200_000,
+        "a long text": "x\n" + "y" * 200_000,
+        "many columns": ",".join("1" * 200_000),
+        "many rows": "1\n" * 2_000_000,
+        "a mark": b"\xef\xbb\xbf1\n2\n",
+        "UTF-16": "1\n2\n".encode("utf-16"),
+        "Latin-1": "caf\xe9\n1\n".encode("latin-1"),
+        "blank lines": "\n\n\n1\n\n",
+        "blank": "\n\n\n",
+        "an underscore": "1_000\n",
+        "other digits": "\u0661\n",
+        "hexadecimal": "0x10\n",
+        "a formula": "=1+1\n",
+        "true": "true\n",
+        "old lines": "1\r2\r3\r",
+        "an empty cell": 'x\n""\n1\n',
+        "a lone quote": '"',
+        "one": "1",
+        "a fraction": "1/2\n",
+        "a per cent": "50%\n",
+        "a date": "2001-01-01\n",
+        "a complex": "1j\n",
+    }
 
     def written(text: str | bytes) -> Callable[[Path], object]:
         return lambda path: path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -415,18 +542,38 @@ def _images() -> dict[str, Callable[[Path], object]]:
     bomb = zlib.compress(b"\0" * 300_000_000, 9)
     good = _png(28, 28, data=(b"\0" + b"\x80" * 28) * 28)
     contents: dict[str, bytes] = {
-        "20,000 x 20,000": _png(20_000, 20_000, depth=1, data=b"\0" * (20_000 * 2501)), "claims 100,000 x 100,000": _png(100_000, 100_000),
-        "claims 2^31": _png(2**31 - 1, 2**31 - 1), "0 x 0": _png(0, 0), "1 x 1": _png(1, 1, data=b"\0\0"), "1 x 60,000": _png(1, 60_000, data=b"\0\0" * 60_000),
-        "a text bomb": _png(28, 28, (b"zTXt", b"x\0\0" + bomb), data=(b"\0" + b"\x80" * 28) * 28), "a profile bomb": _png(28, 28, (b"iCCP", b"x\0\0" + bomb)),
-        "a wrong checksum": good[:-20] + b"\0" * 4 + good[-16:], "truncated": good[: len(good) // 2], "no data": _png(28, 28, data=b""),
-        "a palette that is missing": _png(28, 28, kind=3), "a wrong filter": _png(28, 28, data=b"\x09" + b"\0" * 812), "16 bits": _png(28, 28, depth=16, data=(b"\0" + b"\x80" * 56) * 28),
+        "20,000 x 20,000": _png(20_000, 20_000, depth=1, data=b"\0" * (20_000 * 2501)),
+        "claims 100,000 x 100,000": _png(100_000, 100_000),
+        "claims 2^31": _png(2**31 - 1, 2**31 - 1),
+        "0 x 0": _png(0, 0),
+        "1 x 1": _png(1, 1, data=b"\0\0"),
+        "1 x 60,000": _png(1, 60_000, data=b"\0\0" * 60_000),
+        "a text bomb": _png(28, 28, (b"zTXt", b"x\0\0" + bomb), data=(b"\0" + b"\x80" * 28) * 28),
+        "a profile bomb": _png(28, 28, (b"iCCP", b"x\0\0" + bomb)),
+        "a wrong checksum": good[:-20] + b"\0" * 4 + good[-16:],
+        "truncated": good[: len(good) // 2],
+        "no data": _png(28, 28, data=b""),
+        "a palette that is missing": _png(28, 28, kind=3),
+        "a wrong filter": _png(28, 28, data=b"\x09" + b"\0" * 812),
+        "16 bits": _png(28, 28, depth=16, data=(b"\0" + b"\x80" * 56) * 28),
         "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n(executed) (w) file closefile\nshowpage\n",
-        "PDF": b"%PDF-1.4\n", "SVG": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>',
-        "BMP of 2^31": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0),
-        "TIFF with wrong offsets": b"II*\0\xff\xff\xff\x7f", "TIFF in a circle": b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "a GIF that is torn": b"GIF89a\xff\xff\xff\xff\xf7\0\0",
-        "JPEG header": b"\xff\xd8\xff\xe0", "PPM of many": b"P6 99999 99999 255\n", "PPM of a text": b"P6 x y\n", "WebP": b"RIFF\xff\xff\xff\xffWEBPVP8L", "ICO": b"\0\0\1\0\xff\xff",
-        "PSD": b"8BPS\0\1" + b"\xff" * 40, "DDS": b"DDS " + b"\xff" * 130, "FLI": b"\0\0\0\0\x11\xaf" + b"\xff" * 200, "SGI": b"\x01\xda\1\1" + b"\xff" * 600,
-    }  # fmt: skip
+        "PDF": b"%PDF-1.4\n",
+        "SVG": b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>',
+        "BMP of 2^31": b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, 2**31 - 1, 2**31 - 1, 1, 24, 0, 0, 0, 0, 0, 0),
+        "TIFF with wrong offsets": b"II*\0\xff\xff\xff\x7f",
+        "TIFF in a circle": b"II*\0\x08\0\0\0\0\0\x08\0\0\0",
+        "a GIF that is torn": b"GIF89a\xff\xff\xff\xff\xf7\0\0",
+        "JPEG header": b"\xff\xd8\xff\xe0",
+        "PPM of many": b"P6 99999 99999 255\n",
+        "PPM of a text": b"P6 x y\n",
+        "WebP": b"RIFF\xff\xff\xff\xffWEBPVP8L",
+        "ICO": b"\0\0\1\0\xff\xff",
+        "PSD": b"8BPS\0\1" + b"\xff" * 40,
+        "DDS": b"DDS " + b"\xff" * 130,
+        "FLI": b"\0\0\0\0\x11\xaf" + b"\xff" * 200,
+        "SGI": b"\x01\xda\1\1" + b"\xff" * 600,
+    }
 
     def written(content: bytes) -> Callable[[Path], object]:
         return lambda path: path.write_bytes(content)
@@ -439,12 +586,18 @@ def _images() -> dict[str, Callable[[Path], object]]:
     exif = Image.Exif()
     exif[274] = 99
     pictures = {
-        "an EXIF orientation of 99": saved(grey, "JPEG", exif=exif), "floats": saved(Image.fromarray(fractions), "TIFF"),
-        "floats that are NaN": saved(Image.fromarray(fractions * np.float32("nan")), "TIFF"), "floats that are huge": saved(Image.fromarray(fractions * np.float32(1e38)), "TIFF"),
-        "one colour": saved(Image.new("L", (28, 28), 9)), "transparent": saved(Image.new("RGBA", (28, 28), (0, 0, 0, 0))), "CMYK": saved(Image.new("CMYK", (28, 28)), "JPEG"),
-        "LAB": saved(Image.new("LAB", (28, 28)), "TIFF"), "1,000 pictures": saved(grey, "GIF", save_all=True, append_images=[grey] * 1000),
-        "an icon": saved(grey, "ICO"), "a PDF of Pillow": saved(grey, "PDF"),
-    }  # fmt: skip
+        "an EXIF orientation of 99": saved(grey, "JPEG", exif=exif),
+        "floats": saved(Image.fromarray(fractions), "TIFF"),
+        "floats that are NaN": saved(Image.fromarray(fractions * np.float32("nan")), "TIFF"),
+        "floats that are huge": saved(Image.fromarray(fractions * np.float32(1e38)), "TIFF"),
+        "one colour": saved(Image.new("L", (28, 28), 9)),
+        "transparent": saved(Image.new("RGBA", (28, 28), (0, 0, 0, 0))),
+        "CMYK": saved(Image.new("CMYK", (28, 28)), "JPEG"),
+        "LAB": saved(Image.new("LAB", (28, 28)), "TIFF"),
+        "1,000 pictures": saved(grey, "GIF", save_all=True, append_images=[grey] * 1000),
+        "an icon": saved(grey, "ICO"),
+        "a PDF of Pillow": saved(grey, "PDF"),
+    }
     torn = {
         f"a byte at {at}": written(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
         for at in range(8, len(good), 5)

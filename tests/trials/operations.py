@@ -1,4 +1,4 @@
-"""File operations of a child, counted by an audit hook, at one of which something happens: a kill, a signal, an error."""
+"""File operations of a child, counted by an audit hook, at one of which there is a kill, a signal, or an error."""
 
 from __future__ import annotations
 

@@ -28,8 +28,15 @@ from tests.trials.results import (
 )
 from tests.trials.trial import Case, Fault
 
-GARMENTS = ["model=softmax_regression", "data.source=generated", "data.n_train=200", "data.val_size=100",
-            "trainer.max_epochs=1", "logger=none", "trainer.accelerator=cpu"]  # fmt: skip
+GARMENTS = [
+    "model=softmax_regression",
+    "data.source=generated",
+    "data.n_train=200",
+    "data.val_size=100",
+    "trainer.max_epochs=1",
+    "logger=none",
+    "trainer.accelerator=cpu",
+]
 PATIENCE = 6 * LIMIT  # for many at once
 
 
@@ -243,9 +250,12 @@ def _orphans(room: Room) -> Iterator[Fault]:
         "hydra.launcher.n_jobs=2",
     ]
     process = subprocess.Popen(
-        command("train", "-m", *words, "hydra.sweep.dir=there"), cwd=room.work, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        command("train", "-m", *words, "hydra.sweep.dir=there"),
+        cwd=room.work,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     until = time.monotonic() + 3 * LIMIT
     while not any(room.work.rglob("metrics.csv")) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)

@@ -18,8 +18,14 @@ from tests.trials.children import Outcome, Room, run
 from tests.trials.operations import Operations
 from tests.trials.trial import Fault
 
-SMALL = ["data=polynomial", "data.n_train=20", "data.n_val=20", "data.n_test=20", "trainer.accelerator=cpu",
-         "trainer.checkpoint_every_n_seconds=0"]  # fmt: skip
+SMALL = [
+    "data=polynomial",
+    "data.n_train=20",
+    "data.n_val=20",
+    "data.n_test=20",
+    "trainer.accelerator=cpu",
+    "trainer.checkpoint_every_n_seconds=0",
+]
 # An MLP with everything that has a state: momentum of Adam, dropout, shuffling.
 STATEFUL = ["model=mlp", "model.num_hiddens=[8]", "model.dropout=0.3", "optimizer=adam", *SMALL]
 
@@ -47,13 +53,17 @@ class Program:
 
 
 RUN = Program("run", (*STATEFUL, "trainer.max_epochs=4", "trainer.log_every_n_epochs=1"), False)
-PLAIN = Program("run without a logger", (*STATEFUL, "trainer.max_epochs=6", "trainer.log_every_n_epochs=2", "logger=none"), False)  # fmt: skip
+PLAIN = Program(
+    "run without a logger", (*STATEFUL, "trainer.max_epochs=6", "trainer.log_every_n_epochs=2", "logger=none"), False
+)
 _OF_SWEEP = (*STATEFUL, "logger=none", "trainer.max_epochs=4", "trainer.log_every_n_epochs=2", "seed=0,1")
 SEQUENTIAL = Program("sequential sweep", (*_OF_SWEEP, "hydra/launcher=sequential"), True)
 VECTORIZED = Program("vectorized sweep", (*_OF_SWEEP, "hydra/launcher=vectorized"), True, exact=False)
 SLOW = Program("long run", (*STATEFUL, "logger=none", "trainer.max_epochs=400", "trainer.log_every_n_epochs=10"), False)
 LONG_SWEEP = Program("long sweep", (*_OF_SWEEP, "trainer.max_epochs=150", "hydra/launcher=sequential"), True)
-LONG_GROUP = Program("long group", (*_OF_SWEEP, "trainer.max_epochs=150", "hydra/launcher=vectorized"), True, exact=False)  # fmt: skip
+LONG_GROUP = Program(
+    "long group", (*_OF_SWEEP, "trainer.max_epochs=150", "hydra/launcher=vectorized"), True, exact=False
+)
 
 
 @dataclass
@@ -127,8 +137,14 @@ def same_folders(there: Path, here: Path, exact: bool) -> Iterator[Fault]:
 
 
 def leftovers(room: Room) -> Iterator[Fault]:
-    """Temporary files and locks that are left."""
-    left = [p for p in room.work.rglob("*") if p.name.startswith((".new-", ".lock")) or p.suffix == ".tmp"]
+    """Temporary files and what is not an empty lock file that are left."""
+    hidden = [path for path in room.work.rglob(".*") if path.is_file()]
+    left = [
+        p
+        for p in hidden
+        if p.name.startswith(".new-") or (p.name.startswith(".lock") and (p.name != ".lock" or p.stat().st_size))
+    ]
+    left += room.work.rglob("*.tmp")
     if left:
         yield "leftovers", ", ".join(str(path.relative_to(room.work)) for path in left[:3])
 
