@@ -8,53 +8,47 @@ import functools
 import json
 import os
 import socket
-import stat
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.training.files import read_bounded
 
-if sys.platform != "win32":
-    import fcntl
-    import resource
-
-LOCK = ".lock"
-# Errors of flock on a file system that has no locks. There the existence of the file is the lock.
+LOCK = ".lock"  # stays in the folder, empty: removing it would let two processes lock two files of one name
+# Errors of flock on a file system that has no locks. There the existence of a second file is the lock.
 WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+WITHOUT_FLOCK_LOCK = ".lock.pid"
 PATIENCE = 0.2  # seconds in which the lock of a process that only asks `holder` is gone
-BEAT = 30  # seconds between two changes of a lock's modification time
-DEAD = 10 * BEAT  # seconds without a change, after which a process on another machine counts as ended
-LARGEST = 4096  # bytes of a lock file
+RECORDS = ("run.json", "sweep.json")  # which name the process that writes them
+LARGEST = 50_000_000  # bytes of a record
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that writes into a folder."""
+    """The process that writes into a folder, as its record names it; its fields are empty before the first record."""
 
     pid: int
     host: str
-    started: str  # when the process started
-    since: str  # since when it holds the folder
+    started: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}" if self.pid else "another process"
+        return f"process {self.pid} on {self.host}, started {self.started}" if self.pid else "another process"
 
 
 @dataclass
 class _Held:
-    """A lock of this process: the thread that holds it, how often, and the open file, if it has flock."""
+    """A lock of this process, and how often its thread holds it."""
 
-    path: Path
-    descriptor: int
-    inode: int
+    lock: BaseFileLock
     process: int
     thread: int
-    times: int = 1
+    times: int = 0
 
 
 _held: dict[Path, _Held] = {}
@@ -68,230 +62,95 @@ def hold(folder: Path, what: str) -> Iterator[None]:
     The lock ends with the process. `what` begins the message, such as "hydra.run.dir=outputs/1". Raises RequestError
     if another process, or another thread of this one, holds the folder, or if the folder can't be written.
     """
-    try:
-        held = _take(folder.resolve() / LOCK, what)
-    except OSError as error:
-        raise RequestError(f"{what}: cannot be written ({error.strerror})") from error
+    path = folder.resolve() / LOCK
+    with _changing:
+        held = _held.get(path)
+        if held is None or held.process != os.getpid():  # a forked process does not hold what its parent holds
+            held = _held[path] = _Held(_taken(path, what), os.getpid(), threading.get_ident())
+        if held.thread != threading.get_ident():
+            raise RequestError(f"{what}: in use by another thread of this process; wait for it or stop it")
+        held.times += 1
     try:
         yield
     finally:
-        _give_back(held)
+        with _changing:
+            held.times -= 1
+            if not held.times and held.process == os.getpid():
+                del _held[path]
+                held.lock.release()
 
 
 def holder(folder: Path) -> Holder | None:
     """The process that holds a folder now, which may be this one, or None."""
-    try:
-        descriptor = os.open(folder / LOCK, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
+    path = folder / LOCK
+    if not path.is_file():
         return None
     try:
-        return _locked_by(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def process() -> dict[str, str | int]:
-    """This process, as a record names it: pid, host, and when it started."""
-    return _described(os.getpid())
-
-
-@functools.cache
-def _described(pid: int) -> dict[str, str | int]:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": pid, "host": _host(), "started": _start_time(pid) or now}
-
-
-def _take(path: Path, what: str) -> _Held:
-    """Lock a file; raises RequestError if another process holds it."""
-    with _changing:
-        held = _held.get(path)
-        if held and held.process == os.getpid():
-            if held.thread != threading.get_ident():
-                raise RequestError(f"{what}: in use by another thread of this process; wait for it or stop it")
-            held.times += 1
-            return held
-        patience = time.monotonic() + PATIENCE
-        while (descriptor := _try_to_lock(path)) is None:
-            if time.monotonic() > patience:
-                raise RequestError(f"{what}: in use by {holder(path.parent) or 'a process'}; wait for it or stop it")
-            time.sleep(PATIENCE / 10)
-        held = _Held(path, descriptor, os.fstat(descriptor).st_ino, os.getpid(), threading.get_ident())
-        try:
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps({**process(), "since": now}).encode())
-        except BaseException:
-            _unlock(held)
-            raise
-        _held[path] = held
-        _heart(os.getpid())  # a forked process has no threads of its parent
-        return held
-
-
-def _give_back(held: _Held) -> None:
-    with _changing:
-        held.times -= 1
-        if held.times or held.process != os.getpid():  # a forked process does not hold what its parent holds
-            return
-        del _held[held.path]
-        _unlock(held)
-
-
-def _unlock(held: _Held) -> None:
-    """Remove the file, before the lock on it ends: whoever locked it meanwhile sees that it is gone, and retries."""
-    with contextlib.suppress(OSError):
-        if held.path.stat().st_ino == held.inode:
-            held.path.unlink()
-    os.close(held.descriptor)
-
-
-def _try_to_lock(path: Path) -> int | None:
-    """The open file of a lock that was free, or None if it is held."""
-    flags, created = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), True
-    try:
-        descriptor = _open(path, flags | os.O_CREAT | os.O_EXCL)
-    except FileExistsError:
-        created = False
-        try:
-            descriptor = _open(path, flags)
-        except FileNotFoundError:
-            return None
-    try:
-        if _flock(descriptor, exclusive=True) and _is_at(descriptor, path):
-            return descriptor
-        os.close(descriptor)
-        return None
-    except OSError as error:
-        if error.errno not in WITHOUT_FLOCK:
-            os.close(descriptor)
-            raise
-    if created:
-        return descriptor
-    dead = _holder_without_flock(descriptor) is None
-    os.close(descriptor)
-    if dead:
-        _remove_dead(path)
+        _lock(path, 0).release()
+    except Timeout:
+        return _named_in(folder)
+    except OSError:  # a folder that can't be written, so that nobody writes into it
+        pass
     return None
 
 
-def _open(path: Path, flags: int) -> int:
+def process() -> dict[str, str | int]:
+    """This process, as a record names it: pid, host, and when it first wrote a record."""
+    return {"pid": os.getpid(), "host": socket.gethostname(), "started": _first_seen(os.getpid())}
+
+
+@functools.cache
+def _first_seen(pid: int) -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _taken(path: Path, what: str) -> BaseFileLock:
+    if not path.parent.is_dir():
+        raise RequestError(f"{what}: cannot be written (no such folder)")
+    if path.exists() and not path.is_file():
+        raise RequestError(f"{what}: its {LOCK} must be a regular file")
     try:
-        return os.open(path, flags, 0o666)
+        return _lock(path, PATIENCE)
+    except Timeout:
+        user = _named_in(path.parent)
+        raise RequestError(f"{what}: in use by {user}; wait for it or stop it") from None
     except OSError as error:
-        if error.errno != errno.EMFILE or sys.platform == "win32":
+        raise RequestError(f"{what}: cannot be written ({error.strerror})") from error
+
+
+def _lock(path: Path, patience: float) -> BaseFileLock:
+    """An acquired lock; raises Timeout if another process has it, or OSError if the folder can't be written."""
+    try:
+        lock: BaseFileLock = FileLock(path, timeout=patience, thread_local=False)
+        lock.acquire()
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE and _allow_more_files():
+            return _lock(path, patience)
+        if isinstance(error, OSError) and error.errno not in WITHOUT_FLOCK:
             raise
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # a large group holds many folders
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        return os.open(path, flags, 0o666)
+        lock = SoftFileLock(path.with_name(WITHOUT_FLOCK_LOCK), timeout=patience, thread_local=False)
+        lock.acquire()
+    return lock
 
 
-def _flock(descriptor: int, *, exclusive: bool) -> bool:
-    """Lock an open file; returns False if another one has it, and raises OSError where there are no locks."""
+def _allow_more_files() -> bool:
+    """Let this process open as many files as it may, for the locks of a large group; returns whether that is more."""
     if sys.platform == "win32":
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
         return False
-    return True
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return now < most
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file is still the one at `path`."""
-    try:
-        there, here = path.stat(), os.fstat(descriptor)
-    except FileNotFoundError:
-        return False
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
-
-
-def _remove_dead(path: Path) -> None:
-    """Remove a file that an ended process left, unless another process has replaced it just now."""
-    aside = path.with_name(f"{LOCK}-{os.getpid()}-{threading.get_ident()}")
-    with contextlib.suppress(OSError):
-        os.rename(path, aside)
-        descriptor = os.open(aside, os.O_RDONLY)
-        alive = _holder_without_flock(descriptor) is not None
-        os.close(descriptor)
-        if alive:
-            os.rename(aside, path)
-        else:
-            os.unlink(aside)
-
-
-def _locked_by(descriptor: int) -> Holder | None:
-    """Who holds an open lock file, or None."""
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return None
-    try:
-        return None if _flock(descriptor, exclusive=False) else _content(descriptor)
-    except OSError:
-        return _holder_without_flock(descriptor)
-
-
-def _holder_without_flock(descriptor: int) -> Holder | None:
-    found, age = _content(descriptor), time.time() - os.fstat(descriptor).st_mtime
-    if not found.pid:  # not yet written
-        return found if age < BEAT else None
-    if found.host != _host() or os.name != "posix":
-        return found if age < DEAD else None
-    try:
-        os.kill(found.pid, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass  # a process of another user
-    there = _start_time(found.pid)
-    return found if there is None or _seconds_between(there, found.started) <= 2 else None
-
-
-def _content(descriptor: int) -> Holder:
-    """What a lock file says about its holder; a holder without pid if it is not yet written."""
-    try:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        fields = json.loads(os.read(descriptor, LARGEST))
-        host, started, since = (str(fields[name])[:80] for name in ("host", "started", "since"))
-        if isinstance(fields["pid"], int) and 0 < fields["pid"] < 2**31:
-            return Holder(fields["pid"], host, started, since)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        pass
-    return Holder(0, "", "", "")
-
-
-@functools.cache
-def _host() -> str:
-    return socket.gethostname()
-
-
-def _start_time(pid: int) -> str | None:
-    """When a process of this machine started, or None where that is not known."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        lines = Path("/proc/stat").read_text().splitlines()
-        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime"))
-        seconds = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _seconds_between(one: str, other: str) -> float:
-    try:
-        return abs((datetime.fromisoformat(one) - datetime.fromisoformat(other)).total_seconds())
-    except (ValueError, TypeError):
-        return float("inf")
-
-
-@functools.cache
-def _heart(process: int) -> None:
-    """Change the modification time of the locks of this process from time to time, for other machines to see."""
-
-    def beat() -> None:
-        while True:
-            time.sleep(BEAT)
-            with _changing:
-                for held in _held.values():
-                    with contextlib.suppress(OSError):
-                        os.utime(held.descriptor if os.utime in os.supports_fd else held.path)
-
-    threading.Thread(target=beat, name="locks", daemon=True).start()
+def _named_in(folder: Path) -> Holder:
+    for name in RECORDS:
+        try:
+            found = json.loads(read_bounded(folder / name, LARGEST))["process"]
+            return Holder(int(found["pid"]), str(found["host"])[:80], str(found["started"])[:80])
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            continue
+    return Holder(0, "", "")
