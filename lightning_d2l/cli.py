@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import itertools
 import json
 import math
-import os
 import re
 import sys
 import textwrap
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.places import require_file, require_writable
 from lightning_d2l.config.text import exit_code
 
 if TYPE_CHECKING:
@@ -122,13 +121,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from lightning_d2l.training.reuse import predict
-
     if args.figure:
         if args.figure.suffix != ".png":
             raise RequestError(f"--figure={args.figure}: must end in .png")
-        _check_writable("--figure", args.figure)
+        require_writable("--figure", args.figure)
+    for file in args.files:
+        require_file(file)
     built = _load(args, samples=not args.files)
+    from lightning_d2l.training.reuse import predict
+
     predictions = predict(built, args.files)
     if args.figure and len(predictions) > MOST_DRAWN:
         raise RequestError(f"--figure={args.figure}: must be of at most {MOST_DRAWN} inputs, not {len(predictions)}")
@@ -143,6 +144,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    _check_run(args, samples=True)
     from lightning_d2l.training import console, reuse
 
     _quiet(args)
@@ -152,7 +154,6 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    from lightning_d2l.training import inspect
     from lightning_d2l.training.same_data import OtherData
 
     try:
@@ -160,6 +161,8 @@ def _inspect(args: argparse.Namespace) -> int:
     except OtherData as error:
         built = _load(args, samples=False)
         print(f"no gradients: {str(error).splitlines()[0]}", file=sys.stderr)
+    from lightning_d2l.training import inspect
+
     items = inspect.tensors(built)
     if args.tensor:
         shown = inspect.find(items, args.tensor)
@@ -171,17 +174,20 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
+    if args.into:
+        require_writable("--into", args.into)
+    built = _load(args, samples=False)
     from lightning_d2l.training import export
 
     into = args.into or args.folder / export.FILES[args.form]
-    built = _load(args, samples=False)
-    _check_writable("--into", into)
+    require_writable("--into", into)
     hint = export.export(built, args.form, into)
     print(f"wrote {into} ({into.stat().st_size:,} bytes); to load it:\n{textwrap.indent(hint, '  ')}")
     return 0
 
 
 def _load(args: argparse.Namespace, *, samples: bool = True) -> BuiltRun:
+    _check_run(args, samples=samples)
     from lightning_d2l.training.files import BEST, LAST
     from lightning_d2l.training.reuse import load_run
 
@@ -189,25 +195,20 @@ def _load(args: argparse.Namespace, *, samples: bool = True) -> BuiltRun:
     return load_run(args.folder, {"best": BEST, "last": LAST}[args.checkpoint], args.root, samples=samples)
 
 
-def _check_writable(option: str, path: Path) -> None:
-    """Raise RequestError if no file can be written at a path, whose missing folders may be created."""
-    try:
-        if path.is_dir():
-            raise RequestError(f"{option}={path}: a folder; must be a file")
-        near = next(place for place in (path, *path.absolute().parents) if place.exists())
-        if not os.access(near, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if near != path and not near.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-    except OSError as error:
-        raise RequestError(f"{option}={path}: cannot be written ({error.strerror})") from error
+def _check_run(args: argparse.Namespace, *, samples: bool) -> None:
+    """Raise RequestError, without the seconds that torch takes, if there is no run or its data are not found."""
+    from lightning_d2l.training.record import RunRecord
+    from lightning_d2l.training.same_data import configuration, located
+
+    config = configuration(record := RunRecord.read(args.folder))
+    if samples:
+        located(config, record, args.root)
 
 
 def _rerun(args: argparse.Namespace) -> int:
-    from lightning_d2l.training.record import RunRecord
+    _check_run(args, samples=True)
     from lightning_d2l.training.reuse import rerun
 
-    RunRecord.read(args.folder)
     base = args.folder.resolve()
     candidates = (base.with_name(f"{base.name}-rerun{f'-{n}' if n > 1 else ''}") for n in itertools.count(1))
     into = args.into or next(folder for folder in candidates if not folder.exists())

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.records import require_same_streams, up_to_date
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.text import number
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
@@ -24,7 +24,7 @@ from lightning_d2l.training.lock import LOCK, holder
 from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.predictions import Prediction, outputs
 from lightning_d2l.training.record import RUN_FILE, RunRecord
-from lightning_d2l.training.same_data import located, recorded, require_same_data
+from lightning_d2l.training.same_data import configuration, located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
 ROUNDING = {"32-true": 1e-5, "64-true": 1e-9}
@@ -39,7 +39,7 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     OtherData if the data are not those that the run was trained on.
     """
     record = RunRecord.read(folder)
-    config = _config(record)
+    config = configuration(record)
     load_checkpoint(folder / checkpoint)  # refused before data are read
     data = build_node(config["data"])
     empty = None if samples else data.no_samples()
@@ -60,15 +60,6 @@ def _put_weights(built: BuiltRun, checkpoint: Path) -> None:
     found = load_checkpoint(path)
     require_weights_of(module, found, path)
     module.load_state_dict(found["state_dict"])
-
-
-def _config(record: RunRecord) -> dict[str, Any]:
-    """The configuration of a record in today's settings, checked; raises RequestError."""
-    try:
-        check(config := up_to_date(record.config))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(f"{record.folder}: damaged: the configuration in its run.json is none of a run") from error
-    return config
 
 
 def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float]]:
@@ -94,7 +85,7 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
     before = RunRecord.read(folder)
     require_same_streams(before.fields, str(folder))
     with _new_folder(into):
-        config = located(_config(before), before, root)
+        config = located(configuration(before), before, root)
         check_accelerator(config)
         require_same_data(before, build_data(config))
         overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
@@ -126,6 +117,9 @@ def _new_folder(into: Path) -> Iterator[None]:
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
     finally:
+        with suppress(OSError):
+            if into in new and [path.name for path in into.iterdir()] == [LOCK]:
+                (into / LOCK).unlink()
         for place in new:
             with suppress(OSError):  # something lies in it
                 place.rmdir()

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.records import has_other_streams
+from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.records import has_other_streams, up_to_date
 from lightning_d2l.config.registry import FASHION_MNIST
 from lightning_d2l.data.download import data_root, has_official
 from lightning_d2l.training.record import RunRecord
@@ -23,6 +23,15 @@ SOURCES = ("official", "generated")  # of Fashion-MNIST
 
 class OtherData(RequestError):
     """The data that a run was trained on are not found."""
+
+
+def configuration(record: RunRecord) -> dict[str, Any]:
+    """The configuration of a record in today's settings, checked; raises RequestError."""
+    try:
+        check(config := up_to_date(record.config))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"{record.folder}: damaged: the configuration in its run.json is none of a run") from error
+    return config
 
 
 def located(config: Mapping[str, Any], record: RunRecord, given: str | None = None) -> dict[str, Any]:
