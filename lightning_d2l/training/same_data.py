@@ -100,6 +100,16 @@ def on_the_data_of_its_runs(jobs: Sequence[RunSpec]) -> None:
         job.config = {**job.config, "data": {**node, **{k: v for k, v in found[key].items() if k in node}}}
 
 
+def overrides_of_data(job: RunSpec) -> list[str]:
+    """The overrides that give a job composed anew the data.root and data.source of its configuration."""
+    from lightning_d2l.config.compose import quote  # imports Hydra
+
+    data = job.config["data"]
+    if "root" not in data or "source" not in data:
+        return []
+    return [f"data.root={'null' if data['root'] is None else quote(data['root'])}", f"data.source={data['source']}"]
+
+
 def recorded(record: RunRecord) -> Mapping[str, Any]:
     """The name, source and checksum of a run's data; empty if its record ends before they were built."""
     found = record.fields.get("data")

@@ -122,8 +122,16 @@ def test_the_checksum_decides_where_the_data_are(how, elsewhere, capsys, monkeyp
     assert after.config["data"]["root"] == str(elsewhere / ("cache" if how == "cache" else "there"))
 
 
-def test_a_sweep_keeps_to_the_data_of_its_runs(elsewhere, capsys, monkeypatch):
-    words = ["-m", *IMAGES, "trainer.max_epochs=1", "seed=0,1", f"hydra.sweep.dir={elsewhere / 'sweep'}"]
+@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+def test_a_sweep_keeps_to_the_data_of_its_runs(launcher, elsewhere, capsys, monkeypatch):
+    words = [
+        f"hydra/launcher={launcher}",
+        "-m",
+        *IMAGES,
+        "trainer.max_epochs=1",
+        "seed=0,1",
+        f"hydra.sweep.dir={elsewhere / 'sweep'}",
+    ]
     assert app.main([*words, f"data.root={elsewhere / 'there'}"]) == 0
     sources = {job: RunRecord.read(elsewhere / "sweep" / job).fields["data"] for job in ("seed=0", "seed=1")}
     assert {fields["source"] for fields in sources.values()} == {"official"}
