@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import re
 import shlex
 import time
@@ -28,7 +29,7 @@ from lightning_d2l.training import checkpoint, console
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.extras import finish_board, open_board, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
-from lightning_d2l.training.lock import hold
+from lightning_d2l.training.lock import LOCK, hold
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
 from lightning_d2l.training.resume import load_best, place_to_resume
@@ -66,7 +67,10 @@ def run(spec: RunSpec) -> int:
         except Stopped as stop:  # before the folder was held
             code = 128 + stop.signum
         finally:
-            remove_empty(made)  # of a request that is refused
+            with contextlib.suppress(OSError):  # nothing is left of a request that was refused
+                if os.listdir(folder) == [LOCK]:
+                    (folder / LOCK).unlink()
+                remove_empty(made)
     return 128 + signals.received if signals.received else code
 
 
