@@ -224,8 +224,8 @@ RUN = Settings(
         "logger": Built(LOGGERS, optional=True),
         "trainer": Settings(
             {
-                "max_epochs": whole(1, 10**12),
-                "log_every_n_epochs": whole(1, 10**12),
+                "max_epochs": whole(1, 10**9),
+                "log_every_n_epochs": whole(1, 10**9),
                 "evaluate": list_of(choice("train", "val", "test"), min_length=0),
                 "precision": choice("32-true", "64-true"),
                 "accelerator": choice("auto", "cpu", "gpu", "mps"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import NAMES
-from lightning_d2l.studies.labels import listing, settings, split
+from lightning_d2l.studies.labels import listing, settings, short, split
 from lightning_d2l.studies.points import Point, best_first, comparable, series_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
@@ -70,7 +70,7 @@ def _diagnoses(study: Study, points: Sequence[Point]) -> Iterator[str]:
         for name in NAMES:
             found = [(point, d) for point in series.points if (d := point.diagnosis) and d.name == name]
             if found and study.x:
-                at = ", ".join(d.mark + show(point.setting[study.x]) for point, d in found)
+                at = ", ".join(d.mark + short(point.setting[study.x]) for point, d in found)
                 parts.append(f"{name} at {study.x} {at}")
             elif found:
                 parts.append(found[0][1].short)
@@ -84,9 +84,9 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[st
         if not numeric(values) or len(set(values)) < 3 or key == "num_parameters":
             continue
         if value == max(values):
-            yield f"The best {key}, {show(value)}, is the largest tried: the optimum may lie beyond it."
+            yield f"The best {key}, {short(value)}, is the largest tried: the optimum may lie beyond it."
         elif value == min(values) and value != 0:  # 0 is a natural limit
-            yield f"The best {key}, {show(value)}, is the smallest tried: the optimum may lie below it."
+            yield f"The best {key}, {short(value)}, is the smallest tried: the optimum may lie below it."
     if lost := [f"{n} {status}" for status in ("diverged", "failed") if (n := best.count(status))]:
         yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its mean is over the others."
     data = [run.config.get("data") or {} for point in points for run in point.runs]

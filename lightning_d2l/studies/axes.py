@@ -18,13 +18,13 @@ WIDE = 20.0
 """Values that span more than this factor get a logarithmic scale."""
 MOST_NAMES = 40  # written below an axis
 LONGEST_NAME = 30  # characters of one of them
-SMALLEST, LARGEST = 1e-300, 1e300  # ends of a logarithmic axis
-"""Values that matplotlib can place on an axis."""
+SMALLEST, LARGEST = 1e-300, 1e300
+"""The ends of an axis; matplotlib has no ticks beyond."""
 
 
 def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
     """Set the scale and ticks of the x axis; returns the position of each value of the key, by its text."""
-    if not numeric(xs):
+    if not have_positions(xs):
         names = {show(value): label(cut(labels.words(key, value), LONGEST_NAME)) for value in xs}
         rotation = 30 if max(map(len, names.values()), default=0) > 8 else 0
         step = 1 + len(names) // MOST_NAMES
@@ -45,6 +45,11 @@ def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[s
         if len(values) == 1:
             panel.set_xticks(values)
     return {show(value): float(value) for value in xs}
+
+
+def have_positions(xs: Sequence[Any]) -> bool:
+    """Whether all values are numbers that an axis can have; other values are names side by side."""
+    return numeric(xs) and all(abs(x) <= LARGEST for x in xs)
 
 
 def geometric(values: Sequence[float]) -> bool:

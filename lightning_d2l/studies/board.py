@@ -13,11 +13,12 @@ from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.points import series_of
 from lightning_d2l.theory.curves import numeric
-from lightning_d2l.training.files import replacing
+from lightning_d2l.training.files import replacing, replacing_together
 
 FOLDER = "summary"
 FILE = "events.out.tfevents"
 LONGEST = 2000  # characters of a description
+MOST_CURVES = 100  # more are no use in a chart, and each takes a folder
 
 
 def write(findings: Findings, png: bytes | None, caption: str | None, into: Path) -> Path:
@@ -25,18 +26,28 @@ def write(findings: Findings, png: bytes | None, caption: str | None, into: Path
 
     Each curve is a TensorBoard run below that folder, such as summary/optimizer=sgd, so that the curves of a metric
     share one chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x if all
-    values are whole numbers from 0 up, else its position, which the description of the chart explains. Without a
-    figure `png` and `caption` are None.
+    values are whole numbers from 0 up, else its position, which the description of the chart explains. At most the
+    first 100 curves are written. Without a figure `png` and `caption` are None.
     """
-    folder, study = into / FOLDER, findings.study
+    folder = into / FOLDER
     for old in folder.glob(f"**/{FILE}.*"):
         old.unlink()
+    with replacing_together():
+        _write_all(findings, png, caption, folder)
+    return folder
+
+
+def _write_all(findings: Findings, png: bytes | None, caption: str | None, folder: Path) -> None:
+    study = findings.study
     values = [point.setting[study.x] for point in findings.points] if study.x else []
     whole = numeric(values) and all(0 <= value < 2**53 and value == int(value) for value in values)
     steps = {show(value): int(value) if whole else i for i, value in enumerate({show(v): v for v in values}.values())}
     explained = "" if whole else f" steps: {', '.join(f'{i} is {text}' for text, i in steps.items())}"
     folders: dict[Path, int] = {}
-    for series in series_of(study, findings.points) if study.x else []:
+    curves = series_of(study, findings.points) if study.x else []
+    if len(curves) > MOST_CURVES:
+        explained += f" the first {MOST_CURVES} of {len(curves)} curves"
+    for series in curves[:MOST_CURVES]:
         events = []
         for metric in findings.metrics:
             points = [point for point in series.points if metric in point.estimates]
@@ -53,7 +64,6 @@ def write(findings: Findings, png: bytes | None, caption: str | None, into: Path
     if png is not None:
         metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
         _write(folder, [Event(summary=image_summary("figure", png, metadata))])
-    return folder
 
 
 def _write(folder: Path, events: Iterable[Event]) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_d2l.config.escape import markdown, terminal
-from lightning_d2l.config.text import duration
+from lightning_d2l.config.text import cut, duration
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.labels import words
+from lightning_d2l.studies.labels import LONGEST, words
 from lightning_d2l.studies.points import best_first
 
 MOST_ROWS = 100
@@ -103,8 +103,8 @@ def document(findings: Findings, caption: str | None) -> list[Block]:
         ]
     if differing := findings.fixed_differences():
         header = ["setting", *(sweep.label for sweep in findings.sweeps)]
-        rows = [[key, *values] for key, values in differing.items()]
-        blocks += [Block("heading", "Other settings that differ between the sweeps"), table(header, rows)]
+        rows = [[key, *(cut(value, LONGEST) for value in values)] for key, values in differing.items()]
+        blocks += [Block("heading", "Other settings that differ between the sweeps"), table(header, _first(rows))]
     data = findings.data
     rows = [[d["name"], d["source"], d["checksum"][:16], str(d["runs"])] for d in data[:MOST_DATA]]
     if more_data := data[MOST_DATA:]:
@@ -133,6 +133,8 @@ def _settings(findings: Findings) -> Block:
         completed, started = point.count("completed"), len(point.runs)
         n = f"{completed} of {started}" if completed < started else f"{completed}"
         cells = [point.estimates[name].short if name in point.estimates else "" for name in metrics]
-        rows.append([*(words(k, point.setting[k]) for k in study.keys), *cells, n, str(point.diagnosis or "")])
+        rows.append(
+            [*(cut(words(k, point.setting[k]), LONGEST) for k in study.keys), *cells, n, str(point.diagnosis or "")]
+        )
     best = next((i for i, point in enumerate(points) if point is findings.answer.best), None)
     return table(header, rows, best)

@@ -29,6 +29,7 @@ DARK = ("#333333", "#999999", "#666666")
 SPLITS = ("train", "val", "test")
 MOST_DOTS = 600
 MOST_PANELS = 12
+MOST_BARS = 100
 
 
 def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tuple[Figure, str]:
@@ -121,13 +122,14 @@ def _isolated(study: Study, points: Sequence[Point]) -> Series:
 def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Sequence[Curve]) -> None:
     xs = [point.setting[study.x] for line in lines for point in line.series.points]
     at = axes.place(panel, study.x, study.scale.get("x"), xs)
-    names = not numeric(xs)
+    names = not axes.have_positions(xs)
     shown: list[float] = []
     for i, line in enumerate(lines):
         step = 0.6 / len(lines) if names else 0.0  # values at a name are drawn side by side
         x = {text: position + step * (i - (len(lines) - 1) / 2) for text, position in at.items()}
         shown += _draw_line(panel, study, line, x, joined=not names)
-    near = [y for curve in _draw_theory(panel, lines, theory) for y in curve.y if shown and y <= max(shown)]
+    drawn = [] if names else _draw_theory(panel, lines, theory)
+    near = [y for curve in drawn for y in curve.y if shown and y <= max(shown)]
     _draw_diverged(panel, study, lines, at)
     axes.scale_y(panel, study.scale.get("y"), shown + [y for y in near if y >= min(shown) / 10])
     panel.grid(alpha=0.3)
@@ -136,13 +138,14 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
 
 
 def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], *, joined: bool) -> list[float]:
-    """Draw one curve, with bands for numeric x, with error bars for names; returns the values of all runs.
+    """Draw one curve, with bands for numeric x, with error bars for names; returns the values of all runs drawn.
 
-    The mean of a point that diverged is not drawn.
+    The mean of a point that diverged is not drawn, nor what lies beyond the ends of an axis.
     """
     measured = [(at[show(p.setting[study.x])], p) for p in line.series.points if line.metric in p.estimates]
-    dots = [(x, value) for x, point in measured for value in point.values[line.metric]]
+    dots = [(x, value) for x, point in measured for value in point.values[line.metric] if abs(value) <= LARGEST]
     estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
+    estimates = {x: found for x, found in estimates.items() if abs(found.mean) <= LARGEST}
     x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
     means, low, high = (
         np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).clip(-LARGEST, LARGEST).T
@@ -152,11 +155,21 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
         panel.plot(x, means, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
         panel.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
     else:
-        reach = np.abs([low - means, high - means])
-        panel.errorbar(x, means, yerr=reach, color=line.colour, linestyle="none", capsize=4, **look)
+        _draw_bars(panel, x, np.array([means, low, high]), line.colour, look)
     if dots and len(dots) <= MOST_DOTS and len(dots) > len(measured):
         panel.plot(*zip(*dots, strict=True), marker, color=line.colour, markersize=2.5, alpha=0.35, linestyle="none")
     return [value for _, value in dots]
+
+
+def _draw_bars(panel: Axes, x: Sequence[float], values: np.ndarray, colour: str, look: dict[str, Any]) -> None:
+    """Draw means with error bars, from values (3, n): means, low and high; many of them without caps, as one line."""
+    means, low, high = values
+    if len(x) <= MOST_BARS:
+        reach = np.abs([low - means, high - means])
+        panel.errorbar(x, means, yerr=reach, color=colour, linestyle="none", capsize=4, **look)
+        return
+    panel.plot(x, means, color=colour, linestyle="none", **look)
+    panel.plot(np.repeat(x, 3), np.array([low, high, np.full(len(x), np.nan)]).T.ravel(), color=colour, linewidth=1)
 
 
 def _draw_diverged(panel: Axes, study: Study, lines: Sequence[_Line], at: Mapping[str, float]) -> None:
@@ -208,4 +221,6 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool
         best = f"{superlative(study.select)} {study.select}"
         caption = f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
     caption += " Dashed: theory." if theory else ""
+    if any(abs(value) > LARGEST for p in points for name in study.metrics for value in p.values.get(name, ())):
+        caption += f" Values beyond {LARGEST:g} are not drawn."
     return caption + (" Crosses: diverged." if any(point.diverged for point in points) else "")

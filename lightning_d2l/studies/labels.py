@@ -86,7 +86,12 @@ def _is_number(text: str) -> bool:
 
 def settings(values: Mapping[str, Any]) -> str:
     """Settings as on a command line: `data.degree=3, optimizer=sgd`; long values are cut."""
-    return ", ".join(f"{key}={cut(show(value), LONGEST)}" for key, value in values.items()) or "the one setting"
+    return ", ".join(f"{key}={short(value)}" for key, value in values.items()) or "the one setting"
+
+
+def short(value: Any) -> str:
+    """A value in a sentence or a table; results.csv has it whole."""
+    return cut(show(value), LONGEST)
 
 
 def axis(key: str) -> str:

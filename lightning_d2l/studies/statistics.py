@@ -12,8 +12,8 @@ from scipy.special import stdtrit
 
 from lightning_d2l.config.text import number
 
-BOOTSTRAP_FROM = 20
-"""With fewer values the interval of a bootstrap is too narrow."""
+BOOTSTRAP_FROM, BOOTSTRAP_TO = 20, 200
+"""With fewer values the interval of a bootstrap is too narrow; with more it equals that of Student's t, and is slow."""
 SAFE = 1e-100, 1e100
 """The squares of numbers between these, and their sums, neither overflow nor underflow."""
 
@@ -61,9 +61,9 @@ class Estimate:
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean, standard deviation and interval of finite values (n,), n at least 1.
 
-    For fewer than 20 values the interval is mean ± t s / sqrt(n) with Student's t; for 20 or more it is that of the
-    bias-corrected and accelerated bootstrap (Efron 1987) of 9,999 resamples with a fixed seed, or Student's t where
-    that has no interval. What is beyond the largest float is infinite.
+    For 20 to 200 values the interval is that of the bias-corrected and accelerated bootstrap (Efron 1987) of 9,999
+    resamples with a fixed seed. For fewer or more values, and where the bootstrap has no interval, it is
+    mean ± t s / sqrt(n) with Student's t. What is beyond the largest float is infinite.
     """
     x = np.asarray(values, dtype=np.float64)
     largest = float(np.abs(x).max())
@@ -88,7 +88,7 @@ def _estimate(x: np.ndarray) -> Estimate:
     if n == 1:
         return Estimate(mean, math.nan, math.nan, math.nan, "none", 1)
     std = float(x.std(ddof=1))
-    if n >= BOOTSTRAP_FROM:
+    if BOOTSTRAP_FROM <= n <= BOOTSTRAP_TO:
         if np.ptp(x) == 0:
             return Estimate(mean, 0.0, mean, mean, "bootstrap (BCa)", n)
         from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
