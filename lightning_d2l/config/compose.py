@@ -144,6 +144,7 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         config.hydra.mode = RunMode.MULTIRUN
         if config.hydra.sweeper._target_ not in hydra_node.OURS:  # ours check every job before they write anything
             check(plain(config))
+        _check_data_root(config)
         return config
     if swept := [o for o in parsed if o.is_sweep_override()]:
         key = swept[0].key_or_group
@@ -151,7 +152,15 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
             f"{swept[0].input_line}: several values need -m before them, a list needs brackets: '{key}=[...]'"
         )
     check(plain(config))
+    _check_data_root(config)
     return config
+
+
+def _check_data_root(config: DictConfig) -> None:
+    with safe_references():
+        root = OmegaConf.select(config, "data.root", throw_on_resolution_failure=False)
+    if isinstance(root, str) and os.path.lexists(root) and not os.path.isdir(root):
+        raise RequestError(f"data.root={root}: must be a folder")
 
 
 def _plain(node: Any) -> Any:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_d2l.config.check import RequestError
+
+LOCK = ".lock"  # of a folder that was held before
 
 
 def require_file(path: Path) -> None:
@@ -24,13 +28,36 @@ def require_writable(option: str, path: Path) -> None:
 
     Folders of the path that are missing may be created.
     """
-    try:
+    with _writing(option, path):
         if path.is_dir():
             raise RequestError(f"{option}={path}: a folder; must be a file")
-        near = next(place for place in (path, *path.absolute().parents) if place.exists())
-        if not os.access(near, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        near = _require_access(path)
         if near != path and not near.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def require_new_folder(option: str, path: Path) -> None:
+    """Raise RequestError that begins with the option unless a path is that of an empty folder, or one can be made."""
+    with _writing(option, path):
+        near = _require_access(path)
+        if not near.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if near == path and (there := {place.name for place in path.iterdir()} - {LOCK}):
+            what = "holds a run already" if "run.json" in there else "not empty"
+            raise RequestError(f"{option}={path}: {what}; choose another folder")
+
+
+@contextmanager
+def _writing(option: str, path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RequestError(f"{option}={path}: cannot be written ({error.strerror})") from error
+
+
+def _require_access(path: Path) -> Path:
+    """The nearest place of a path that exists; raises OSError if it can't be written."""
+    near = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(near, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return near
