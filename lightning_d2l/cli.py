@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightning_d2l.config.check import RequestError, nearest
-from lightning_d2l.config.places import require_file, require_writable
+from lightning_d2l.config.places import require_file, require_new_folder, require_writable
 from lightning_d2l.config.text import exit_code
 
 if TYPE_CHECKING:
@@ -49,14 +49,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str]) -> int:
     given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
-    args = _parser().parse_args([word for word in arguments if word not in given])
+    args = _parser(demos="demo" in arguments).parse_args([word for word in arguments if word not in given])
     args.root = given[-1].removeprefix(ROOT) if given else ""
     if args.root and not Path(args.root).expanduser().is_dir():
         raise RequestError(f"{ROOT}{args.root}: not a folder")
     return int(args.command(args))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
+    """The parser of a command line; with `demos` its help lists them, for which Hydra must be imported."""
     parser = _Parser(prog="lightning-d2l", description="Experiments on linear networks and multilayer perceptrons.")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     commands.add_parser("train", help="train, as `python train.py` does: lightning-d2l train model=mlp", add_help=False)
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("rerun", _rerun, "Do a run again from its run.json, and compare the numbers.", run)
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
-    sub = command("demo", _demo, _demos(), formats, help="show what a chapter shows without training")
+    sub = command("demo", _demo, _demos() if demos else "", formats, help="show what a chapter shows without training")
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--seed", type=int, default=0, help="of the demo's random numbers (default 0)")
@@ -206,6 +207,8 @@ def _check_run(args: argparse.Namespace, *, samples: bool) -> None:
 
 
 def _rerun(args: argparse.Namespace) -> int:
+    if args.into:
+        require_new_folder("--into", args.into)
     _check_run(args, samples=True)
     from lightning_d2l.training.reuse import rerun
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import require_new_folder
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.text import number
 from lightning_d2l.modules.build import build as build_node
@@ -23,7 +24,7 @@ from lightning_d2l.training.inputs import read_inputs
 from lightning_d2l.training.lock import LOCK, holder
 from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.predictions import Prediction, outputs
-from lightning_d2l.training.record import RUN_FILE, RunRecord
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import configuration, located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
@@ -104,15 +105,12 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
 @contextmanager
 def _new_folder(into: Path) -> Iterator[None]:
     """Create a folder for a run; raises RequestError if it can't be, and removes it if the run is refused."""
-    new: list[Path] = []
+    require_new_folder("--into", into)
+    if held := holder(into):
+        raise RequestError(f"--into={into}: in use by {held}; choose another folder")
+    new = [place for place in (into, *into.parents) if not place.exists()]
     try:
-        new = [place for place in (into, *into.parents) if not place.exists()]
         into.mkdir(parents=True, exist_ok=True)
-        if held := holder(into):
-            raise RequestError(f"--into={into}: in use by {held}; choose another folder")
-        if there := sorted(path.name for path in into.iterdir() if path.name != LOCK):
-            what = "holds a run already" if RUN_FILE in there else "not empty"
-            raise RequestError(f"--into={into}: {what}; choose another folder")
         yield
     except OSError as error:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
