@@ -27,11 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.trials", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)}, fuzz (default: all)")
     parser.add_argument("--sample", action="store_true", help="a few cases of each")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="every Nth case, from the Ith")
     parser.add_argument("--minutes", type=float, default=10, help="of fuzz (default 10)")
     parser.add_argument("--match", default="", metavar="TEXT", help="only cases with this in their names")
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.names if name not in (*TRIALS, "fuzz")]:
         parser.error(f"{unknown[0]}: must be of {', '.join(TRIALS)}, fuzz")
+    part, parts = map(int, args.part.split("/"))
     import_everything()
     tallies = []
     for name in args.names or (*TRIALS, "fuzz"):
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             continue
         make, few = TRIALS[name]
-        cases = [case for case in make() if args.match in case.name]
+        cases = [case for case in make() if args.match in case.name][part - 1 :: parts]
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
     forget()
     print_table(tallies)

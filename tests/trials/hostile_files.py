@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.trials.children import CANARY, EXECUTED, Loaded, Outcome, Room, run
 from tests.trials.races import GARMENTS
-from tests.trials.results import PLAIN, SEQUENTIAL, Program, undisturbed
+from tests.trials.results import PLAIN, SEQUENTIAL, Program, same_folders, undisturbed
 from tests.trials.trial import Case, Fault
 
 IMAGES = Program("run on images", tuple(GARMENTS), False)
@@ -146,6 +146,7 @@ def cases() -> list[Case]:
     for name, change in _sweep_changes():
         made.append(_changed(SEQUENTIAL, f"a sweep with {name}", change, [next(of_sweep) for _ in range(2)]))
     made += [_predicted(PLAIN, f"CSV: {name}", make, ".csv") for name, make in _tables().items()]
+    made += [_cache(name, make) for name, make in _caches().items()]
     made += [_predicted(IMAGES, f"image: {name}", make, ".png") for name, make in _images().items()]
     return made
 
@@ -461,6 +462,44 @@ def _predicted(program: Program, name: str, make: Callable[[Path], object], suff
                 yield "other", f"not a number: {outcome.out[:200]!r}"
 
     return Case(name, work)
+
+
+def _caches() -> dict[str, Callable[[Path], object]]:
+    """What a file of drawn garments in a folder of data may be."""
+
+    def arrays(**named: Any) -> Callable[[Path], object]:
+        def work(path: Path) -> None:
+            with open(path, "wb") as file:
+                np.savez_compressed(file, **named)
+
+        return work
+
+    return {
+        **{name: make for name, make in _special_files().items() if "name" not in name and name != "nothing"},
+        "of objects": arrays(images=np.array([Loaded("executed")], dtype=object), labels=np.zeros(1, np.uint8)),
+        "a bomb": arrays(images=np.zeros((600_000, 28, 28), np.uint8), labels=np.zeros(60_000, np.uint8)),
+        "of other labels": arrays(images=np.zeros((60_000, 28, 28), np.uint8), labels=np.full(60_000, 99, np.uint8)),
+        "of floats": arrays(images=np.zeros((60_000, 28, 28), np.float16), labels=np.zeros(60_000)),
+        "of nothing": arrays(),
+    }
+
+
+def _cache(name: str, make: Callable[[Path], object]) -> Case:
+    """Train on generated garments, where the folder of data has such a file already."""
+
+    def work(room: Room) -> Iterator[Fault]:
+        from lightning_d2l.data.garments import VERSION
+
+        data = room.folder / "input"
+        (data / "lightning_d2l").mkdir(parents=True)
+        make(data / "lightning_d2l" / f"garments-{VERSION}-train.npz")
+        words = [*GARMENTS, "hydra.run.dir=there"]
+        outcome = run(room, words, environment={"XDG_CACHE_HOME": str(data)})
+        yield from _sound(room, outcome, words)
+        if outcome.code == 0:
+            yield from same_folders(undisturbed(IMAGES).folder, room.work / "there", exact=True)
+
+    return Case(f"drawn garments: {name}", work)
 
 
 def _special_files() -> dict[str, Callable[[Path], object]]:

@@ -74,6 +74,8 @@ def try_all(name: str, cases: Sequence[Case], *, loud: bool = True) -> Tally:
             tally.faults.append((case.name, kind, text))
             if loud:
                 print(f"{name}: {case.name}: {kind}: {text}", file=sys.stderr, flush=True)
+        if tally.cases % 50 == 0 and loud:
+            print(f"{name}: {tally.cases} of {len(cases)} cases", file=sys.stderr, flush=True)
     tally.seconds = time.monotonic() - began
     return tally
 
