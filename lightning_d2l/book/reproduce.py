@@ -83,9 +83,9 @@ def verdict(quantity: Quantity, values: Sequence[float]) -> str:
     interval of one more run (Student's t). Otherwise "equals theory": the mean differs from theory by at most its 95 %
     confidence interval plus the accuracy of the formula. Otherwise "differs".
     """
-    mean, n = statistics.fmean(values), len(values)
     if not all(map(math.isfinite, values)):
         return "differs"
+    mean, n = statistics.fmean(values), len(values)
     spread = stats.t.ppf(0.975, n - 1) * statistics.stdev(values) if n > 1 else 0.0
     if quantity.band:
         inside = quantity.band[0] <= mean <= quantity.band[1]
@@ -102,8 +102,9 @@ def verdict(quantity: Quantity, values: Sequence[float]) -> str:
 
 
 def _row(experiment: Experiment, quantity: Quantity, values: Sequence[float], words: str) -> Row:
-    mean = statistics.fmean(values) if values else None
-    std = statistics.stdev(values) if len(values) > 1 else None
+    finite = all(map(math.isfinite, values))  # else mean and spread are not numbers
+    mean = (statistics.fmean(values) if finite else math.nan) if values else None
+    std = (statistics.stdev(values) if finite else math.nan) if len(values) > 1 else None
     facts = (quantity.published, quantity.band, quantity.theory, mean, std, len(values), words, quantity.runs)
     return Row(experiment.id, quantity.name, *facts)
 
@@ -150,7 +151,9 @@ def _done(folder: Path, config: dict[str, Any]) -> bool:
     if not (folder / "run.json").exists():
         return False
     record = RunRecord.read(folder).fields
-    return bool(record["status"] == "completed" and record["config"] == config and record["versions"] == versions())
+    same = record["config"] == config and record.get("versions") == versions()
+    # Where official data are needed they are there; no mean is over these and generated ones of an earlier time.
+    return record["status"] == "completed" and same and (record.get("data") or {}).get("source") != "generated"
 
 
 def _numbers(folder: Path, config: dict[str, Any], quantities: Iterable[Quantity]) -> dict[str, float]:
@@ -219,9 +222,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
 def provenance(into: Path) -> str:
     """Date, data and versions of the runs below a folder, in Markdown."""
     records = [RunRecord.read(path.parent).fields for path in sorted(into.glob("*/*/run.json"))]
-    data = {
-        (d["name"], d["source"], d["checksum"]) for record in records if (d := record["data"])["source"] != "synthetic"
-    }
+    found = [data for record in records if (data := record.get("data"))]
+    data = {(each["name"], each["source"], each["checksum"]) for each in found if each["source"] != "synthetic"}
     lines = [f"Measured on {date.today().isoformat()}."]
     lines += [f"Data: {name}, {source}, SHA-256 {checksum}." for name, source, checksum in sorted(data)]
     return "\n".join([*lines, "Versions: " + ", ".join(f"{k} {v}" for k, v in versions().items()) + "."])
@@ -241,12 +243,15 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """A JSON list of objects; an infinite end of a band is null."""
-    table: list[dict[str, Any]] = [asdict(row) for row in rows]
-    for line in table:
-        if line["band"]:
-            line["band"] = [end if math.isfinite(end) else None for end in line["band"]]
-    return json.dumps(table, indent=2)
+    """A JSON list of objects; what is not a finite number is null."""
+    table = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
+    return json.dumps(table, indent=2, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_finite(end) for end in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "json": as_json}

@@ -240,7 +240,9 @@ RUN = Settings(
 SWEEP = Settings({"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG})
 _SCALE = Rule(
     "linear or log of x and y, as {x: linear, y: log},",
-    lambda v: isinstance(v, Mapping) and v.keys() <= {"x", "y"} and {*v.values()} <= {"linear", "log", None},
+    lambda v: (
+        isinstance(v, Mapping) and v.keys() <= {"x", "y"} and all(s in ("linear", "log", None) for s in v.values())
+    ),
 )
 _NAME = Rule(
     "a name of at most 100 printable characters, without / and \\, that does not begin with a dot",
