@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from lightning_d2l.config.escape import label
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import replacing
@@ -40,7 +41,7 @@ def draw(
         figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for figure in drawn.values():
-        figure.suptitle(title, fontsize=9, color=GREY)
+        figure.suptitle(label(title), fontsize=9, color=GREY)
     return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
@@ -68,11 +69,11 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
             colour, line = STYLES.get(split, (GREEN, "-"))
             points = [(row["epoch"], row[f"{metric}/{split}"]) for row in history if f"{metric}/{split}" in row]
             epochs, values = zip(*points, strict=True)
-            panel.plot(epochs, values, line, color=colour, label=split, marker="o", markersize=3)
+            panel.plot(epochs, values, line, color=colour, label=label(split), marker="o", markersize=3)
         shown = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
         if min(shown) > 0 and max(shown) > 20 * min(shown):
             panel.set_yscale("log")
-        panel.set(xlabel="epoch", ylabel=LABELS.get(metric, metric))
+        panel.set(xlabel="epoch", ylabel=label(LABELS.get(metric, metric)))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
         panel.legend()
@@ -102,7 +103,7 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
     figure, (panel,) = _panels(1, 1, 9, 5.9)
     _mosaic(panel, x[shown].float(), 8, (down, across), cmap="gray_r")
     for number, index in enumerate(shown):
-        true, guess = names[int(y[index])], names[int(predicted[index])]
+        true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
         at = (number % 8 * (w + across) + w / 2, number // 8 * (h + down) + down - 1)
         text = f"{true}\n{guess} {confidence[index]:.0%}"
         panel.text(*at, text, fontsize=7, color=GREEN if true == guess else RED, ha="center", va="bottom")
@@ -127,8 +128,8 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
             if counts[row, column]:
                 colour, percent = "white" if share[row, column] > 50 else "black", round(float(share[row, column]))
                 panel.text(column, row, str(percent or "·"), ha="center", va="center", fontsize=7.5, color=colour)
-    panel.set_xticks(range(n), names, rotation=45, ha="right", fontsize=8)
-    panel.set_yticks(range(n), names, fontsize=8)
+    panel.set_xticks(range(n), [*map(label, names)], rotation=45, ha="right", fontsize=8)
+    panel.set_yticks(range(n), [*map(label, names)], fontsize=8)
     panel.set(xlabel="predicted", ylabel="true")
     figure.colorbar(picture, ax=panel, label="% of the true class", shrink=0.8)
     return figure
@@ -157,7 +158,7 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     picture = _mosaic(panel, weight[shown].reshape(-1, h, w), columns, (down, 3), **style)
     for number, unit in enumerate(shown):
         at = (number % columns * (w + 3) + w / 2, number // columns * (h + down) + down - 1)
-        panel.text(*at, names[unit] if classes else f"unit {unit}", fontsize=7, ha="center", va="bottom")
+        panel.text(*at, label(names[unit]) if classes else f"unit {unit}", fontsize=7, ha="center", va="bottom")
     figure.colorbar(picture, ax=panel, label="weight", shrink=0.7)
     return figure
 
@@ -218,16 +219,16 @@ def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figu
     if not data.class_names:
         figure, (panel,) = _panels(1, 1, 6, 3.6)
         panel.plot([float(item.output[0]) for item in items], "o", color=BLUE)
-        panel.set_xticks(range(len(items)), [item.name for item in items], rotation=45, ha="right", fontsize=7)
+        panel.set_xticks(range(len(items)), [label(item.name) for item in items], rotation=45, ha="right", fontsize=7)
         panel.set(xlabel="input", ylabel="predicted y")
         return figure
     figure, panels = _panels(len(items), 2, 6, 1.7 * len(items))
     for item, left, right in zip(items, panels[::2], panels[1::2], strict=True):
         left.imshow(item.x, cmap="gray_r")
-        left.set_title(item.name, fontsize=8)
+        left.set_title(label(item.name), fontsize=8)
         left.axis("off")
         right.barh(range(len(data.class_names)), item.output.softmax(0), color=BLUE)
-        right.set_yticks(range(len(data.class_names)), data.class_names, fontsize=6)
+        right.set_yticks(range(len(data.class_names)), [*map(label, data.class_names)], fontsize=6)
         right.invert_yaxis()
         right.set_xlim(0, 1)
     panels[-1].set_xlabel("probability")
