@@ -53,7 +53,8 @@ def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
         return levels if alpha is None else Image.composite(levels, backdrop, alpha)
 
     def contrast(image: Image.Image) -> int:
-        return int(np.abs(np.asarray(image).astype(np.int16) - data.background).max())
+        levels = np.asarray(image)
+        return max(int(levels.max()) - data.background, data.background - int(levels.min()))
 
     shown, inverted = over(ink), over(ImageChops.invert(ink))
     light = abs(_border(np.asarray(_resized(shown, side))) - data.background) > 127
@@ -143,8 +144,7 @@ def _scaled(values: NDArray[np.generic], image: Image.Image, notes: list[str]) -
     bits = int(tags.get(BITS, (0,))[0]) if whole else 0
     if bits == 32 and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
         values = values.view(np.uint32)  # Pillow has no unsigned type of 32 bits
-    numbers = values.astype(np.float64)
-    low, high = float(numbers.min()), float(numbers.max())
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise ValueError("some of its pixels are not finite numbers")
     tops = [2.0**n - 1 for n in DEPTHS] if whole else [1.0, 255.0, 65535.0]
@@ -156,7 +156,9 @@ def _scaled(values: NDArray[np.generic], image: Image.Image, notes: list[str]) -
     if low < 0 or 0 < high < top / 16:
         top = high
     notes.append(f"scaled from {low:g} .. {top:g} to 8 bits")
-    levels = np.rint((numbers - low) * (255 / ((top - low) or 1))).astype(np.uint8)
+    levels = np.empty(values.shape, np.uint8)
+    for row, numbers in zip(levels, values, strict=True):  # one by one: an image of fractions takes much memory
+        row[:] = np.rint((numbers.astype(np.float64) - low) * (255 / ((top - low) or 1)))
     return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 

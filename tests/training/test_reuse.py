@@ -385,6 +385,18 @@ def test_a_damaged_record_is_refused_in_a_line(change, run, capsys):
         assert len(capsys.readouterr().err.splitlines()) <= 2
 
 
+def test_a_file_named_as_mathematics_is_drawn_under_its_name(tmp_path, capsys):
+    from PIL import Image
+
+    assert run_here(tmp_path / "run", *IMAGES, "data.source=generated", "trainer.max_epochs=1") == 0
+    path = tmp_path / "$x_{$.png"
+    Image.new("L", (28, 28), 7).save(path)
+    capsys.readouterr()
+    assert cli.main(["predict", str(tmp_path / "run"), str(path), f"--figure={tmp_path / 'picture.png'}"]) == 0
+    assert capsys.readouterr().out.startswith("$x_{$.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_figures_are_of_a_bounded_number_of_inputs(run, tmp_path, capsys):
     (tmp_path / "inputs.csv").write_text("1\n" * 101)
     words = ["predict", str(run), str(tmp_path / "inputs.csv"), f"--figure={tmp_path / 'picture.png'}"]
