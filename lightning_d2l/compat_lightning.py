@@ -53,6 +53,20 @@ def finished_epochs(loops: Mapping[str, Any]) -> int:
     return int(loops["fit_loop"]["epoch_progress"]["current"]["processed"])
 
 
+def progress_is_whole(loops: Mapping[str, Any]) -> bool:
+    """Whether the loops of a checkpoint hold each counter from which `fit` continues; Lightning skips missing ones."""
+    fit = loops["fit_loop"]
+    return all(_is_progress(fit.get(name)) for name in ("epoch_progress", "epoch_loop.batch_progress")) and (
+        _is_progress(fit.get("epoch_loop.state_dict"))
+    )
+
+
+def _is_progress(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(map(_is_progress, value.values()))
+    return isinstance(value, int) and 0 <= value < 2**53
+
+
 def validate_in_this_epoch(trainer: pl.Trainer, wanted: bool) -> None:
     """Let the epoch that begins end with a validation, or without one."""
     trainer.check_val_every_n_epoch = 1 if wanted else trainer.current_epoch + 2

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightning_d2l.compat_lightning import progress_is_whole
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
 from lightning_d2l.training.fields import is_number
@@ -26,6 +27,11 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     last = load_checkpoint(folder / LAST)
     require_weights_of(module, last, folder / LAST)
     start, best = finished_epochs(last), _best(last, folder / LAST)
+    states = last.get("optimizer_states")
+    if not isinstance(states, list) or not states or not progress_is_whole(last["loops"]):
+        raise RequestError(
+            f"{folder / LAST}: lacks states of its optimizer or loop, so a run can't continue from it"
+        )
     if start > points[-1]:
         raise RequestError(f"trainer.max_epochs={points[-1]}: must be at least {start}, the epochs of {folder}")
     rows = _rows_until(start, folder, points)
@@ -75,7 +81,8 @@ def _rows_until(start: int, folder: Path, points: Sequence[int]) -> list[Row]:
     if epochs != sorted(set(epochs)):
         raise RequestError(f"{path}: its epochs are not in order, as if two runs had written it; it can't be resumed")
     there = set(epochs)
-    lost = [epoch for epoch in itertools.takewhile(lambda epoch: epoch <= start, points) if epoch not in there]
+    needed = {*itertools.takewhile(lambda epoch: epoch <= start, points), *([start] if start else [])}
+    lost = sorted(needed - there)
     if lost:
         which = f"epoch {lost[0]}" if len(lost) == 1 else f"{len(lost)} epochs from {lost[0]} to {lost[-1]}"
         raise RequestError(f"{path}: the rows of {which} are lost; the run can't be resumed without them")
