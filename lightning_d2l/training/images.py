@@ -32,7 +32,7 @@ UPRIGHT = {
 """What turns an image upright, by its EXIF orientation."""
 ORIENTATION, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 274, 258, 262, 339  # tags of TIFF and EXIF
 WHITE_IS_ZERO, UNSIGNED = 0, 1  # their values
-DEPTHS = (8, 12, 16, 24, 32)  # bits
+DEPTHS = (8, 12, 16, 24, 31, 32)  # bits; 31 those of signed numbers of 32
 VISIBLE, EMPTY = 64, 16  # differences of grey levels that can be seen, and that are none
 
 
