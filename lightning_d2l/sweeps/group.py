@@ -85,6 +85,17 @@ class Group:
                 for built, _, record in self.runs:
                     record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
+        before = [record.fields for _, _, record in self.runs]
+        try:
+            self._end()
+        except Stopped:  # nothing was written, and no second signal raises
+            for (_, _, record), fields in zip(self.runs, before, strict=True):
+                record.fields = fields
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        """Write what each member leaves at its end."""
         with replacing_together():
             self._save()
             for built, member, record in self.runs:

@@ -35,7 +35,7 @@ from lightning_d2l.training.files import LAST, write_json
 from lightning_d2l.training.lock import hold, holder, process
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
-from lightning_d2l.training.same_data import on_the_data_of_its_runs, require_same_data
+from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 
@@ -128,7 +128,7 @@ class Sweep:
         with contextlib.ExitStack() as stack:
             try:
                 job.folder.mkdir(exist_ok=True)
-                stack.enter_context(hold(job.folder, job.name))
+                stack.enter_context(hold(job.folder, "its folder"))
             except RequestError as error:
                 if holder(job.folder) is None:
                     raise
@@ -199,6 +199,7 @@ class Sweep:
             with self.holding(job) as held:
                 if held:
                     again = [f"resume={quote(str(job.folder))}"] if self.ready(job).resuming else []
+                    again += overrides_of_data(job) if self.config.sweep.resume else []
                     batch.append([*job.overrides, f"hydra.sweep.subdir={quote(job.name)}", *again])
         try:
             self.launcher.launch(batch, initial_job_idx=0)
@@ -249,7 +250,7 @@ class Sweep:
             raise RequestError(f"hydra.sweep.dir={self.folder}: {full}\n{advice}")
         if refused:
             raise refused
-        if stopped:
+        if stopped := stopped or signals.received:  # a signal may have come while the report was written
             return 128 + stopped
         return 0 if all(record.state in FINISHED for record in records.values()) else 1
 

@@ -49,7 +49,8 @@ def test_a_sweep_of_20_jobs_killed_and_resumed_gives_the_same_bits(launcher, epo
         time.sleep(moments.random() * 2 * a_job)
         process.kill()
         process.wait()
-        assert read_sweep(killed)["status"] == "running"
+        assert json.loads((killed / "sweep.json").read_text())["status"] == "running"
+        assert read_sweep(killed)["status"] == "stopped"  # its process has ended
         interrupted += any(RunRecord.read(path.parent).status == "running" for path in killed.glob("*/run.json"))
     assert interrupted, "every kill fell between two jobs"
     assert finished(killed) < 20
