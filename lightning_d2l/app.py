@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -120,10 +121,25 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
             "give --config-dir with a folder that you trust, beside sweep.resume"
         )
     overrides: list[str] = record["overrides"]
+    _check_command(record, f"sweep.resume={folder}")
     for override in parse(overrides):
         if override.key_or_group in ("sweep.resume", "resume"):
             raise RequestError(f"sweep.resume={folder}: its record must not hold {override.key_or_group}")
     return overrides
+
+
+def _check_command(record: Mapping[str, Any], what: str) -> None:
+    """Raise RequestError if a recorded command, which is shown and never obeyed, holds more than the overrides."""
+    try:
+        words = shlex.split(record["command"])[2:]
+    except ValueError as error:
+        raise RequestError(f"{what}: its record is damaged: command: {error}") from error
+    known = [*record["overrides"], "-m", "--multirun"]
+    if (folder := record.get("config_dir")) is not None:
+        known += ["--config-dir", "-cd", folder, f"--config-dir={folder}", f"-cd={folder}"]
+    for word in words:
+        if with_literal_paths([word])[0] not in known and not word.startswith("sweep.resume="):
+            raise RequestError(f"{what}: its record is damaged: its command holds {word}, and its overrides do not")
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,5 +1,6 @@
 """A configuration file or an override from elsewhere builds nothing, runs nothing and ends in bounded time."""
 
+import json
 import os
 import pickle
 import time
@@ -186,3 +187,29 @@ def test_an_override_builds_nothing_and_names_what_is_wrong(override, how, conf,
     assert OVERRIDES[override] in captured.err
     assert len(captured.err.splitlines()) <= 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canary", "precious"]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--experimental-rerun=canary",
+        "+hydra.callbacks.x._target_=os.system",
+        "--config-dir=conf",
+        "'unclosed",
+        "seed=5",
+    ],
+)
+@pytest.mark.parametrize("where", ["command", "overrides"])
+def test_a_record_holds_no_more_than_the_overrides_of_its_sweep(word, where, tmp_path, capsys):
+    words = ["model=polynomial_regression", "data.n_train=20", "trainer.max_epochs=1", "logger=none", "seed=0,1"]
+    assert app.main(["-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
+    assert app.main([f"sweep.resume={tmp_path / 'sweep'}"]) == 0
+    path = tmp_path / "sweep" / "sweep.json"
+    fields = json.loads(path.read_text())
+    fields[where] = f"{fields[where]} {word}" if where == "command" else [*fields[where], word]
+    path.write_text(json.dumps(fields))
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert app.main([f"sweep.resume={tmp_path / 'sweep'}"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) <= 2
+    assert path.read_bytes() == before
