@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import math
+import os
 import re
 import sys
 import textwrap
@@ -51,7 +52,7 @@ def _main(arguments: list[str]) -> int:
     given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
     args = _parser(demos="demo" in arguments).parse_args([word for word in arguments if word not in given])
     args.root = given[-1].removeprefix(ROOT) if given else ""
-    if args.root and not Path(args.root).expanduser().is_dir():
+    if args.root and not os.path.isdir(os.path.expanduser(args.root)):
         raise RequestError(f"{ROOT}{args.root}: not a folder")
     return int(args.command(args))
 

@@ -37,7 +37,7 @@ LOCK, UNFINISHED = ".lock", ".new-"  # names in a data folder: its lock, and the
 
 def data_root(root: str | None) -> Path:
     """The data root: `root`, or the user's cache folder."""
-    return Path(root).expanduser() if root else Path(user_cache_dir("lightning_d2l"))
+    return Path(os.path.expanduser(root)) if root else Path(user_cache_dir("lightning_d2l"))
 
 
 def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
@@ -55,7 +55,7 @@ def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
             continue
         try:
             _download(folder, name)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, ValueError) as error:  # a path with a null character is a ValueError
             reason = f"no {name} in {folder}, and the download failed ({error})"
             if source == "auto":
                 return None, reason

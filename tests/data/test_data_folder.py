@@ -100,11 +100,18 @@ def test_a_refused_root_is_left_as_it_was(no_mirror, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes").write_text("mine")
-    for root in ("new/folder", "mine", "file", "file/below"):
+    for root in ("new/folder", "mine", "file", "file/below", "a\0b"):
         with pytest.raises(RequestError, match=r"data\.root=.*download failed"):
             download.official_folder(str(tmp_path / root), "official")
         assert download.official_folder(str(tmp_path / root), "auto")[0] is None
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["file", "mine", "mine/notes"]
+
+
+def test_roots_that_can_not_be_a_folder_are_refused(no_mirror):
+    with pytest.raises(RequestError, match=r"data\.root"):
+        download.official_folder("/proc/" + "long" * 100, "official")
+    assert download.official_folder("/proc/~nobody", "auto")[0] is None
+    assert download.data_root("~no-such-user/data") == Path("~no-such-user/data")
 
 
 def test_half_written_files_are_removed_by_the_next_download(raw, no_mirror):

@@ -123,7 +123,7 @@ def test_the_checksum_decides_where_the_data_are(how, elsewhere, capsys, monkeyp
 
 
 @pytest.mark.parametrize("launcher", ["vectorized", "basic"])
-def test_a_sweep_keeps_to_the_data_of_its_runs(launcher, elsewhere, capsys, monkeypatch):
+def test_a_sweep_keeps_to_the_data_of_its_runs(launcher, elsewhere, capsys):
     words = [
         f"hydra/launcher={launcher}",
         "-m",
@@ -142,8 +142,7 @@ def test_a_sweep_keeps_to_the_data_of_its_runs(launcher, elsewhere, capsys, monk
     assert app.main([f"sweep.resume={elsewhere / 'sweep'}"]) == 2
     assert "official Fashion-MNIST) not found at" in capsys.readouterr().err
     assert contents(elsewhere / "sweep") == before
-    monkeypatch.setenv("LIGHTNING_D2L_DATA", str(elsewhere / "moved"))
-    assert app.main([f"sweep.resume={elsewhere / 'sweep'}"]) == 0
+    assert app.main([f"sweep.resume={elsewhere / 'sweep'}", f"data.root={elsewhere / 'moved'}"]) == 0
     assert RunRecord.read(elsewhere / "sweep" / "seed=1").fields["data"] == sources["seed=1"]
 
 
