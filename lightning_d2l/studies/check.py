@@ -53,7 +53,7 @@ def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
     completed = [run for run in runs if run.completed]
     for metric in metrics if completed else ():
         predicted = metric in PARTS and any((run.folder / PREDICTIONS).exists() for run in completed)
-        if not predicted and all(run.metric(metric) is None for run in completed):
+        if not predicted and all(metric not in run.metric_names and run.metric(metric) is None for run in completed):
             known = dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES])
             raise _unknown_metric(metric, "has", known)
 

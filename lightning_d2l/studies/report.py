@@ -66,7 +66,7 @@ class Report:
             "best": found.best and found.best.as_dict(),
             "runner_up": found.runner_up and found.runner_up.as_dict(),
             "diagnosis": found.diagnosis,
-            "warnings": found.warnings,
+            "warnings": findings.warnings,
             "counts": findings.counts,
             "points": [point.as_dict() for point in findings.points],
             "runs": tables.results(findings),

@@ -29,7 +29,7 @@ def tell_apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
     for run in completed:
         origins[_settings(run, swept, ("seed", "fold"))].add(_origin(run))
         if checksum := _data(run, "checksum"):
-            checksums[_settings(run, keys)][checksum] += 1
+            checksums[_origin(run), _settings(run, keys)][checksum] += 1
     mixed = any(len(found) > 1 for found in origins.values())
     common = Counter(checksum for found in checksums.values() for checksum in found)
     usual = {key: max(found, key=lambda c: (found[c], common[c])) for key, found in checksums.items()}
@@ -38,7 +38,7 @@ def tell_apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
     names = {_data(run, "name") for run in completed}
     for run in runs:
         own, source = _data(run, "checksum"), _data(run, "source") or UNKNOWN
-        other = bool(own) and usual.get(_settings(run, keys), own) != own
+        other = bool(own) and usual.get((_origin(run), _settings(run, keys)), own) != own
         parts = [_data(run, "name") if len(names) > 1 else "", source, f"({own[:8]})" if other else ""]
         run.source = " ".join(part for part in parts if part)
     return True
