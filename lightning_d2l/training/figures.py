@@ -46,8 +46,9 @@ def draw(
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG file atomically."""
-    with replacing(path) as file:
+    """Write a PNG file atomically; its folder is created in one that exists."""
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path, new_folders=False) as file:
         figure.savefig(file, format="png")
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import re
 import shlex
@@ -104,20 +105,31 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
         message, code = f"error: {error}", 2
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may raise any
         message, code = f"failed: {type(error).__name__}: {error}", 1
-        if isinstance(error, OSError) and (error.errno in UNWRITABLE or not folder.exists()):
-            gone = "the folder was removed while the run was training"
-            message, code = f"error: {place_of(spec)}: {error if folder.exists() else gone}", 2
+        if unwritable := _unwritable(spec, error):
+            message, code = unwritable, 2
         log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
     if log_file.started or not (spec.resuming or code > 128):
-        with contextlib.suppress(OSError):  # a full disk was reported above
+        try:
             log_file.start()
             record.end(status, message, time.monotonic() - began, **outcome)
             end = f"run folder  {console.from_here(folder)}"
+        except OSError as error:
+            if code < 2:  # else it was reported above
+                message, code = _unwritable(spec, error) or f"error: {place_of(spec)}: {error}", 2
     if message:
         log.error(message)
         if end and code != 2:
             log.info(end)
     return code
+
+
+def _unwritable(spec: RunSpec, error: BaseException) -> str:
+    """The message about a run's folder that can't be written, or an empty string for any other error."""
+    if not isinstance(error, OSError):
+        return ""
+    if not spec.folder.exists():
+        return f"error: {place_of(spec)}: the folder was removed while the run was training"
+    return f"error: {place_of(spec)}: {error}" if error.errno in UNWRITABLE else ""
 
 
 def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: Signals) -> dict[str, Any]:
@@ -234,7 +246,7 @@ def test_metrics(built: BuiltRun) -> Row:
     """The metrics of the module's present weights on the test split; raises Diverged if one is not finite."""
     metrics = measured(built)
     for name, value in metrics.items():
-        if not torch.tensor(value).isfinite():
+        if not math.isfinite(value):
             raise Diverged(f"{name} is {value}")
     return metrics
 
