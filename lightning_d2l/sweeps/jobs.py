@@ -39,7 +39,7 @@ class SweepSpec:
     config_dir: str | None = None
 
 
-def require_one_value(config: DictConfig) -> None:
+def require_single(config: DictConfig) -> None:
     """Raise RequestError if a setting of Hydra itself has several values."""
     for override in parse(words_of(config).hydra):
         if override.is_sweep_override():
@@ -69,12 +69,12 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
             raise RequestError(f"job {number} ({name}): {error}") from error
         command = command_of_run(composer.master, overrides)
         jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
-    if (study := study_node(composer.master)) is not None:
+    if (study := study_of(composer.master)) is not None:
         check_study(study, [RunRecord(j.folder, {"config": j.config, "overrides": j.overrides}, j.name) for j in jobs])
     return jobs
 
 
-def study_node(config: DictConfig) -> Any:
+def study_of(config: DictConfig) -> Any:
     """The node `study` as plain values, or None."""
     study = config.get("study")
     return None if study is None else OmegaConf.to_container(study, resolve=True)

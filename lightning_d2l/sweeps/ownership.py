@@ -67,6 +67,11 @@ def _holds_anything(folder: Path, but: str | tuple[str, ...]) -> bool:
     return folder.is_symlink() or not folder.is_dir() or any(not name.startswith(but) for name in os.listdir(folder))
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder that this process holds has no other file than its lock."""
+    return set(os.listdir(folder)) <= {LOCK}
+
+
 def remove_run(folder: Path) -> None:
     """Remove the files of a run from its folder, and nothing else."""
     for pattern in OF_A_RUN:
@@ -76,7 +81,10 @@ def remove_run(folder: Path) -> None:
 
 def is_of_job(record: RunRecord, job: RunSpec) -> bool:
     """Whether a run on the disk is that of a job: of the same sweep, with the configuration of the job."""
-    return not other_sweep(record, job) and not difference(flat(record.config), flat(job.config), FREE)
+    if other_sweep(record, job):
+        return False
+    same = record.config == {**job.config, "resume": None}  # of hundreds of runs, nearly all
+    return same or not difference(flat(record.config), flat(job.config), FREE)
 
 
 def other_sweep(record: RunRecord, job: RunSpec) -> bool:

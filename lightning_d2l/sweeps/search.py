@@ -18,7 +18,7 @@ from lightning_d2l.studies.check import measured_metrics
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.grid import discrete_values, in_force, start
-from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, listed, require_one_value
+from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, listed, require_single
 from lightning_d2l.sweeps.sweep import Sweep, in_its_folder
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.spec import RunSpec
@@ -185,7 +185,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     if importlib.util.find_spec("optuna") is None:
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     config = spec.config
-    require_one_value(config)
+    require_single(config)
     composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader)
     ends = zip(("the low ends", "the high ends"), map(asked.overrides, asked.ends()), strict=True)
     configs = [job.config for job in checked_jobs(composer, dict(ends))]

@@ -20,16 +20,8 @@ from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.disk import DiskError, require_written
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
-from lightning_d2l.sweeps.jobs import (
-    SweepSpec,
-    checked_jobs,
-    distinct,
-    listed,
-    require_one_value,
-    resumed_alone,
-    study_node,
-)
-from lightning_d2l.sweeps.ownership import is_of_job, remove_run, require_unused
+from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
+from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run, require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, cut, listing, tell
 from lightning_d2l.training.files import LAST, write_json
 from lightning_d2l.training.lock import hold, holder, process
@@ -70,7 +62,7 @@ class Sweep:
             "overrides": [text for text in given if not text.lstrip("+").startswith("sweep.resume=")],
             "varied": list(varied),
             "jobs": listed(self.jobs),
-            "study": study_node(self.config),
+            "study": study_of(self.config),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0,
             "versions": versions(),
@@ -140,13 +132,15 @@ class Sweep:
 
         Raises RequestError if there is another run in its folder.
         """
-        record = RunRecord.read_or_missing(job.folder)
-        if record.fields and not is_of_job(record, job):
-            raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another hydra.sweep.dir")
-        interrupted = record.state in ("interrupted", "running")  # held by this process, so that no other trains it
-        resumes = interrupted and (job.folder / LAST).exists() and not anew
-        if not resumes:
-            remove_run(job.folder)
+        resumes = False
+        if not is_empty(job.folder):
+            record = RunRecord.read_or_missing(job.folder)
+            if record.fields and not is_of_job(record, job):
+                raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another folder")
+            stopped = record.state in ("interrupted", "running")  # held by this process, so that no other trains it
+            resumes = stopped and (job.folder / LAST).exists() and not anew
+            if not resumes:
+                remove_run(job.folder)
         job.config = {**job.config, "resume": str(job.folder) if resumes else None}
         return job
 
@@ -272,7 +266,7 @@ def run_sweep(spec: SweepSpec) -> int:
 
     Raises RequestError, with nothing written, if any of the jobs is wrong.
     """
-    require_one_value(spec.config)
+    require_single(spec.config)
     composer = Composer(spec.loader, spec.config)
     varied, asked, repeated = grid(spec.arguments, spec.loader)
     jobs, same = distinct(checked_jobs(composer, asked))
