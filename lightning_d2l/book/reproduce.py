@@ -25,6 +25,7 @@ from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.data.download import MD5, data_root
 from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.studies.statistics import estimate
 from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
@@ -85,8 +86,8 @@ def verdict(quantity: Quantity, values: Sequence[float]) -> str:
     """
     if not all(map(math.isfinite, values)):
         return "differs"
-    mean, n = statistics.fmean(values), len(values)
-    spread = stats.t.ppf(0.975, n - 1) * statistics.stdev(values) if n > 1 else 0.0
+    (mean, std), n = _mean_and_std(values), len(values)
+    spread = stats.t.ppf(0.975, n - 1) * std if n > 1 else 0.0
     if quantity.band:
         inside = quantity.band[0] <= mean <= quantity.band[1]
     else:
@@ -102,11 +103,21 @@ def verdict(quantity: Quantity, values: Sequence[float]) -> str:
 
 
 def _row(experiment: Experiment, quantity: Quantity, values: Sequence[float], words: str) -> Row:
-    finite = all(map(math.isfinite, values))  # else mean and spread are not numbers
-    mean = (statistics.fmean(values) if finite else math.nan) if values else None
-    std = (statistics.stdev(values) if finite else math.nan) if len(values) > 1 else None
+    found = _mean_and_std(values) if values else (None, None)
+    mean, std = found[0], found[1] if len(values) > 1 else None
     facts = (quantity.published, quantity.band, quantity.theory, mean, std, len(values), words, quantity.runs)
     return Row(experiment.id, quantity.name, *facts)
+
+
+def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the standard deviation of at least two values; not numbers where a value is not finite."""
+    if not all(map(math.isfinite, values)):
+        return math.nan, math.nan
+    try:
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    except OverflowError:
+        found = estimate(values)
+        return found.mean, found.std
 
 
 def needs_fashion_mnist(experiment: Experiment) -> bool:

@@ -139,3 +139,15 @@ def test_wrong_requests(words, expected, capsys):
     captured = capsys.readouterr()
     assert expected in captured.err
     assert len(captured.err.splitlines()) <= 2
+
+
+@pytest.mark.parametrize("values", [[math.nan, 1.0], [math.inf, -math.inf], [math.inf, 1.0], [1e308, 1e308, 1e308]])
+def test_numbers_of_any_size_give_valid_json(values):
+    quantity = Quantity("loss", "loss/train", 1.0, (0.0, math.inf))
+    experiment = EXPERIMENTS[0]
+    row = reproduce._row(experiment, quantity, values, reproduce.verdict(quantity, values))
+    (found,) = json.loads(reproduce.as_json([row]), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert found["band"] == [0.0, None]
+    assert found["n"] == len(values)
+    if not all(map(math.isfinite, values)):
+        assert (found["mean"], found["verdict"]) == (None, "differs")

@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -51,3 +52,23 @@ def test_from_twenty_values_on_it_is_a_bootstrap_that_moves_with_the_values_and_
     assert (moved.low, moved.high) == pytest.approx((3 * found.low + 2, 3 * found.high + 2))
     assert found.high - found.mean > found.mean - found.low  # skewed as the values are
     assert estimate([2.0] * 30).low == 2.0
+
+
+@pytest.mark.parametrize("n", [2, 5, 30])
+@pytest.mark.parametrize("exponent", [-1000, -500, 500, 1000])
+def test_no_square_or_sum_of_large_or_tiny_values_overflows(n, exponent):
+    values = np.random.default_rng(0).uniform(1, 2, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found, plain = estimate(np.ldexp(values, exponent)), estimate(values)
+    for name in ("mean", "std", "low", "high"):
+        assert math.ldexp(getattr(found, name), -exponent) == pytest.approx(getattr(plain, name), rel=1e-12)
+
+
+def test_what_is_beyond_the_largest_float_is_infinite():
+    found = estimate([1.7e308, 1.7e308, 1.6e308])
+    assert found.mean == pytest.approx(1.7e308 * (5.0 / 5.1), rel=1e-9)
+    assert found.high == math.inf
+    assert math.isfinite(found.low)
+    both = estimate([1.7e308, -1.7e308])
+    assert (both.mean, both.std, both.low, both.high) == (0.0, math.inf, -math.inf, math.inf)
