@@ -1,3 +1,5 @@
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,8 @@ import torch
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.checkpoint import AtomicCheckpointIO, load_checkpoint
+from lightning_d2l.training.files import MetricsFile
+from tests.runs import POLYNOMIAL, run_here
 
 
 def test_young_checkpoints_wait_as_copies(tmp_path):
@@ -52,3 +56,32 @@ def test_what_is_no_plain_weights_file_is_not_loaded(kind, tmp_path):
     with pytest.raises(RequestError, match=r"last\.ckpt"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
+
+
+def test_the_rows_are_on_the_disk_before_a_checkpoint_counts_on_them(tmp_path, monkeypatch):
+    """With at most one further sync for each time that checkpoints are written."""
+    done, synced, replaced, appended = [], os.fsync, os.replace, MetricsFile.append
+
+    def fsync(descriptor):
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))
+        synced(descriptor)
+
+    def replace(source, target):
+        replaced(source, target)
+        done.append(("replace", Path(target).name))
+
+    def append(self, row):
+        appended(self, row)
+        done.append(("append", row["epoch"]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(MetricsFile, "append", append)
+    words = ["trainer.max_epochs=5", "trainer.log_every_n_epochs=1", "trainer.checkpoint_every_n_seconds=0"]
+    assert run_here(tmp_path / "run", *POLYNOMIAL, "data.n_train=20", *words) == 0
+    rows = [number for number, (what, _) in enumerate(done) if what == "append"]
+    assert [done[number][1] for number in rows] == [2, 3, 4, 5]
+    for start, end in itertools.pairwise([*rows, len(done)]):
+        after = done[start:end]
+        assert after.count(("sync", "metrics.csv")) == 1
+        assert after.index(("sync", "metrics.csv")) < after.index(("replace", "last.ckpt"))
