@@ -179,7 +179,8 @@ def _report(
             if findings.counts["completed"] and written:
                 made = report.write(findings, folder)
                 path = terminal(str(from_here(made.paths["html"])))
-                answer = [f"\n{textwrap.fill(made.answer, 80)}\n\nreport        {path}"]
+                lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
+                answer = [*lost, f"\n{textwrap.fill(terminal(made.answer), 80)}\n\nreport        {path}"]
     except Exception as error:  # the runs are recorded even if there is no report
         reason = str(error).strip() or repr(error)
         answer = ["", f"warning: no report: {terminal(reason.splitlines()[0])}"]
