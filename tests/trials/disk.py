@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import shutil
 import signal
@@ -163,7 +164,7 @@ def _full(room: Room, program: Program, outcome: Outcome) -> Iterator[Fault]:
     if (
         outcome.code in (1, 2)
         and not any(os.strerror(code) in text for code in ERRORS)
-        and "cannot be written" not in text
+        and not re.search(r"can't be written|cannot be written", text)
     ):
         yield "other", f"no line says why: {outcome.text[-200:]!r}"
     yield from honest(room)

@@ -36,7 +36,7 @@ VARIABLES: dict[str, dict[str, str | None]] = {
     "no locale": {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "an unknown locale": {"LC_ALL": "xx_YY", "LANG": "xx_YY"},
     "no USER and no HOME": {"USER": None, "LOGNAME": None, "HOME": None, "USERNAME": None},
-    "a HOME that is no folder": {"HOME": "/none"},
+    "a HOME that is no folder": {"HOME": "/dev/null"},
     "an empty data root": {"LIGHTNING_D2L_DATA": ""},
     "a dumb terminal": {"TERM": "dumb", "COLUMNS": "1"},
     "no terminal": {"TERM": None},

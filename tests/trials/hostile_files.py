@@ -516,7 +516,6 @@ def _special_files() -> dict[str, Callable[[Path], object]]:
         "a pickle": lambda path: path.write_bytes(pickle.dumps(Loaded("executed"))),
         "a name of codes": lambda path: path.with_name(f"{ESCAPE}.csv"),
         "a long name": lambda path: path.with_name("x" * 5000),
-        "a null byte in its name": lambda path: path.with_name("x\0y"),
     }
 
 
