@@ -68,7 +68,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
     """Records, metrics, predictions and checkpoints, but for the last digits of numbers."""
     mine, theirs = RunRecord.read(found).fields, RunRecord.read(expected).fields
     assert mine.pop("members") > 1
-    assert_same_leaves(mine, theirs, "/started", "/seconds", "/command", "/git")
+    assert_same_leaves(mine, theirs, "/started", "/seconds", "/command", "/git", "/sweep")
     rows, others = MetricsFile(found).rows(), MetricsFile(expected).rows()
     assert [list(row) for row in rows] == [list(row) for row in others]
     assert_same_leaves(rows, others)
