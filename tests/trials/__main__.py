@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
         make, few = TRIALS[name]
         cases = [case for case in make() if args.match in case.name][part - 1 :: parts]
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
+        if name == "requests" and bad_requests.own_time:
+            tallies[-1].notes.append(f"longest own time {max(bad_requests.own_time.values()):.2f} s")
     forget()
     print_table(tallies)
     return int(any(tally.faults for tally in tallies))
