@@ -71,13 +71,25 @@ def _main(arguments: list[str]) -> int:
         try:
             if is_multirun(config):
                 return _exit_code(multirun(config, loader, task))
-            _check_single(config)
-            config.hydra.run.dir = str(_folder(config, overrides))
-            with read_write(config.hydra):  # the task writes these files, once the run has its folder for itself
-                task, config.hydra.output_subdir = replace(task, subdir=config.hydra.output_subdir), None
-            return int(run(config, loader, task))
+            return _run(config, loader, task)
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
+
+
+def _run(config: DictConfig, loader: SafeLoader, task: Task) -> int:
+    """Do a single run; nothing is left of one that is refused."""
+    from lightning_d2l.training.files import missing_folders, remove_empty
+
+    _check_single(config)
+    above = missing_folders(Path(config.hydra.run.dir).parent)
+    folder = _folder(config, words_of(config).hydra)
+    with read_write(config.hydra):  # the task writes these files, once the run has its folder for itself
+        task, config.hydra.output_subdir = replace(task, subdir=config.hydra.output_subdir), None
+        config.hydra.run.dir = str(folder)
+    try:
+        return int(run(config, loader, task))
+    finally:
+        remove_empty([folder, *above])
 
 
 def _asks(args: argparse.Namespace) -> bool:

@@ -86,8 +86,14 @@ def holder(folder: Path) -> Holder | None:
     if not path.is_file():
         return None
     try:
-        _lock(path, 0).release()
-    except Timeout:
+        if os.access(path, os.W_OK):
+            _lock(path, 0).release()
+        elif sys.platform != "win32":  # the folder of another user
+            import fcntl
+
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (Timeout, BlockingIOError):
         return _named_in(folder)
     except OSError:  # a folder that can't be written, so that nobody writes into it
         pass

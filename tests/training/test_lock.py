@@ -142,6 +142,13 @@ def test_a_damaged_record_names_no_process(tmp_path: Path, record: bytes) -> Non
         assert str(lock.holder(tmp_path)) == "another process"
 
 
+def test_the_holder_of_a_folder_that_can_only_be_read_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with lock.hold(tmp_path, "x"):
+        assert lock.holder(tmp_path) is not None
+    assert lock.holder(tmp_path) is None
+
+
 def test_a_folder_that_cannot_be_locked_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"^x: cannot be written"), lock.hold(tmp_path / "none", "x"):
         pass
