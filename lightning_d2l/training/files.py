@@ -58,9 +58,9 @@ def replacing(path: Path, *, new_folders: bool = True) -> Iterator[IO[bytes]]:
         _sync_folder(path.parent)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files of a killed run."""
-    for left_over in [*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"*/{TEMPORARY}*")]:
+def remove_unfinished(folder: Path, *, below: bool = True) -> None:
+    """Remove the temporary files that a killed process left in a folder and, with `below`, in those inside."""
+    for left_over in [*folder.glob(f"{TEMPORARY}*"), *(folder.glob(f"*/{TEMPORARY}*") if below else ())]:
         with suppress(OSError):
             left_over.unlink()
 
