@@ -6,6 +6,7 @@ Hydra imports this module at every start, so it must import quickly.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.plugins.launcher import Launcher
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 class GridSweeper(Sweeper):
     """hydra/sweeper=grid: every combination of the swept values, each checked before the first one trains.
 
-    `params` are overrides that come before those of the command line.
+    `params` are overrides for the keys that the command line does not give.
     """
 
     def __init__(self, params: dict[str, str] | None, **settings: Any) -> None:
-        self.arguments = [f"{key}={value}" for key, value in (params or {}).items()]
+        self.params = [f"{key}={value}" for key, value in (params or {}).items()]
         self.settings = settings
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -36,14 +37,13 @@ class GridSweeper(Sweeper):
         parts: dict[str, Any] = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
         launcher = Plugins.instance().instantiate_launcher(**parts)
         command, config_dir = (getattr(task_function, name, None) for name in ("command", "config_dir"))
-        self.spec = SweepSpec(config, hydra_context.config_loader, launcher, self.arguments, command or "", config_dir)
+        self.spec = SweepSpec(config, hydra_context.config_loader, launcher, self.params, [], command or "", config_dir)
 
     def sweep(self, arguments: list[str]) -> int:
         """Returns the exit code."""
         from lightning_d2l.sweeps.sweep import run_sweep
 
-        self.arguments += arguments
-        return run_sweep(self.spec)
+        return run_sweep(replace(self.spec, arguments=arguments))
 
 
 class OptunaSweeper(GridSweeper):
@@ -53,8 +53,7 @@ class OptunaSweeper(GridSweeper):
         """Returns the exit code."""
         from lightning_d2l.sweeps.search import SearchSettings, run_search
 
-        self.arguments += arguments
-        return run_search(self.spec, SearchSettings(**self.settings))
+        return run_search(replace(self.spec, arguments=arguments), SearchSettings(**self.settings))
 
 
 class SequentialLauncher(Launcher):

@@ -23,20 +23,21 @@ class Grid(NamedTuple):
     repeated: list[str]
 
 
-def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
-    """Every combination of the values in `arguments`.
+def grid(arguments: Sequence[str], loader: ConfigLoader | None = None, params: Sequence[str] = ()) -> Grid:
+    """Every combination of the values in `arguments`, and in `params` for the keys that these do not give.
 
-    The values of the last key change fastest. A later override of a key may replace an earlier one, so that the command
-    line can change the axes of a study; the axis keeps its place. The overrides of a job are in the order of
-    `arguments`, and compose as those of a single run. Overrides of the sweep itself (`sweep.on_error=stop`) are left
-    out. A value that means the same as an earlier one of its key (1.0 and 1) is left out too.
+    The values of the last key change fastest; a key of `params`, such as an axis of a study, keeps its place when the
+    command line changes it. The overrides of a job are in the order of `arguments`, and compose as those of a single
+    run. Overrides of the sweep itself (`sweep.on_error=stop`) are left out. A value that means the same as an earlier
+    one of its key (1.0 and 1) is left out too.
 
     Raises RequestError on a swept key that has no value, or can't be swept.
     """
-    kept = in_force(arguments, loader)
+    kept = in_force(arguments, loader, params)
     repeated: list[str] = []
     axes = {place: discrete_values(o, repeated) for place, o in enumerate(kept) if o.is_sweep_override()}
-    first = {key: place for place, key in reversed(list(enumerate(map(_target, _parsed(arguments, loader)))))}
+    given = map(_target, _parsed([*params, *arguments], loader))
+    first = {key: place for place, key in reversed(list(enumerate(given)))}
     order = sorted(axes, key=lambda place: (first[_target(kept[place])], place))
     keys = {place: _shown(_target(kept[place])) for place in order}
     overrides: list[list[str]] = []
@@ -50,13 +51,18 @@ def grid(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Grid:
     return Grid(list(dict.fromkeys(keys.values())), dict(zip(names, overrides, strict=True)), repeated)
 
 
-def in_force(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+def in_force(
+    arguments: Sequence[str], loader: ConfigLoader | None = None, params: Sequence[str] = ()
+) -> list[Override]:
     """The overrides in `arguments` in their order, but for those of the sweep itself and those that are replaced.
+
+    Those of `params` come first, but for the keys that `arguments` give.
 
     Raises RequestError on a swept key that can't be swept.
     """
-    found = []
-    for override in _parsed(arguments, loader):
+    found, given = [], _parsed(arguments, loader)
+    keys = set(map(_target, given))
+    for override in [*(o for o in _parsed(params, loader) if _target(o) not in keys), *given]:
         key = override.key_or_group
         of_sweep = key.partition(".")[0] == "sweep"
         if override.is_sweep_override() and (of_sweep or key in ("study", "resume")):

@@ -26,14 +26,16 @@ from lightning_d2l.training.spec import RunSpec
 
 @dataclass(frozen=True)
 class SweepSpec:
-    """What is asked of a sweep: the composed configuration without the swept keys, and all `arguments` in order.
+    """What is asked of a sweep: the composed configuration, and the `arguments` of the command line in order.
 
-    `command` is what the user typed, and `config_dir` the folder of `--config-dir`.
+    `params` are overrides, such as the axes of a study, for the keys that the command line does not give. `command` is
+    what the user typed, and `config_dir` the folder of `--config-dir`.
     """
 
     config: DictConfig
     loader: ConfigLoader
     launcher: Launcher
+    params: Sequence[str]
     arguments: Sequence[str]
     command: str
     config_dir: str | None = None

@@ -71,12 +71,12 @@ class Space:
         return [{key: _ends(axis)[end] for key, axis in self.axes.items()} for end in (0, -1)]
 
 
-def space(arguments: Sequence[str], loader: ConfigLoader | None = None) -> Space:
+def space(arguments: Sequence[str], loader: ConfigLoader | None = None, params: Sequence[str] = ()) -> Space:
     """The space of a command line: for each swept key an interval, logarithmic if tagged log, or a list of values.
 
     Raises RequestError if nothing is swept, a key is swept twice, or an interval is empty.
     """
-    given, axes = in_force(arguments, loader), dict[str, Any]()
+    given, axes = in_force(arguments, loader, params), dict[str, Any]()
     for override in given:
         if override.is_sweep_override():
             if override.key_or_group in axes:
@@ -186,7 +186,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     config = spec.config
     require_single(config)
-    composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader)
+    composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader, spec.params)
     ends = zip(("the low ends", "the high ends"), map(asked.overrides, asked.ends()), strict=True)
     configs = [job.config for job in checked_jobs(composer, dict(ends))]
     if "val" not in configs[0]["trainer"]["evaluate"]:

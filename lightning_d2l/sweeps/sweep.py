@@ -23,7 +23,7 @@ from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
 from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run, require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, cut, listing, tell
-from lightning_d2l.training.files import LAST, write_json
+from lightning_d2l.training.files import LAST, remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, holder, process
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
@@ -268,7 +268,7 @@ def run_sweep(spec: SweepSpec) -> int:
     """
     require_single(spec.config)
     composer = Composer(spec.loader, spec.config)
-    varied, asked, repeated = grid(spec.arguments, spec.loader)
+    varied, asked, repeated = grid(spec.arguments, spec.loader, spec.params)
     jobs, same = distinct(checked_jobs(composer, asked))
     if repeated or same:
         print(cut(f"equal settings are trained once: {', '.join([*repeated, *same])}"), flush=True)
@@ -292,6 +292,7 @@ def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: 
             stack.enter_context(hold(folder, f"{'sweep.resume' if resume else 'hydra.sweep.dir'}={folder}"))
             if not resume:
                 require_unused("sweep", folder, names)  # another process may have used it since
+            remove_unfinished(folder, below=False)  # the folders of the runs may be in use by workers
             return made(folder).run(signals)
     except Stopped as stop:  # before or after the sweep
         return 128 + stop.signum

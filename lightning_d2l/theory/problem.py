@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from lightning_d2l.config.registry import SQUARED_LOSSES
 
@@ -43,7 +43,7 @@ def _count(data: Mapping[str, Any], name: str) -> int:
     return int(value) if _is_number(value) and value >= 1 else 0
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

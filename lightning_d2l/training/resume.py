@@ -29,9 +29,7 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     start, best = finished_epochs(last), _best(last, folder / LAST)
     states = last.get("optimizer_states")
     if not isinstance(states, list) or not states or not progress_is_whole(last["loops"]):
-        raise RequestError(
-            f"{folder / LAST}: lacks states of its optimizer or loop, so a run can't continue from it"
-        )
+        raise RequestError(f"{folder / LAST}: lacks states of its optimizer or loop, so a run can't continue from it")
     if start > points[-1]:
         raise RequestError(f"trainer.max_epochs={points[-1]}: must be at least {start}, the epochs of {folder}")
     rows = _rows_until(start, folder, points)

@@ -39,8 +39,8 @@ def jobs_of(loader: ConfigLoader, master: DictConfig, words: list[str]) -> list[
     """The overrides of the jobs of a grid; of a search the corners of its space."""
     axes = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
     if not any("interval(" in axis for axis in axes):
-        return list(grid([*axes, *words], loader)[1].values())
-    asked = space([*axes, *words], loader)
+        return list(grid(words, loader, axes).jobs.values())
+    asked = space(words, loader, axes)
     both = asked.ends()
     return [
         asked.overrides(dict(zip(asked.axes, values, strict=True)))

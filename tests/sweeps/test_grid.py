@@ -25,7 +25,7 @@ def test_the_product_in_order_with_the_last_key_fastest():
 
 def test_the_command_line_changes_an_axis_of_a_study_in_its_place():
     study = ["data.degree=range(20)", "optimizer=sgd,exact", "seed=range(5)"]
-    varied, jobs, _ = grid([*study, "data.degree=1,3", "seed=2"])
+    varied, jobs, _ = grid(["data.degree=1,3", "seed=2"], params=study)
     assert varied == ["data.degree", "optimizer"]
     assert list(jobs) == [f"degree={d},optimizer={o}" for d in (1, 3) for o in ("sgd", "exact")]
     assert list(jobs.values())[-1] == ["optimizer=exact", "data.degree=3", "seed=2"]  # applied in the order given
