@@ -251,10 +251,13 @@ def _save(pictures: Mapping[Path, Figure], option: str) -> None:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from lightning_d2l.book.reproduce import FORMATS, provenance, reproduce
+    from lightning_d2l.book.published import require_known
 
     if args.seeds is not None and args.seeds < 1:
         raise RequestError(f"--seeds={args.seeds}: must be a whole number from 1 up")
+    require_known(args.ids)  # before torch is imported
+    from lightning_d2l.book.reproduce import FORMATS, provenance, reproduce
+
     folder = args.into or Path("outputs/reproduce") / time.strftime("%Y-%m-%d_%H-%M-%S")
     rows = list(reproduce(args.ids, folder, args.seeds))
     print(FORMATS[args.format](rows))

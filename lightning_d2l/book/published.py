@@ -9,7 +9,10 @@ losses and accuracies of Fashion-MNIST and of sections 4.4 and 4.5, read off the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lightning_d2l.config.check import RequestError, nearest
 
 
 @dataclass(frozen=True)
@@ -253,3 +256,11 @@ EXPERIMENTS = (
         demo="phm",
     ),
 )
+
+
+def require_known(ids: Sequence[str]) -> None:
+    """Raise RequestError if an ID is that of no experiment."""
+    known = list(dict.fromkeys(experiment.id for experiment in EXPERIMENTS))
+    if unknown := [name for name in ids if name not in known]:
+        hint = nearest(unknown[0], known)
+        raise RequestError(f"reproduce {unknown[0]}: unknown experiment{hint} (allowed: {', '.join(known)})")

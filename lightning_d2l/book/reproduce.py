@@ -19,9 +19,9 @@ import torch
 from scipy import stats
 
 from lightning_d2l.book.demos import run_demo
-from lightning_d2l.book.published import EXPERIMENTS, Experiment, Quantity
+from lightning_d2l.book.published import EXPERIMENTS, Experiment, Quantity, require_known
 from lightning_d2l.config import registry
-from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.data.download import MD5, data_root
 from lightning_d2l.data.synthetic import RegressionData
@@ -59,10 +59,7 @@ def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Itera
 
     Raises RequestError for an unknown ID, before anything runs.
     """
-    known = list(dict.fromkeys(e.id for e in EXPERIMENTS))
-    if unknown := [name for name in ids if name not in known]:
-        hint = nearest(unknown[0], known)
-        raise RequestError(f"reproduce {unknown[0]}: unknown experiment{hint} (allowed: {', '.join(known)})")
+    require_known(ids)
     for experiment in EXPERIMENTS:
         if ids and experiment.id not in ids:
             continue

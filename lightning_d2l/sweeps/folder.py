@@ -20,7 +20,7 @@ from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps.ownership import FREE, difference, other_sweep, require_unused
 from lightning_d2l.training.files import new_folder
 from lightning_d2l.training.lock import LOCK, holder
-from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 FINISHED = ("completed", "diverged")
@@ -40,10 +40,14 @@ def _without_record(folder: Path) -> str:
     """Why a folder that has no sweep.json can't be resumed."""
     if user := holder(folder):
         return f"sweep.resume={folder}: in use by {user}; wait for it or stop it"
+    if (folder / RUN_FILE).exists():
+        return (
+            f"sweep.resume={folder}: holds a run and no sweep; to resume that: the run's own command with resume=FOLDER"
+        )
     if (folder / LOCK).exists():
         start = f"repeat its command with hydra.sweep.dir={folder}"
         return f"sweep.resume={folder}: its sweep was stopped before its first record; {start}"
-    return f"{folder}: not a sweep's folder (it has no {SWEEP_FILE})"
+    return f"sweep.resume={folder}: not a sweep's folder (it has no {SWEEP_FILE})"
 
 
 def find_sweep(text: str) -> Path:

@@ -209,8 +209,10 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def from_here(path: Path) -> Path:
-    """A path relative to the current folder, where it lies below it."""
+    """A path relative to the current folder, where it lies below it and no command takes it for an option."""
+    whole = Path(path).resolve()
     try:
-        return Path(path).resolve().relative_to(Path.cwd())
+        relative = whole.relative_to(Path.cwd())
     except ValueError:
         return Path(path)
+    return whole if relative == Path() or str(relative).startswith("-") else relative
