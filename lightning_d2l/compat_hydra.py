@@ -26,6 +26,7 @@ from hydra.core.override_parser.types import (  # and its results
     OverrideType,
     Quote,
     QuotedString,
+    RangeSweep,
     ValueType,
 )
 from hydra.core.plugins import Plugins  # builds the launcher that hydra/launcher names
@@ -39,9 +40,9 @@ from omegaconf.base import Container  # every reference of a configuration is re
 
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
-    "OverrideType", "OverridesParser", "Plugins", "Quote", "QuotedString", "ValueType", "answer", "basic_launcher",
-    "copy_cache", "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run", "unmatched_key",
-    "words_of",
+    "OverrideType", "OverridesParser", "Plugins", "Quote", "QuotedString", "RangeSweep", "ValueType", "answer",
+    "basic_launcher", "copy_cache", "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run",
+    "unmatched_key", "words_of",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.

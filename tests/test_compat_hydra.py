@@ -137,6 +137,12 @@ def test_overrides_parser_override_and_value_types():
     assert list(several.sweep_string_iterator()) == ["1", "2"]
     assert (several.is_sweep_override(), several.is_discrete_sweep(), fixed.is_sweep_override()) == (True, True, False)
     assert isinstance(interval.value(), compat.IntervalSweep)
+    counted = compat.OverridesParser.create().parse_override("seed=shuffle(range(1,5,2))").value()
+    assert isinstance(counted, compat.RangeSweep)
+    assert (counted.start, counted.stop, counted.step) == (1, 5, 2)
+    (quoted, _) = compat.OverridesParser.create().parse_override("a='x y',b").sweep_iterator()
+    assert isinstance(quoted, compat.QuotedString)
+    assert (quoted.text, quoted.quote) == ("x y", compat.Quote.single)
     assert (interval.value().start, interval.value().end, interval.is_discrete_sweep()) == (1, 3, False)
     assert glob.value_type == compat.ValueType.GLOB_CHOICE_SWEEP
     assert (added.value(), added.type, deleted.type) == ({"c": 1}, compat.OverrideType.ADD, compat.OverrideType.DEL)

@@ -255,12 +255,13 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         allowed = f" (allowed: {', '.join(options)})" if options else ""
         return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
     if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return RequestError(f"{error.full_key}: {str(error).splitlines()[0]}")
+        return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
     if key := unmatched_key(error):
         groups = [path.name for path in CONF.iterdir() if path.is_dir()]
         siblings = _siblings(key, parsed) or groups
         return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
-    return RequestError(" ".join(str(error).split())[:300])
+    reason = " ".join(str(error).split())[:300]
+    return RequestError(reason or f"{', '.join(str(o.input_line) for o in parsed)}: can't be composed")
 
 
 def _siblings(key: str, parsed: list[Override]) -> list[str]:

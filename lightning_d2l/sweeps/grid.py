@@ -10,9 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, QuotedString, ValueType
+from lightning_d2l.compat_hydra import (
+    ConfigLoader,
+    Override,
+    OverridesParser,
+    OverrideType,
+    QuotedString,
+    RangeSweep,
+    ValueType,
+)
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import file_name
+
+MOST_JOBS = 1_000_000
 
 
 class Grid(NamedTuple):
@@ -31,11 +41,13 @@ def grid(arguments: Sequence[str], loader: ConfigLoader | None = None, params: S
     run. Overrides of the sweep itself (`sweep.on_error=stop`) are left out. A value that means the same as an earlier
     one of its key (1.0 and 1) is left out too.
 
-    Raises RequestError on a swept key that has no value, or can't be swept.
+    Raises RequestError on a swept key that has no value, or can't be swept, and on more than MOST_JOBS jobs.
     """
     kept = in_force(arguments, loader, params)
     repeated: list[str] = []
     axes = {place: discrete_values(o, repeated) for place, o in enumerate(kept) if o.is_sweep_override()}
+    if (number := math.prod(map(len, axes.values()))) > MOST_JOBS:
+        raise RequestError(f"{', '.join(str(kept[place].input_line) for place in axes)}: {_too_many(number)}")
     given = map(_target, _parsed([*params, *arguments], loader))
     first = {key: place for place, key in reversed(list(enumerate(given)))}
     order = sorted(axes, key=lambda place: (first[_target(kept[place])], place))
@@ -128,6 +140,8 @@ def discrete_values(override: Override, repeated: list[str]) -> list[str]:
         raise RequestError(
             f"{override.input_line}: an interval is for hydra/sweeper=optuna; a grid takes values, or range(...)"
         )
+    if isinstance(values := override.value(), RangeSweep) and _length(values) > MOST_JOBS:
+        raise RequestError(f"{override.input_line}: {_too_many(_length(values))}")
     texts = _listed(override, override.sweep_string_iterator)
     if not texts:
         raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
@@ -139,6 +153,17 @@ def discrete_values(override: Override, repeated: list[str]) -> list[str]:
         else:
             repeated.append(f"{override.key_or_group}={text}{'' if same == text else f' (as {same})'}")
     return list(found.values())
+
+
+def _length(values: RangeSweep) -> int:
+    """The number of values of range(...), which are not listed for it."""
+    start, stop, step = float(values.start or 0), float(values.stop or 0), float(values.step or 1)
+    length = (stop - start) / step
+    return math.ceil(length) if 0 < length < math.inf else 0
+
+
+def _too_many(number: int) -> str:
+    return f"{number:,} runs; must be at most {MOST_JOBS:,}"
 
 
 def _listed(override: Override, values: Callable[[], Any]) -> list[Any]:

@@ -94,3 +94,17 @@ def test_names_are_distinct_names_of_single_folders(values):
 def test_axes_that_make_no_sweep_are_refused(words, said):
     with pytest.raises(RequestError, match=said):
         grid(["seed=1,2", words])
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (["seed=range(99999999)"], "99,999,999"),
+        (["seed=shuffle(range(0,1,1e-9))"], "1,000,000,000"),
+        (["a=range(1,1001)", "b=range(1001)"], "1,001,000"),
+        ([f"k{n}=range(1000)" for n in range(4)], "1,000,000,000,000"),
+    ],
+)
+def test_more_jobs_than_can_be_are_refused_at_once(words, number):
+    with pytest.raises(RequestError, match=rf"{number} runs; must be at most 1,000,000"):
+        grid(words)
