@@ -29,6 +29,7 @@ from PIL import Image
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import composed, hydra_with, with_literal_paths
+from lightning_d2l.config.text import lines_of
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.inputs import read_csv
@@ -64,9 +65,9 @@ def _data(name: str) -> Any:
 
 
 def _lines(error: Exception) -> None:
-    text = str(error)
-    assert text, "no text"
-    assert text.count("\n") <= 1, f"{text[:200]!r}"  # other marks of a line are shown escaped
+    """Check what is printed of an error."""
+    assert str(error).strip(), "no text"
+    assert len("\n".join(lines_of(error)).splitlines()) <= 2, str(error)[:200]
 
 
 def overrides(words: list[str], several: bool) -> None:
