@@ -30,6 +30,7 @@ from lightning_d2l.training.build import build_data
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.fit import run
+from lightning_d2l.training.lock import hold
 from lightning_d2l.training.record import RunRecord, versions
 from lightning_d2l.training.spec import RunSpec
 
@@ -57,21 +58,32 @@ def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Itera
 
     `seeds` overrides the number of seeds. Finished runs of the same configuration and versions are reused.
 
-    Raises RequestError for an unknown ID, before anything runs.
+    Raises RequestError for an unknown ID, and if another process holds the folder, before anything runs.
     """
     require_known(ids)
-    for experiment in EXPERIMENTS:
-        if ids and experiment.id not in ids:
-            continue
-        if needs_fashion_mnist(experiment) and not _official_data():
-            yield from (_row(experiment, quantity, [], MISSING) for quantity in experiment.quantities)
-            continue
-        number = seeds or experiment.seeds
-        print(f"{experiment.id}: {number} runs {' '.join(experiment.overrides)}", file=sys.stderr, flush=True)
-        outcomes = [_outcome(experiment, seed, into) for seed in range(number)]
-        for quantity in experiment.quantities:
-            values = [outcome[quantity.key] for outcome in outcomes]
-            yield _row(experiment, quantity, values, verdict(quantity, values))
+    with contextlib.ExitStack() as held:
+        for experiment in EXPERIMENTS:
+            if ids and experiment.id not in ids:
+                continue
+            if needs_fashion_mnist(experiment) and not _official_data():
+                yield from (_row(experiment, quantity, [], MISSING) for quantity in experiment.quantities)
+                continue
+            if not experiment.demo:
+                _create(into)
+                held.enter_context(hold(into, f"--into={into}"))
+            number = seeds or experiment.seeds
+            print(f"{experiment.id}: {number} runs {' '.join(experiment.overrides)}", file=sys.stderr, flush=True)
+            outcomes = [_outcome(experiment, seed, into) for seed in range(number)]
+            for quantity in experiment.quantities:
+                values = [outcome[quantity.key] for outcome in outcomes]
+                yield _row(experiment, quantity, values, verdict(quantity, values))
+
+
+def _create(into: Path) -> None:
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
 
 
 def verdict(quantity: Quantity, values: Sequence[float]) -> str:
