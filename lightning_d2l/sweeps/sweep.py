@@ -292,7 +292,8 @@ def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: 
             stack.enter_context(hold(folder, f"{'sweep.resume' if resume else 'hydra.sweep.dir'}={folder}"))
             if not resume:
                 require_unused("sweep", folder, names)  # another process may have used it since
-            remove_unfinished(folder, below=False)  # the folders of the runs may be in use by workers
+            for place in (folder, folder / "summary"):  # the folders of the runs may be in use by workers
+                remove_unfinished(place, below=False)
             return made(folder).run(signals)
     except Stopped as stop:  # before or after the sweep
         return 128 + stop.signum

@@ -76,7 +76,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = read_bounded(path, LARGEST)
         _require_plain_archive(content)
-        checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # such as of a damaged version of the format
+            checkpoint = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise RequestError(f"{path}: no checkpoint there") from None
     except OSError as error:

@@ -96,7 +96,7 @@ TRAIN: list[tuple[list[str], list[str]]] = [
     (["resume=RUN", "RUNWORDS", "trainer.max_epochs=2"], ["trainer.max_epochs", "2"]),
     (["sweep.resume=/none"], ["sweep.resume", "/none"]),
     (["sweep.resume=latest"], ["latest"]),
-    (["sweep.resume=RUN"], ["sweep.json"]),
+    (["sweep.resume=RUN"], ["sweep.resume", "RUN"]),
     (["sweep.dry_run=true"], ["sweep.dry_run", "-m"]),
     (["-m", "seed=1,2", "sweep.on_error=panic"], ["sweep.on_error", "panic"]),
     (["-m", "seed=1,x"], ["seed", "x"]),
