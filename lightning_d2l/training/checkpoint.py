@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
