@@ -114,7 +114,7 @@ def _trained(room: Room, outcome: Outcome, number: int = 1) -> Iterator[Fault]:
     completed = [RunRecord.read(path.parent).status for path in room.work.rglob("run.json")].count("completed")
     if completed != number:
         yield "lost", f"{completed} of {number} runs completed"
-    if number > 1 and not any(room.work.rglob("report.html")):
+    if (room.work / "there/sweep.json").exists() and not (room.work / "there/report.html").exists():
         yield "lost", "no report"
     yield from leftovers(room)
 
@@ -295,9 +295,9 @@ def _unset(room: Room) -> Iterator[Fault]:
     for folder, named in (
         ("'o/${oc.env:NO_SUCH}/x'", "NO_SUCH"),
         ("'o/${x}'", "x"),
-        ("'o/${oc.env:}'", "oc.env"),
+        ("'o/${oc.env:}'", "hydra."),
         ("'o/${now}'", "now"),
-        ("'o/${hydra:x.y}'", "x"),
+        ("'o/${hydra:x.y}'", "hydra."),
         ("'o/${'", "o/${"),
     ):
         for words in (
