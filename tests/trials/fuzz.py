@@ -409,9 +409,7 @@ COMMAND = (
         st.sampled_from(
             ["predict", "evaluate", "inspect", "export", "report", "rerun", "demo", "trian", "--help", "reproduce", ""]
         ),
-        st.sampled_from(
-            ["run", "sweep", "images", "none", "", "\0", "a\nb", "conf", "input.csv", "-1", "--", "x" * 300]
-        ),
+        st.sampled_from(["run", "sweep", "images", "none", "", "a\nb", "conf", "input.csv", "-1", "--", "x" * 300]),
         st.lists(
             st.sampled_from(
                 [
@@ -435,7 +433,6 @@ COMMAND = (
                     "\x1b",
                     "input.csv",
                     "/dev/zero",
-                    "\0",
                 ]
             ),
             max_size=3,
