@@ -258,10 +258,14 @@ def _child(
     sys.addaudithook(_watch(os.open(room.folder / "events", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)))
     if prepare is not None:
         prepare()
-    from lightning_d2l import app, cli
+    from lightning_d2l.__main__ import program as main
 
     sys.argv = ["train.py" if program == "train" else "lightning-d2l", *words]
-    return app.main(words) if program == "train" else cli.main(words)
+    try:
+        main("lightning_d2l.app" if program == "train" else "lightning_d2l.cli")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def _emptied(pipe: int) -> bytes:
