@@ -18,7 +18,15 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.book.demos import DEMOS
-from lightning_d2l.compat_hydra import answer, get_args_parser, multirun, run, words_of
+from lightning_d2l.compat_hydra import (
+    BASIC_SWEEPER,
+    ConfigLoader,
+    answer,
+    get_args_parser,
+    multirun,
+    run,
+    words_of,
+)
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import (
     CONF,
@@ -70,6 +78,7 @@ def _main(arguments: list[str]) -> int:
         loader = SafeLoader(hydra.config_loader, keys_of(parse(overrides)))
         try:
             if is_multirun(config):
+                _check_number(config, hydra.config_loader)
                 return _exit_code(multirun(config, loader, task))
             return _run(config, loader, task)
         except (HydraException, OmegaConfBaseException) as error:
@@ -90,6 +99,15 @@ def _run(config: DictConfig, loader: SafeLoader, task: Task) -> int:
         return int(run(config, loader, task))
     finally:
         remove_empty([folder, *above])
+
+
+def _check_number(config: DictConfig, loader: ConfigLoader) -> None:
+    """Raise RequestError on more runs than there may be, which Hydra's own sweeper would list without end."""
+    from lightning_d2l.sweeps.grid import grid
+
+    sweeper = config.hydra.sweeper
+    if sweeper.get("_target_") == BASIC_SWEEPER:
+        grid(words_of(config).task, loader, [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()])
 
 
 def _asks(args: argparse.Namespace) -> bool:
