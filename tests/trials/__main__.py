@@ -12,13 +12,13 @@ from tests.trials.results import forget
 from tests.trials.trial import HEAD, Case, Tally, sample, try_all
 
 TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
-    "config": (hostile_config.cases, 25),
-    "files": (hostile_files.cases, 25),
-    "kills": (kills.cases, 16),
-    "requests": (bad_requests.cases, 10),
-    "disk": (disk.cases, 16),
-    "races": (races.cases, 4),
-    "environment": (environment.cases, 12),
+    "config": (hostile_config.cases, 15),
+    "files": (hostile_files.cases, 12),
+    "kills": (kills.cases, 8),
+    "requests": (bad_requests.cases, 5),
+    "disk": (disk.cases, 6),
+    "races": (races.cases, 2),
+    "environment": (environment.cases, 4),
 }
 """Name of a trial to its cases, and how many of them a sample has."""
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             from tests.trials.fuzz import TARGETS, fuzz
 
             tallies.append(
-                fuzz([target for target in TARGETS if args.match in target], 0.5 if args.sample else args.minutes)
+                fuzz([target for target in TARGETS if args.match in target], 0.3 if args.sample else args.minutes)
             )
             continue
         make, few = TRIALS[name]
