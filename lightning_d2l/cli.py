@@ -245,6 +245,7 @@ def _save(pictures: Mapping[Path, Figure], option: str) -> None:
 
     try:
         for path, figure in pictures.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
             save(figure, path)
     except OSError as error:
         raise RequestError(f"{option}: cannot be written ({error.strerror})") from error

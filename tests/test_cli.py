@@ -1,6 +1,8 @@
 """What the command line says to a wrong request."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -94,3 +96,10 @@ def test_a_record_from_before_a_setting_existed_is_completed_with_its_default(tm
     assert cli.main(["evaluate", str(tmp_path / "run")]) == 0
     assert cli.main(["rerun", str(tmp_path / "run")]) == 0
     assert "same numbers" in capsys.readouterr().out
+
+
+def test_a_demo_makes_the_folder_of_its_pictures_whatever_a_matplotlibrc_there_asks_for(tmp_path):
+    program = "from lightning_d2l.cli import main; raise SystemExit(main(['demo', 'xavier']))"
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\ntext.latex.preamble: \\input{evil}\n")
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "outputs" / "demos" / "xavier" / "xavier.png").exists()

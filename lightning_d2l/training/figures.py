@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,9 +23,11 @@ from lightning_d2l.training.predictions import Prediction, outputs
 
 BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
+NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
 LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
+@matplotlib.rc_context(NO_LATEX)
 def draw(
     folder: Path, data: TensorDataModule, net: nn.Module, history: Sequence[dict[str, float]], title: str
 ) -> list[Path]:
@@ -45,6 +49,7 @@ def draw(
     return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
+@matplotlib.rc_context(NO_LATEX)
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG file atomically; its folder is created in one that exists."""
     path.parent.mkdir(exist_ok=True)
@@ -215,6 +220,7 @@ def _true_and_fitted(panel: Axes, x: Tensor, data: RegressionData, net: nn.Modul
     panel.legend(fontsize=7)
 
 
+@matplotlib.rc_context(NO_LATEX)
 def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figure:
     """Each image with its class probabilities as bars; for regression, the predicted values as points."""
     if not data.class_names:

@@ -57,6 +57,11 @@ def run_demo(name: str, seed: int = 0) -> Demo:
         raise RequestError(f"demo {name}: this is an experiment; run python train.py experiment={name}")
     if name not in DEMOS:
         raise RequestError(f"demo {name}: unknown{nearest(name, list(DEMOS))} (allowed: {', '.join(DEMOS)})")
+    import matplotlib
+
+    from lightning_d2l.training.figures import NO_LATEX  # matplotlib, after the checks
+
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    demo: Demo = module.run(seed)
+    with matplotlib.rc_context(NO_LATEX):
+        demo: Demo = module.run(seed)
     return demo
