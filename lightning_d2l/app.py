@@ -68,8 +68,8 @@ def _main(arguments: list[str]) -> int:
     overrides = args.overrides
     with hydra_with(args.config_dir, overrides) as hydra:
         config = None
-        if overrides or not (_asks(args) or args.shell_completion):
-            config = composed(overrides, multirun=args.multirun) if not args.shell_completion else None
+        if not args.shell_completion and (overrides or not _asks(args)):
+            config = composed(overrides, multirun=args.multirun)
         if config is None or _asks(args):
             with safe_references():
                 answer(hydra, NAME, parser, args)

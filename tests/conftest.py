@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a process a core
@@ -6,6 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a p
 import pytest
 
 from lightning_d2l.data.download import MD5, data_root
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, in all programs that the tests start
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,6 +1,7 @@
 """What goes wrong in one run, on the disk, in a report or by a signal costs no result of a sweep."""
 
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -185,10 +186,17 @@ sys.exit(app.main(words))
 """
 
 
+SIGNALS = itertools.cycle([(signal.SIGINT, 20), (signal.SIGTERM, 1), (signal.SIGHUP, 2)])
+# Every moment with both launchers; the kills of tests/trials send each signal at each of them.
+SENT = [
+    pytest.param(moment, *next(SIGNALS), launcher, id=f"{name}-{launcher}")
+    for name, moment in MOMENTS.items()
+    for launcher in ("vectorized", "sequential")
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["vectorized", "sequential"])
-@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 20), (signal.SIGTERM, 1), (signal.SIGHUP, 2)])
-@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+@pytest.mark.parametrize(("moment", "number", "times", "launcher"), SENT)
 def test_signals_at_any_moment_leave_a_record_and_no_traceback(moment, number, times, launcher, tmp_path):
     words = [*SMALL, "seed=range(3)", f"hydra/launcher={launcher}", "hydra.sweep.dir=s"]
     process = subprocess.run(
