@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in args.names if name not in (*TRIALS, "fuzz")]:
         parser.error(f"{unknown[0]}: must be of {', '.join(TRIALS)}, fuzz")
     part, parts = map(int, args.part.split("/"))
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, in all programs that are started here
     import_everything()
     tallies = []
     for name in args.names or (*TRIALS, "fuzz"):
