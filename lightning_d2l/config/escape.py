@@ -17,7 +17,8 @@ _FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")  # the last four are the
 
 def terminal(text: str, *, keep: str = "") -> str:
     r"""Text for a terminal or a log: control, bidi and invisible characters are shown as \x1b; those in `keep` stay."""
-    if text.isascii() and text.isprintable():
+    shown = text.translate(dict.fromkeys(map(ord, keep))) if keep else text
+    if shown.isascii() and shown.isprintable():
         return text
     return "".join(_shown(c) if c not in keep and _is_hidden(c) else c for c in text)
 

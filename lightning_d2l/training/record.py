@@ -67,7 +67,7 @@ class RunRecord:
             "status": "running",
             "error": None,
             "started": now,
-            "command": shlex.join(_without_resume(shlex.split(spec.command))),
+            "command": _command(spec.command),
             "overrides": _without_resume(spec.overrides),
             "seed": spec.config["seed"],
             "versions": versions(),
@@ -221,8 +221,12 @@ def to_resume(folder: Path) -> RunRecord:
     return record
 
 
+def _command(text: str) -> str:
+    """A command that gives the same numbers from the start; hundreds of runs have one without resume=."""
+    return shlex.join(_without_resume(shlex.split(text))) if "resume=" in text else text
+
+
 def _without_resume(words: Sequence[str]) -> list[str]:
-    """A command that gives the same numbers from the start."""
     return [word for word in words if not word.startswith("resume=")]
 
 
