@@ -79,7 +79,7 @@ OVERRIDE = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overrides=st.lists(OVERRIDE | st.text(max_size=20), min_size=1, max_size=3), several=st.booleans())
 def test_any_words_are_composed_or_refused_in_a_line(overrides, several):
     overrides = with_literal_paths(overrides)

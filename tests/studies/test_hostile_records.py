@@ -266,7 +266,7 @@ def damaged(draw, content):
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_records_never_end_a_report_in_a_traceback(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("sweep")
