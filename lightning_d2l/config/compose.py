@@ -230,6 +230,12 @@ def quote(text: str, mark: str = "'") -> str:
     return QuotedString(escaped, Quote.single if mark == "'" else Quote.double).with_quotes()
 
 
+def path_override(key: str, folder: str) -> str:
+    """The override that gives `key` a folder of any name, inside a command that is quoted for the shell afterwards."""
+    bare = re.fullmatch(r"[\w./-]+", folder, re.ASCII) and folder not in ("null", "latest")
+    return f"{key}={folder if bare else quote(folder, chr(34))}"  # the shell's own quotes are single
+
+
 def literal(value: str) -> str:
     """The text that `quote` quoted, from the value that Hydra's parser found."""
     return re.sub(r"(\\*)\\\$\{", lambda match: f"{match[1][::2]}${{", value)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lightning_d2l.config.check import RequestError
 
-LOCK = ".lock"  # of a folder that was held before
+LOCK = ".lock"  # in a folder that a process holds or held
 
 
 def require_file(path: Path) -> None:

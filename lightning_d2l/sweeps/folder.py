@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,13 +12,14 @@ from omegaconf import DictConfig
 
 from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.config.compose import quote
+from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.places import LOCK
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps.ownership import FREE, difference, other_sweep, require_unused
 from lightning_d2l.training.files import new_folder
-from lightning_d2l.training.lock import LOCK, holder
+from lightning_d2l.training.lock import holder
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -100,10 +100,8 @@ def place(
 
 def resume_command(folder: Path, config_dir: str | None = None) -> str:
     """The command that resumes the sweep in a folder, to be typed in a shell."""
-    text = str(folder)
-    value = text if re.fullmatch(r"[\w./-]+", text, re.ASCII) and text not in ("null", "latest") else quote(text, '"')
     flags = [f"--config-dir={config_dir}"] if config_dir else []
-    return shlex.join(["python", "train.py", *flags, f"sweep.resume={value}"])
+    return shlex.join(["python", "train.py", *flags, path_override("sweep.resume", str(folder))])
 
 
 def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[RunSpec], alone: bool) -> None:

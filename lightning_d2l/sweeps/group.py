@@ -158,7 +158,8 @@ class Group:
             outcome = built.outcome(final | test, member.best | at_best)
             words.append(f"\n{fit.summary(outcome)}\n")
             if config["trainer"]["save_predictions"]:
-                save_predictions(folder / "predictions.csv", built.data, member.module)
+                with extras.optional("predictions.csv"):
+                    save_predictions(folder / "predictions.csv", built.data, member.module)
         if config["logger"] is not None:
             with extras.optional("TensorBoard"):
                 names, rows = member.module.metric_names, member.rows

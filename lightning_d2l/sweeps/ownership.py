@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.config.places import LOCK
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.files import BEST, LAST, METRICS, TEMPORARY
-from lightning_d2l.training.lock import LOCK
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
-from lightning_d2l.config.text import duration, number
+from lightning_d2l.config.text import cut, duration, number
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
@@ -119,18 +119,13 @@ def _monitored(record: RunRecord) -> tuple[str, float]:
 
 def _outcome(record: RunRecord) -> str:
     if record.state != "completed":
-        return f"{record.state}: {record.error}" if record.state == "failed" else record.state
+        return f"{record.state}: {terminal(record.error)}" if record.state == "failed" else record.state
     name, value = _monitored(record)
     return f"{name} {number(value)}"
 
 
 def _lines(records: Mapping[RunSpec, RunRecord], *states: str) -> list[str]:
     return [cut(f"{job.name}  {_outcome(record)}") for job, record in records.items() if record.state in states]
-
-
-def cut(text: str, width: int = WIDTH) -> str:
-    """The text, shortened to fit into a line."""
-    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def tell(
@@ -195,7 +190,7 @@ def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
         lines.append(f"{'left':12}{left:6}")
     failed = [(job, record) for job, record in records.items() if record.state == "failed"]
     for job, record in failed[:MOST_FAILURES]:
-        lines += [cut(f"  {job.name}"), cut(f"    {record.error}")]
+        lines += [cut(f"  {job.name}"), cut(f"    {terminal(record.error)}")]
     if len(failed) > MOST_FAILURES:
         lines.append(f"  and {len(failed) - MOST_FAILURES} more")
     return "\n".join(lines)

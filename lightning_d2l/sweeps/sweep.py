@@ -15,6 +15,7 @@ from typing import Any
 from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
+from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.disk import DiskError, require_written
@@ -22,7 +23,7 @@ from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
 from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run, require_unused
-from lightning_d2l.sweeps.progress import SweepProgress, cut, listing, tell
+from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.training.files import LAST, remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, holder, process
 from lightning_d2l.training.machine import uses_generated_garments

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
-from lightning_d2l.sweeps.progress import cut
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:

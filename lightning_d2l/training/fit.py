@@ -7,7 +7,6 @@ import errno
 import logging
 import math
 import os
-import re
 import shlex
 import time
 import traceback
@@ -19,7 +18,8 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import quote
+from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.places import LOCK
 from lightning_d2l.config.text import number
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
@@ -30,7 +30,7 @@ from lightning_d2l.training import checkpoint, console
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.extras import finish_board, open_board, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
-from lightning_d2l.training.lock import LOCK, hold
+from lightning_d2l.training.lock import hold
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
 from lightning_d2l.training.resume import load_best, place_to_resume
@@ -288,6 +288,4 @@ def command_to_resume(spec: RunSpec) -> str:
     """The command that resumes a run, quoted for the shell and for Hydra."""
     words = shlex.split(spec.command) or ["python", "train.py", *spec.overrides]
     words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
-    folder = str(console.from_here(spec.folder))
-    value = folder if re.fullmatch(r"[\w./-]+", folder) else quote(folder, '"')  # the shell's own quotes are single
-    return shlex.join([*words, f"resume={value}"])
+    return shlex.join([*words, path_override("resume", str(console.from_here(spec.folder)))])

@@ -18,9 +18,10 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import LOCK
 from lightning_d2l.training.files import read_bounded
 
-LOCK = ".lock"  # stays in the folder, empty: removing it would let two processes lock two files of one name
+# The file LOCK stays in the folder, empty: removing it would let two processes lock two files of one name.
 # Errors of flock on a file system that has no locks. There the existence of a second file is the lock.
 WITHOUT_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 WITHOUT_FLOCK_LOCK = ".lock.pid"

@@ -11,17 +11,17 @@ from typing import Any
 import torch
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.places import require_new_folder
+from lightning_d2l.config.places import LOCK, require_new_folder
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.text import number
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
-from lightning_d2l.training.files import BEST, LAST
+from lightning_d2l.training.files import BEST, LAST, missing_folders, remove_empty
 from lightning_d2l.training.fit import measured, run
 from lightning_d2l.training.inputs import read_inputs
-from lightning_d2l.training.lock import LOCK, holder
+from lightning_d2l.training.lock import holder
 from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.predictions import Prediction, outputs
 from lightning_d2l.training.record import RunRecord
@@ -108,7 +108,7 @@ def _new_folder(into: Path) -> Iterator[None]:
     require_new_folder("--into", into)
     if held := holder(into):
         raise RequestError(f"--into={into}: in use by {held}; choose another folder")
-    new = [place for place in (into, *into.parents) if not place.exists()]
+    new = missing_folders(into)
     try:
         into.mkdir(parents=True, exist_ok=True)
         yield
@@ -118,9 +118,7 @@ def _new_folder(into: Path) -> Iterator[None]:
         with suppress(OSError):
             if into in new and [path.name for path in into.iterdir()] == [LOCK]:
                 (into / LOCK).unlink()
-        for place in new:
-            with suppress(OSError):  # something lies in it
-                place.rmdir()
+        remove_empty(new)
 
 
 def _compare(before: RunRecord, after: RunRecord, rounding: float) -> int:

@@ -161,7 +161,7 @@ OVERRIDES = {
     "+hydra.job.env_set.PATH=/tmp": "hydra.job.env_set",
     "hydra.job.env_copy=[HOME]": "hydra.job.env_copy",
     "hydra.output_subdir=../..": "hydra.output_subdir=../..",
-    "hydra.output_subdir=/tmp/x": "hydra.output_subdir=/tmp/x",
+    "hydra.output_subdir=/x/y": "hydra.output_subdir=/x/y",
     "hydra.job.name=../x": "hydra.job.name=../x",
     "hydra.run.dir=": "hydra.run.dir=",
     "hydra.run.dir=o/${x}": "hydra.run.dir",

@@ -218,7 +218,7 @@ def test_runs_name_their_sweep_and_that_of_another_sweep_is_not_counted(tmp_path
     ("field", "value"),
     [
         ("jobs", [{"folder": "../x", "overrides": []}]),
-        ("jobs", [{"folder": "/tmp/x", "overrides": []}]),
+        ("jobs", [{"folder": "/x/y", "overrides": []}]),
         ("jobs", [{"folder": "..", "overrides": []}]),
         ("jobs", [{"folder": "a", "overrides": []}, {"folder": "a", "overrides": []}]),
         ("jobs", {"a": 1}),

@@ -118,7 +118,7 @@ WORDS_OF_SWEEP = [
     f"+hydra.callbacks.x=${{oc.create:{{_target_:{CANARY}.touch}}}}",
     "sweep.resume=there",
     "resume=there/seed=0",
-    "hydra.run.dir=/tmp/elsewhere",
+    "hydra.run.dir=../elsewhere",
     "hydra.sweep.dir=../elsewhere",
     f"hydra.searchpath=[pkg://{CANARY}]",
     "seed=" + "[" * 9999,
@@ -407,7 +407,7 @@ def _sweep_changes() -> Iterator[tuple[str, Callable[[Path], object]]]:
         "many jobs",
         _json("sweep.json", lambda f: f.update(jobs=[{"folder": str(i), "overrides": []} for i in range(200_000)])),
     )
-    yield "a config_dir of an attacker", _json("sweep.json", lambda f: f.update(config_dir="/tmp/evil"))
+    yield "a config_dir of an attacker", _json("sweep.json", lambda f: f.update(config_dir="/elsewhere/evil"))
     for varied in (["seed", "seed"], ["nothing"], [ESCAPE], [SCRIPT], ["model"], ["metrics"], ["", "."], ["seed"] * 50):
         yield f"varied={str(varied)[:30]}", _json("sweep.json", lambda f, v=varied: f.update(varied=v))
     study = {"name": SCRIPT, "question": f"{ESCAPE}$x_{{$", "x": "seed", "metric": "loss/test"}
