@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.registry import Built, Rule, Setting, Settings
+from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.rules import Built, Named, Rule, Setting, Settings
 from lightning_d2l.config.size import num_inputs, too_large
 
 
@@ -57,9 +58,10 @@ def check_settings(node: Mapping[str, Any], settings: Settings, path: str) -> No
     if missing := [name for name in settings.rules if name not in node]:
         raise RequestError(f"{path}{missing[0]}: missing; it must be {_allowed(settings.rules[missing[0]])}")
     for key, value in node.items():
-        rule = settings.rules.get(str(key), _PLAIN if settings.open else None)
+        name = str(key)
+        rule = settings.rules.get(name) or settings.optional.get(name) or (_PLAIN if settings.open else None)
         if rule is None:
-            raise unknown_key(f"{path}{key}", list(settings.rules))
+            raise unknown_key(f"{path}{key}", [*settings.rules, *settings.optional])
         _check_value(f"{path}{key}", value, rule)
 
 
@@ -73,6 +75,8 @@ def _allowed(rule: Setting) -> str:
 def _check_value(key: str, value: Any, rule: Setting) -> None:
     if isinstance(rule, Built):
         _check_built(key, value, rule)
+    elif isinstance(rule, Named):
+        _check_named(key, value, rule)
     elif isinstance(rule, Rule):
         if any(True for _ in targets(value)):
             raise RequestError(f"{key}: a _target_ is not allowed here")
@@ -102,6 +106,13 @@ def _check_built(key: str, value: Any, rule: Built) -> None:
         options = ", ".join(rule.table)
         raise RequestError(f"{key}._target_={target}: not registered, so it is not run (allowed: {options})")
     check_settings({k: v for k, v in value.items() if k != "_target_"}, rule.table[target], f"{key}.")
+
+
+def _check_named(key: str, value: Any, rule: Named) -> None:
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{key}={_show(value)}: must be a list of options, such as {key}=[]")
+    for name, group in value.items():
+        _check_built(f"{key}.{name}", group, Built(rule.table))
 
 
 def _show(value: Any) -> str:
@@ -141,9 +152,9 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if isinstance(dropout, list) and len(dropout) != expected:
         layers = f"model.num_hiddens={widths}" if num_layers is None else f"model.num_layers={num_layers}"
         raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
-    if optimizer.get("nesterov") and not optimizer["momentum"]:
+    if optimizer is not None and optimizer.get("nesterov") and not optimizer["momentum"]:
         raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
-    if optimizer["_target_"] == registry.EXACT:
+    if optimizer is not None and optimizer["_target_"] == EXACT:
         _check_exact(config)
     if model["_target_"] == registry.PHM_MLP:
         _check_phm(data, model)

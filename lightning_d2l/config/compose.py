@@ -33,6 +33,7 @@ from lightning_d2l.compat_hydra import (
 from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
 from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
+from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -41,14 +42,16 @@ NAME = "train"  # the primary configuration, conf/train.yaml
 LONGEST = 20_000  # characters of one override
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
 
-
+LISTS = ("callbacks", "logger")  # groups of which a run may have several options
 GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
 
 
 def _names_options(override: Override, value: Any) -> bool:
     """Whether an override of a group gives it an option or several to sweep over, or takes it away."""
     if value is None:
-        return override.is_delete() or override.key_or_group in ("experiment", "study")
+        return override.is_delete() or override.key_or_group in ("experiment", "study", "debug")
+    if isinstance(value, list) and override.key_or_group in LISTS:
+        return all(isinstance(name, str) for name in value)
     return isinstance(value, str) or override.is_sweep_override()
 
 
@@ -180,7 +183,7 @@ def is_multirun(config: DictConfig) -> bool:
 def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[str]) -> str:
     """The command that does one run with these overrides, also if a study is among them."""
     alone = ["hydra.mode=RUN"] if "study" in config else []
-    return shlex.join(["python", "train.py", *overrides, *alone])
+    return shlex.join([*train_words(), *overrides, *alone])
 
 
 def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:

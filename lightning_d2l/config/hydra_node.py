@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
 from lightning_d2l.config.references import safe_references
-from lightning_d2l.config.registry import COUNT, REAL, SEED, Rule, Settings
+from lightning_d2l.config.rules import COUNT, REAL, SEED, Rule, Settings
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
 _METRIC = Rule(

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.registry import EXACT, TABLES
+from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.registry import TABLES
 
 # Settings that were added after the first records, with the value by which earlier runs behaved. Those of a group that
 # is built from a `_target_` are added only where the registry has them for that target.
 ADDED: dict[str, Any] = {
     "penalty": {"l1": 0.0, "l2": 0.0, "lambda": 1.0},
     "gradients": False,
+    "metrics": [],
+    "scheduler": None,
+    "callbacks": {},
     "information": False,
     "data": {"folds": None, "fold": None, "test_seed": None},
     "model": {"num_layers": None, "input_noise": 0.0, "dropout": 0.0},
@@ -28,6 +32,9 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
     What is damaged is left as it is, for `check` to refuse.
     """
     found = {key: dict(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    logger = found.get("logger", {})
+    if logger is None or (isinstance(logger, dict) and "_target_" in logger):  # once one logger at most
+        found["logger"] = {"tensorboard": logger} if logger else {}
     for key, table in TABLES.items():
         node = found.get(key)
         if isinstance(node, dict) and isinstance(node.get("_target_"), str):
@@ -41,8 +48,8 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(trainer, dict) and trainer.pop("automatic_optimization", False):
         trainer["engine"] = "lightning"
     for key, value in ADDED.items():
-        if key in TABLES:
-            continue
+        if key in TABLES and isinstance(value, dict) and value:
+            continue  # added above
         there = found.setdefault(key, value)
         if isinstance(value, dict) and isinstance(there, dict):
             found[key] = value | there

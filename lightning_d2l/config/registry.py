@@ -1,112 +1,51 @@
 """What a configuration may name, and the values that each setting may take.
 
 A config is data, not a program: a `_target_` is built only if its exact name is a key of one of the tables below.
-To add a custom model, register it in one line before `main()` and give it a file in a conf/model folder:
-
-    registry.MODELS["my_package.MyNet"] = registry.ANYTHING
+Custom classes are added by `lightning_d2l.register` (plugins.py), under their bare names.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Rule:
-    """Which values one setting may have. `allowed` completes the sentence "must be ..."."""
-
-    allowed: str
-    accepts: Callable[[Any], bool]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A group of settings: every name in `rules` must be there, with a value that its rule accepts.
-
-    `shorthand` is the rule for one value in place of the whole group, such as `model.init=zeros`. An `open` group
-    may have further settings of any plain values.
-    """
-
-    rules: Mapping[str, Setting]
-    shorthand: Rule | None = None
-    open: bool = False
-
-
-@dataclass(frozen=True)
-class Built:
-    """A group of settings from which an object is built; the `_target_` must be a key of `table`."""
-
-    table: Mapping[str, Settings]
-    optional: bool = False
-
-
-Setting = Rule | Settings | Built
-ANYTHING = Settings({}, open=True)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def whole(low: int, high: float = math.inf) -> Rule:
-    """A whole number of at least `low` and at most `high`."""
-    allowed = f"a whole number from {low} {f'to {high}' if high < math.inf else 'up'}"
-    return Rule(allowed, lambda v: _is_number(v) and isinstance(v, int) and low <= v <= high)
-
-
-def real(interval: str) -> Rule:
-    """A number in an interval such as "(0, inf)" or "[0, 1)"."""
-    low, high = (float(end) for end in interval[1:-1].split(","))
-
-    def accepts(v: Any) -> bool:
-        above = _is_number(v) and (v > low or (v == low and interval[0] == "["))
-        return above and (v < high or (v == high and interval[-1] == "]"))
-
-    return Rule(f"a number in {interval}" if math.isfinite(low) else "a number", accepts)
-
-
-def choice(*options: str) -> Rule:
-    """One of the names given."""
-    return Rule(f"one of {', '.join(options)}", lambda v: v in options)
-
-
-def list_of(rule: Rule, *, min_length: int = 1) -> Rule:
-    """A list whose every item obeys `rule`."""
-    return Rule(
-        f"a list{' of at least one item' if min_length else ''}, each {rule.allowed}",
-        lambda v: isinstance(v, list) and len(v) >= min_length and all(map(rule.accepts, v)),
-    )
-
-
-def one_or_list(rule: Rule) -> Rule:
-    """What `rule` accepts, or a list of at least one such value."""
-    return Rule(f"{rule.allowed}, or a list of such", either(rule, list_of(rule)).accepts)
-
-
-def either(*rules: Rule) -> Rule:
-    """What any one of the rules accepts."""
-    return Rule(" or ".join(r.allowed for r in rules), lambda v: any(r.accepts(v) for r in rules))
-
-
-# Rules that many settings share.
-NULL = Rule("null", lambda v: v is None)
-FLAG = Rule("true or false", lambda v: isinstance(v, bool))
-TEXT = Rule("text", lambda v: isinstance(v, str) and v != "")
-COUNT = whole(1)
-SEED = whole(0, 2**63 - 1)
-REAL = real("(-inf, inf)")
-POSITIVE = real("(0, inf)")
-NOT_NEGATIVE = real("[0, inf)")
-FRACTION = real("[0, 1)")
-
-INITIALISATIONS = choice(
-    "default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant", "thresholded_uniform"
+from lightning_d2l.config.callbacks import CALLBACKS
+from lightning_d2l.config.image_data import IMAGE_DATA
+from lightning_d2l.config.loggers import LOGGERS
+from lightning_d2l.config.optimizers import OPTIMIZERS
+from lightning_d2l.config.rules import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NOT_NEGATIVE,
+    NULL,
+    POSITIVE,
+    REAL,
+    SEED,
+    TEXT,
+    Built,
+    Named,
+    Rule,
+    Settings,
+    choice,
+    either,
+    list_of,
+    names_of,
+    one_or_list,
+    real,
+    whole,
 )
-INIT = Settings({"name": INITIALISATIONS, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE}, INITIALISATIONS)
-ACTIVATIONS = choice("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity")
+from lightning_d2l.config.schedulers import SCHEDULERS
+from lightning_d2l.config.tables import TABLES_DATA
+from lightning_d2l.config.trainer import TRAINER
+
+# Names of initialisations and activations, with what plugins register; None for those of this package.
+INITIALISATIONS: dict[str, Any] = dict.fromkeys(
+    ("default", "normal", "xavier_uniform", "xavier_normal", "kaiming", "zeros", "constant", "thresholded_uniform")
+)
+ACTIVATIONS: dict[str, Any] = dict.fromkeys(("relu", "prelu", "leaky_relu", "sigmoid", "tanh", "identity"))
+_INITIALISATION, _ACTIVATION = names_of(INITIALISATIONS), names_of(ACTIVATIONS)
+INIT = Settings({"name": _INITIALISATION, "std": POSITIVE, "value": REAL, "bias_std": NOT_NEGATIVE}, _INITIALISATION)
 
 # Losses by the kind of target that they are for: classes or numbers.
 CLASS_LOSSES = ("cross_entropy", "cross_entropy_scratch", "one_hot_mse")
@@ -127,12 +66,6 @@ FASHION_MNIST = "lightning_d2l.data.fashion_mnist.FashionMNISTData"
 SYNTHETIC_REGRESSION = "lightning_d2l.data.synthetic.SyntheticRegressionData"
 POLYNOMIAL = "lightning_d2l.data.synthetic.PolynomialData"
 HIGH_DIMENSIONAL = "lightning_d2l.data.synthetic.HighDimensionalData"
-SGD = "torch.optim.SGD"
-SGD_SCRATCH = "lightning_d2l.scratch.sgd.SGD"
-ADAM = "torch.optim.Adam"
-ADAM_W = "torch.optim.AdamW"
-RMSPROP = "torch.optim.RMSprop"
-EXACT = "lightning_d2l.engine.exact.Exact"
 
 # Models that optimizer=exact can solve.
 LINEAR_IN_PARAMETERS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, RANDOM_FEATURES}
@@ -148,12 +81,12 @@ _ONE_WIDTH = Settings({"num_hiddens": COUNT, "init": INIT})
 MODELS: dict[str, Settings] = {
     LINEAR_REGRESSION: Settings({"bias": FLAG, "input_noise": NOT_NEGATIVE, "dropout": FRACTION, "init": INIT}),
     SOFTMAX_REGRESSION: Settings({"init": INIT}),
-    RANDOM_FEATURES: Settings({"num_features": COUNT, "activation": ACTIVATIONS}),
+    RANDOM_FEATURES: Settings({"num_features": COUNT, "activation": _ACTIVATION}),
     MLP: Settings(
         {
             "num_hiddens": one_or_list(COUNT),
             "num_layers": either(whole(0), NULL),
-            "activation": ACTIVATIONS,
+            "activation": _ACTIVATION,
             "dropout": one_or_list(FRACTION),
             "input_noise": NOT_NEGATIVE,
             "init": INIT,
@@ -164,7 +97,7 @@ MODELS: dict[str, Settings] = {
     "lightning_d2l.nets.blocks.NestedMLP": Settings({"num_hiddens": list_of(COUNT), "init": INIT}),
     FIXED_HIDDEN_MLP: Settings({"num_hiddens": COUNT, "per_sample": _PER_SAMPLE, "init": INIT}),
     "lightning_d2l.nets.blocks.TiedMLP": _ONE_WIDTH,
-    PHM_MLP: Settings({"num_hiddens": one_or_list(COUNT), "n": COUNT, "activation": ACTIVATIONS, "init": INIT}),
+    PHM_MLP: Settings({"num_hiddens": one_or_list(COUNT), "n": COUNT, "activation": _ACTIVATION, "init": INIT}),
     LINEAR_REGRESSION_SCRATCH: Settings({"std": NOT_NEGATIVE, "bias": FLAG}),
     SOFTMAX_REGRESSION_SCRATCH: Settings({"std": NOT_NEGATIVE}),
     "lightning_d2l.scratch.mlp.MLPScratch": Settings({"num_hiddens": COUNT, "std": NOT_NEGATIVE}),
@@ -191,28 +124,34 @@ DATA: dict[str, Settings] = {
     SYNTHETIC_REGRESSION: Settings({"w": list_of(REAL), "b": REAL, **_SAMPLES}),
     POLYNOMIAL: Settings({"degree": whole(0, 100), "coefficients": list_of(REAL), "factorial": FLAG, **_SAMPLES}),
     HIGH_DIMENSIONAL: Settings({"d": COUNT, "w": REAL, "b": REAL, **_SAMPLES}),
+    **TABLES_DATA,
+    **IMAGE_DATA,
 }
-_DECAY = {"lr": POSITIVE, "weight_decay": NOT_NEGATIVE}
-_BETAS = Rule("two numbers in [0, 1)", lambda v: isinstance(v, list) and len(v) == 2 and all(map(FRACTION.accepts, v)))
-OPTIMIZERS: dict[str, Settings] = {
-    SGD: Settings({**_DECAY, "momentum": FRACTION, "nesterov": FLAG}),
-    ADAM: Settings({**_DECAY, "betas": _BETAS, "fused": FLAG}),
-    ADAM_W: Settings({**_DECAY, "betas": _BETAS, "fused": FLAG}),
-    RMSPROP: Settings({**_DECAY, "alpha": FRACTION, "momentum": FRACTION}),
-    SGD_SCRATCH: Settings(_DECAY),
-    EXACT: Settings({"lr": either(NULL, POSITIVE), "weight_decay": NOT_NEGATIVE}),
+TABLES = {
+    "data": DATA,
+    "model": MODELS,
+    "optimizer": OPTIMIZERS,
+    "scheduler": SCHEDULERS,
+    "callbacks": CALLBACKS,
+    "logger": LOGGERS,
 }
-_TENSORBOARD = Settings({"graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG})
-LOGGERS: dict[str, Settings] = {"lightning_d2l.training.tensorboard.TensorBoard": _TENSORBOARD}
-
-TABLES = {"data": DATA, "model": MODELS, "optimizer": OPTIMIZERS, "logger": LOGGERS}
 """The tables by the group of a run that is built from them."""
+LAYERS = {"lightning_d2l.nets.preprocessing.TableInputs", "lightning_d2l.nets.images.ImageInputs"}
+"""What may stand in front of a network; data describe it."""
+
+# What plugins register, by name.
+OBJECTS: dict[str, Any] = {}  # the classes and functions of `_target_` in the tables above
+LOSSES_OF_PLUGINS: dict[str, Any] = {}
+TASKS_OF_LOSSES: dict[str, str | None] = {}  # "regression", "classification", or None for both
+METRICS: dict[str, Any] = {}
+THEORIES: dict[str, Any] = {}
 
 # Everything that a run is configured by, except for the `hydra` node and the nodes `sweep` and `study` of a sweep.
 RUN = Settings(
     {
         "seed": SEED,
-        "loss": either(choice(*CLASS_LOSSES, *NUMBER_LOSSES), NULL),
+        "loss": either(names_of(CLASS_LOSSES, NUMBER_LOSSES, LOSSES_OF_PLUGINS), NULL),
+        "metrics": list_of(names_of(METRICS), min_length=0),
         "penalty": Settings({"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE}),
         "information": FLAG,
         "gradients": FLAG,
@@ -220,20 +159,11 @@ RUN = Settings(
         "verbose": FLAG,
         "data": Built(DATA),
         "model": Built(MODELS),
-        "optimizer": Built(OPTIMIZERS),
-        "logger": Built(LOGGERS, optional=True),
-        "trainer": Settings(
-            {
-                "max_epochs": whole(1, 10**9),
-                "log_every_n_epochs": whole(1, 10**9),
-                "evaluate": list_of(choice("train", "val", "test"), min_length=0),
-                "precision": choice("32-true", "64-true"),
-                "accelerator": choice("auto", "cpu", "gpu", "mps"),
-                "engine": choice("auto", "fast", "lightning"),
-                "save_predictions": FLAG,
-                "checkpoint_every_n_seconds": NOT_NEGATIVE,
-            }
-        ),
+        "optimizer": Built(OPTIMIZERS, optional=True),
+        "scheduler": Built(SCHEDULERS, optional=True),
+        "callbacks": Named(CALLBACKS),
+        "logger": Named(LOGGERS),
+        "trainer": Settings(TRAINER),
     }
 )
 

@@ -160,7 +160,7 @@ class Group:
             if config["trainer"]["save_predictions"]:
                 with extras.optional("predictions.csv"):
                     save_predictions(folder / "predictions.csv", built.data, member.module)
-        if config["logger"] is not None:
+        if "tensorboard" in config["logger"]:
             with extras.optional("TensorBoard"):
                 names, rows = member.module.metric_names, member.rows
                 write_events(folder, extras.hyperparameters(built), names, rows, test, built.max_epochs)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_d2l.config.registry import EXACT
+from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.points import Points

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lightning_d2l.config.registry import EXACT
+from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.files import Row

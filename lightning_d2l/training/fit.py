@@ -146,7 +146,8 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
         require_same_data(record, built.data)
         start, built.rows = place_to_resume(folder, built.module, built.points)
     log.info("%s", first_line(built))
-    board: TensorBoard | None = None if config["logger"] is None else build_node(config["logger"])
+    shown = config["logger"].get("tensorboard")
+    board: TensorBoard | None = build_node(shown) if shown else None
 
     line = console.Console(built.data, start, built.max_epochs, bar=not spec.part_of_sweep)
 
@@ -177,7 +178,7 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
     if not spec.part_of_sweep:
         seen = "outputs" if here.parts[:1] == ("outputs",) else str(here)
         log.info("look at it  %s", shlex.join(["tensorboard", "--logdir", seen]))
-        log.info("use it      %s", shlex.join(["lightning-d2l", "predict", str(here)]))
+        log.info("use it      %s", shlex.join([*tool_words("predict"), str(here)]))
     return outcome
 
 
@@ -286,6 +287,6 @@ def stopped(spec: RunSpec, stop: Stopped) -> str:
 
 def command_to_resume(spec: RunSpec) -> str:
     """The command that resumes a run, quoted for the shell and for Hydra."""
-    words = shlex.split(spec.command) or ["python", "train.py", *spec.overrides]
+    words = shlex.split(spec.command) or [*train_words(), *spec.overrides]
     words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
     return shlex.join([*words, path_override("resume", str(console.from_here(spec.folder)))])

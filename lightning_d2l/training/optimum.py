@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from lightning_d2l.config.registry import ADAM_W, SQUARED_LOSSES
+from lightning_d2l.config.optimizers import ADAM_W
+from lightning_d2l.config.registry import SQUARED_LOSSES
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.engine.exact import linear_parameters, optimum
 from lightning_d2l.modules.base import SupervisedModule

@@ -9,6 +9,7 @@ import pytest
 from lightning_d2l import app
 from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.rules import ANYTHING
 from tests.conftest import ROOT
 from tests.runs import config
 
@@ -105,7 +106,7 @@ def test_a_custom_model_needs_one_registered_line(tmp_path, monkeypatch):
     mine = config("model=mlp") | {"model": {"_target_": "my_package.MyNet", "depth": 3}}
     with pytest.raises(RequestError, match=r"my_package\.MyNet: not registered"):
         check(mine)
-    monkeypatch.setitem(registry.MODELS, "my_package.MyNet", registry.ANYTHING)
+    monkeypatch.setitem(registry.MODELS, "my_package.MyNet", ANYTHING)
     check(mine)
     with pytest.raises(RequestError, match="_target_ is not allowed here"):
         check(mine | {"model": {"_target_": "my_package.MyNet", "inner": {"_target_": "os.system"}}})

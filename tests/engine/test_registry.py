@@ -5,6 +5,7 @@ import json
 import pytest
 
 from lightning_d2l.config import registry
+from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.compose import CONF
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
@@ -68,6 +69,6 @@ def test_both_loops_agree(words, tmp_path):
 def test_every_registered_name_is_among_them():
     composed = [config(*words) for words in SETTINGS.values()]
     for table, group in ((registry.MODELS, "model"), (registry.DATA, "data"), (registry.OPTIMIZERS, "optimizer")):
-        assert {settings[group]["_target_"] for settings in composed} | {registry.EXACT} >= {*table}
+        assert {settings[group]["_target_"] for settings in composed} | {EXACT} >= {*table}
     assert {settings["loss"] for settings in composed} >= {*registry.CLASS_LOSSES, *registry.NUMBER_LOSSES}
     assert {*MODELS} == {path.stem for path in (CONF / "model").glob("*.yaml")}

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lightning_d2l.config import registry
+from lightning_d2l.config.rules import ANYTHING
 from lightning_d2l.data.fashion_mnist import FashionMNISTData
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.group import member_of
@@ -166,7 +167,7 @@ def own_model(monkeypatch):
 
     def settings(model: type[nn.Module], *words: str, **more: Any) -> dict[str, Any]:
         target = f"{__name__}.{model.__name__}"
-        monkeypatch.setitem(registry.MODELS, target, registry.ANYTHING)
+        monkeypatch.setitem(registry.MODELS, target, ANYTHING)
         return composed("regression", *words) | {"model": {"_target_": target, **more}}
 
     return settings

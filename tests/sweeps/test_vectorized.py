@@ -16,6 +16,7 @@ from torch import nn
 from lightning_d2l import app, cli
 from lightning_d2l.config import registry
 from lightning_d2l.config.compose import quote
+from lightning_d2l.config.rules import ANYTHING
 from lightning_d2l.sweeps import group, progress
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
@@ -357,7 +358,7 @@ REASONS = {  # how many runs trained by themselves, and why
 
 @pytest.mark.parametrize(("words", "reason"), REASONS.values(), ids=REASONS)
 def test_what_can_not_train_together_says_why_and_trains_one_by_one(words, reason, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(registry.MODELS, "tests.sweeps.test_vectorized.Odd", registry.ANYTHING)
+    monkeypatch.setitem(registry.MODELS, "tests.sweeps.test_vectorized.Odd", ANYTHING)
     words = [*SMALL, *words]
     assert sweep(tmp_path / "vectorized", *words) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if "one by one" in line]
