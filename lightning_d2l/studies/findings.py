@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import flat
+from lightning_d2l.config.program import train_words
 from lightning_d2l.config.text import show
 from lightning_d2l.studies import sources
 from lightning_d2l.studies.answer import Answer, answer
@@ -158,4 +159,4 @@ def _command(sweep: SweepRecord) -> str:
         return "\n".join(dict.fromkeys(str(command) for run in runs if (command := run.fields.get("command"))))
     words = [f"{key}={common[key]}" for key in common if key not in values and not key.startswith("hydra.")]
     words += [f"{key}={','.join(each)}" for key, each in values.items()]
-    return f"python train.py -m {shlex.join(words)}"
+    return shlex.join([*train_words(), "-m", *words])

@@ -14,6 +14,7 @@ from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.config.compose import path_override
 from lightning_d2l.config.places import LOCK
+from lightning_d2l.config.program import train_words
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
@@ -101,7 +102,7 @@ def place(
 def resume_command(folder: Path, config_dir: str | None = None) -> str:
     """The command that resumes the sweep in a folder, to be typed in a shell."""
     flags = [f"--config-dir={config_dir}"] if config_dir else []
-    return shlex.join(["python", "train.py", *flags, path_override("sweep.resume", str(folder))])
+    return shlex.join([*train_words(), *flags, path_override("sweep.resume", str(folder))])
 
 
 def check_same(folder: Path, before: Mapping[str, Any], jobs: Sequence[RunSpec], alone: bool) -> None:

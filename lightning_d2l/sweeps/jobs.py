@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse
+from lightning_d2l.config.program import arguments_of
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.grid import meaning
@@ -50,7 +50,7 @@ def require_single(config: DictConfig) -> None:
 
 def resumed_alone(spec: SweepSpec) -> bool:
     """Whether a command line names a sweep to resume, and no setting of its runs."""
-    words = [word.lstrip("+") for word in shlex.split(spec.command)[2:] if not word.startswith("-")]
+    words = [word.lstrip("+") for word in arguments_of(spec.command) if not word.startswith("-")]
     return all(word.startswith(("sweep.", "verbose=", "data.root=", "data.source=")) for word in words)
 
 

@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import path_override
 from lightning_d2l.config.places import LOCK
+from lightning_d2l.config.program import arguments_of, tool_words, train_words
 from lightning_d2l.config.text import number
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
@@ -287,6 +288,6 @@ def stopped(spec: RunSpec, stop: Stopped) -> str:
 
 def command_to_resume(spec: RunSpec) -> str:
     """The command that resumes a run, quoted for the shell and for Hydra."""
-    words = shlex.split(spec.command) or [*train_words(), *spec.overrides]
+    words = arguments_of(spec.command) if spec.command else spec.overrides
     words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
-    return shlex.join([*words, path_override("resume", str(console.from_here(spec.folder)))])
+    return shlex.join([*train_words(), *words, path_override("resume", str(console.from_here(spec.folder)))])

@@ -7,11 +7,13 @@ does not import torch, so that the list and the message for an unknown ID are fa
 from __future__ import annotations
 
 import importlib
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.compose import CONF
+from lightning_d2l.config.program import train_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +56,8 @@ class Demo:
 def run_demo(name: str, seed: int = 0) -> Demo:
     """Run the demo `name` with the given seed; raises RequestError if it does not exist."""
     if (CONF / "experiment" / f"{name}.yaml").exists() and name not in DEMOS:
-        raise RequestError(f"demo {name}: this is an experiment; run python train.py experiment={name}")
+        command = shlex.join([*train_words(), f"experiment={name}"])
+        raise RequestError(f"demo {name}: this is an experiment; run {command}")
     if name not in DEMOS:
         raise RequestError(f"demo {name}: unknown{nearest(name, list(DEMOS))} (allowed: {', '.join(DEMOS)})")
     import matplotlib

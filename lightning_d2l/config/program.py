@@ -1,0 +1,77 @@
+"""The program that the user started, as the words that printed commands begin with."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PLUGIN = "--plugin"
+
+
+@dataclass(frozen=True)
+class Program:
+    """The words before the arguments, and the plugins that the user named, by flags or in the environment."""
+
+    train: tuple[str, ...] = ("python", "train.py")
+    tool: tuple[str, ...] = ("lightning-d2l",)
+    plugins: tuple[str, ...] = ()
+
+
+_present = Program()
+
+
+def program() -> Program:
+    """The program that runs."""
+    return _present
+
+
+def use_program(started: Program) -> None:
+    """Print the commands of this program from now on."""
+    global _present  # noqa: PLW0603
+    _present = started
+
+
+def train_words() -> list[str]:
+    """The words that a command to train begins with: `python train.py`, and a --plugin for each of the user's."""
+    return [*_present.train, *_plugin_words()]
+
+
+def tool_words(command: str) -> list[str]:
+    """The words that another command begins with: `lightning-d2l predict`, and a --plugin for each of the user's."""
+    return [*_present.tool, command, *_plugin_words()]
+
+
+def _plugin_words() -> list[str]:
+    plugins = _present.plugins
+    return [word for name in plugins for word in ([f"{PLUGIN}={name}"] if name.startswith("-") else [PLUGIN, name])]
+
+
+def without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words of a command line without its --plugin flags, and the names that the flags give, in order.
+
+    Raises ValueError on a flag without a name.
+    """
+    others, names, left = [], [], list(words)
+    while left:
+        word = left.pop(0)
+        if word == PLUGIN:
+            names.append(left.pop(0) if left else "")
+        elif word.startswith(f"{PLUGIN}="):
+            names.append(word.removeprefix(f"{PLUGIN}="))
+        else:
+            others.append(word)
+            continue
+        if not names[-1]:
+            raise ValueError(f"{PLUGIN}: must come with a file or the name of a module")
+    return others, names
+
+
+def arguments_of(command: str) -> list[str]:
+    """The arguments of a printed command to train, without its plugins; raises ValueError on unbalanced quotes."""
+    words = shlex.split(command)
+    if words[:1] == ["python"]:
+        begin = 3 if words[1:2] == ["-m"] else 2
+    else:
+        begin = 2 if words[:1] == ["lightning-d2l"] else 1
+    return without_plugins(words[begin:])[0]
