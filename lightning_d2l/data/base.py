@@ -22,7 +22,7 @@ class TensorDataModule(pl.LightningDataModule):
     """A LightningDataModule over tensors in memory, for any LightningModule and Trainer.
 
     Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`:
-    x (n, ...) uint8 pixels or float features, y (n,) int64 classes or (n, 1) float targets. With `folds` the
+    x (n, d) float features or (n, channels, height, width) uint8 pixels, y (n,) int64 classes or (n, 1) float targets. With `folds` the
     validation split is fold number `fold`, from 0, of the training data.
 
     Training batches come in an order that is a function of `shuffle_seed` and the epoch. `evaluate` names the splits
@@ -72,6 +72,11 @@ class TensorDataModule(pl.LightningDataModule):
         self.splits |= {split: (x[chosen], y[chosen]) for split, chosen in rows.items()}
         return rows
 
+    def samples(self, split: str, n: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first n samples of a split, x and y; all of them without `n`."""
+        x, y = self.splits[split]
+        return x[:n], y[:n]
+
     @property
     def num_inputs(self) -> int:
         """Features of one sample."""
@@ -103,11 +108,16 @@ class TensorDataModule(pl.LightningDataModule):
         return "loss/val" if "val" in self.evaluated else "loss/train"
 
     def identity(self) -> dict[str, Any]:
-        """Name, source and a checksum (SHA-256) of every number of every split."""
+        """Name, source and a checksum (SHA-256) of every number of every split.
+
+        The one channel of grey images is left out of the shape: a record of a version without it names the same data.
+        """
         digest = hashlib.sha256()
         for split, tensors in sorted(self.splits.items()):
             for tensor in tensors:
-                digest.update(f"{split}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                grey = is_images(tensor) and tensor.shape[1] == 1
+                shape = tuple(tensor[:, 0].shape if grey else tensor.shape)
+                digest.update(f"{split}{shape}{tensor.dtype}".encode())
                 digest.update(tensor.numpy().data)
         return {"name": self.name, "source": self.source, "checksum": digest.hexdigest()}
 
@@ -143,6 +153,11 @@ class TensorDataModule(pl.LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         dtype = module.dtype if module and isinstance(module.dtype, torch.dtype) else torch.float32
         return module.device if module else torch.device("cpu"), dtype
+
+
+def is_images(x: Tensor) -> bool:
+    """Whether x holds images: (n, channels, height, width) of uint8 with the one channel of grey or those of RGB."""
+    return x.dtype == torch.uint8 and x.dim() == 4 and x.shape[1] in (1, 3)
 
 
 def fold_rows(n: int, folds: int, fold: int, seed: int) -> dict[str, Tensor]:

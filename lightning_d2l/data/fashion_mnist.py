@@ -23,7 +23,7 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 class FashionMNISTData(TensorDataModule):
-    """60,000 training and 10,000 test images, x (n, 28, 28) uint8, y (n,) classes.
+    """60,000 training and 10,000 test images, x (n, 1, 28, 28) uint8, y (n,) classes.
 
     `val_size` training images are held out for validation (none with `folds`), and `n_train` of the rest are used
     (null: all), both balanced over the classes. A smaller `n_train` is a subset of a larger one, and does not change
@@ -54,7 +54,7 @@ class FashionMNISTData(TensorDataModule):
 
     def no_samples(self) -> tuple[Tensor, Tensor]:
         side = self.resize or 28
-        return torch.empty(0, side, side, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+        return torch.empty(0, 1, side, side, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         folder, reason = official_folder(self.root, self.wanted_source)
@@ -83,9 +83,9 @@ def _of_split(folder: Path | None, split: str) -> tuple[Tensor, Tensor]:
 
 @functools.lru_cache(maxsize=2)
 def images_and_labels(read: Callable[..., Arrays], *where: object) -> tuple[Tensor, Tensor]:
-    """Images (n, 28, 28) and labels (n,) of a split, shared by all runs of a process; do not modify them."""
+    """Images (n, 1, 28, 28) and labels (n,) of a split, shared by all runs of a process; do not modify them."""
     images, labels = read(*where)
-    return torch.tensor(images), torch.tensor(labels).long()
+    return torch.tensor(images)[:, None], torch.tensor(labels).long()
 
 
 def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
@@ -107,10 +107,10 @@ def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Genera
 
 
 def resized(x: Tensor, side: int) -> Tensor:
-    """Images (n, h, w) of uint8, resized to (n, side, side)."""
+    """Images (n, channels, h, w) of uint8, resized to (n, channels, side, side)."""
     from torchvision.transforms.v2.functional import resize
 
-    return torch.cat([resize(part[:, None], [side, side], antialias=True)[:, 0] for part in torch.split(x, 4096)])
+    return torch.cat([resize(part, [side, side], antialias=True) for part in torch.split(x, 4096)])
 
 
 def generated_garments(split: str) -> Arrays:

@@ -39,7 +39,7 @@ def draw(
         figures |= {
             "predictions": predictions(x, y, output, data.class_names),
             "confusion_matrix": confusion_matrix(y, output, data.class_names),
-            "first_layer_weights": first_layer_weights(net, x.shape[1:], data.class_names),
+            "first_layer_weights": first_layer_weights(net, x.shape[-2:], data.class_names),
         }
     elif isinstance(data, RegressionData):
         figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
@@ -104,10 +104,10 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
     wrong = (predicted != y).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)][:16].tolist()
     shown = [*range(min(16, len(x))), *worst]
-    h, w = x.shape[1:]
+    h, w = x.shape[-2:]
     down, across = h // 2, w // 3
     figure, (panel,) = _panels(1, 1, 9, 5.9)
-    _mosaic(panel, x[shown].float(), 8, (down, across), cmap="gray_r")
+    _mosaic(panel, x[shown, 0].float(), 8, (down, across), cmap="gray_r")
     for number, index in enumerate(shown):
         true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
         at = (number % 8 * (w + across) + w / 2, number // 8 * (h + down) + down - 1)
@@ -231,7 +231,7 @@ def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figu
         return figure
     figure, panels = _panels(len(items), 2, 6, 1.7 * len(items))
     for item, left, right in zip(items, panels[::2], panels[1::2], strict=True):
-        left.imshow(item.x, cmap="gray_r")
+        left.imshow(item.x[0], cmap="gray_r")
         left.set_title(label(item.name), fontsize=8)
         left.axis("off")
         right.barh(range(len(data.class_names)), item.output.softmax(0), color=BLUE)

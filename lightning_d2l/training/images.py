@@ -37,7 +37,7 @@ VISIBLE, EMPTY = 64, 16  # differences of grey levels that can be seen, and that
 
 
 def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
-    """An image file as the data's images, (1, side, side) of uint8, and notes on what was done and what is unusual.
+    """An image file as one of the data's images, (1, 1, side, side) of uint8, and notes on what was done and what is unusual.
 
     Deep images are scaled to 8 bits, transparent ones laid over the data's background, others padded to a square with
     it. An image on a light background, where that of the data is dark, is inverted.
@@ -74,7 +74,7 @@ def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
         notes.append("nothing in it: one colour")
     elif side >= 14:  # the usual ranges are those of 28 x 28 pixels
         notes += _unusual(pixels, data)
-    return torch.tensor(pixels)[None], "; ".join(notes)
+    return torch.tensor(pixels)[None, None], "; ".join(notes)
 
 
 def _opened(file: Path) -> tuple[Image.Image, Image.Image | None, list[str]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.data.base import TensorDataModule, is_images
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import read_bounded
 
@@ -46,7 +46,7 @@ def read_inputs(files: Sequence[Path], data: TensorDataModule) -> Iterator[Input
     for file in files:
         if x.dim() == 2:
             yield from read_csv(file, data)
-        elif x.dtype == torch.uint8 and x.dim() == 3 and x.shape[1] == x.shape[2]:
+        elif is_images(x) and x.shape[1] == 1 and x.shape[2] == x.shape[3]:
             from lightning_d2l.training.images import read_image
 
             yield (file.name, *read_image(file, data))

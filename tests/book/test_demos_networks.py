@@ -25,7 +25,7 @@ def test_a_pass_serves_every_image_once_in_another_order_each_time():
                 served.append(y)
                 yield x, y
 
-    x, y = torch.randint(256, (1000, 28, 28), dtype=torch.uint8), torch.arange(1000)
+    x, y = torch.randint(256, (1000, 1, 28, 28), dtype=torch.uint8), torch.arange(1000)
     seconds = seconds_a_pass(Watched(x, y, 256, torch.float32, shuffle_seed=0), 2)
     assert len(seconds) == 2
     assert all(value > 0 for value in seconds)

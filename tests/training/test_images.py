@@ -40,8 +40,8 @@ INSIDE = np.where(SHAPE > 0, 255, 0).astype(np.uint8)
 
 def read(path, **changed) -> tuple[np.ndarray, str]:
     x, note = read_image(path, data(**changed))
-    assert (x.dtype, x.shape[0]) == (torch.uint8, 1)
-    return x[0].numpy(), note
+    assert (x.dtype, *x.shape[:2]) == (torch.uint8, 1, 1)
+    return x[0, 0].numpy(), note
 
 
 def written(tmp_path, image, name="image.png", **settings):

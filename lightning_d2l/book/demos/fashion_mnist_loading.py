@@ -61,9 +61,9 @@ def seconds_a_pass(batches: Batches, passes: int) -> list[float]:
 
 
 def a_few_of_each_class(x: Tensor, y: Tensor, names: tuple[str, ...], seed: int, few: int = 5) -> Figure:
-    """Random images of x (n, 28, 28), with one column for each class of y (n,)."""
+    """Random images of x (n, 1, 28, 28), with one column for each class of y (n,)."""
     order = torch.randperm(len(y), generator=generator("demo", seed))
-    columns = [torch.cat([*pad(x[order[y[order] == c][:few]], (2, 2, 2, 2))]) for c in range(len(names))]
+    columns = [torch.cat([*pad(x[order[y[order] == c][:few], 0], (2, 2, 2, 2))]) for c in range(len(names))]
     figure = Figure(figsize=(9, 4.9), dpi=120, layout="constrained")
     panel = figure.subplots()
     panel.imshow(torch.cat(columns, 1).numpy(), cmap="gray_r", interpolation="nearest")
