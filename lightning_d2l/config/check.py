@@ -143,7 +143,9 @@ def _check_together(config: Mapping[str, Any]) -> None:
     data, model, optimizer = config["data"], config["model"], config["optimizer"]
     classes = data["_target_"] in registry.CLASSIFICATION_DATA
     if classes or data["_target_"] in registry.REGRESSION_DATA:  # the kind of custom data is unknown
-        _check_task(config, classes)
+        check_task(config, classes)
+    if data["_target_"] == registry.FASHION_MNIST:
+        _check_n_train(data)
     _check_folds(data)
     widths, dropout, num_layers = (model.get(key) for key in ("num_hiddens", "dropout", "num_layers"))
     if num_layers is not None and isinstance(widths, list) and len(widths) > 1:
@@ -162,21 +164,26 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise RequestError(wrong)
 
 
-def _check_task(config: Mapping[str, Any], classes: bool) -> None:
-    """The model and the loss are for the targets of the data: classes or numbers."""
-    data, model = config["data"], config["model"]
+def _check_n_train(data: Mapping[str, Any]) -> None:
     held_out = 0 if data.get("folds") else data.get("val_size", 0)
-    if classes and (data["n_train"] or 1) > (left := 60_000 - held_out):
+    if (data["n_train"] or 1) > (left := 60_000 - held_out):
         raise RequestError(
             f"data.n_train={data['n_train']}: must be at most {left}, what data.val_size={held_out} leaves of 60000"
         )
+
+
+def check_task(config: Mapping[str, Any], classes: bool) -> None:
+    """Raise RequestError unless the model and the loss are for the targets of the data: classes or numbers."""
+    data, model = config["data"], config["model"]
     net = model["_target_"]
     if net in (registry.NUMBER_MODELS if classes else registry.CLASS_MODELS):
         raise RequestError(
             f"model={net.rpartition('.')[2]}: must be a model for {'classes' if classes else 'numbers'}, "
             f"which is what data={data['_target_'].rpartition('.')[2]} holds; mlp fits both"
         )
-    allowed = registry.CLASS_LOSSES if classes else registry.NUMBER_LOSSES
+    task = "classification" if classes else "regression"
+    allowed = [*(registry.CLASS_LOSSES if classes else registry.NUMBER_LOSSES)]
+    allowed += [name for name, wanted in registry.TASKS_OF_LOSSES.items() if wanted in (task, None)]
     if config["loss"] is not None and config["loss"] not in allowed:
         raise RequestError(f"loss={config['loss']}: must be {', '.join(allowed)} or null for this data")
     if config["information"] and not classes:

@@ -36,6 +36,8 @@ class TensorDataModule(pl.LightningDataModule):
     background = 0  # grey level behind the objects of images, from 0 (black) to 255
     # The lowest and highest "mean", "std" and "border" (of the outermost pixels) of training images, in [0, 1].
     usual: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType({})
+    transform: Mapping[str, Any] | None = None  # describes the layer that modules put before their networks
+    preprocessing: Mapping[str, Any] | None = None  # describes the layer that made the features of raw samples
     noise = 0.0  # standard deviation of the targets around the true function
 
     def __init__(self, batch_size: int, seed: int = 0, folds: int | None = None, fold: int | None = None) -> None:

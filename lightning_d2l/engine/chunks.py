@@ -7,8 +7,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import count_chunk
 from lightning_d2l.data.base import TensorDataModule
@@ -62,7 +62,7 @@ class ChunkedModule(pl.LightningModule):
         self.module, self.data, self.points = module, data, points
         self._last_epoch: list[loop.Step] = []
 
-    def configure_optimizers(self) -> Optimizer:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         return self.module.configure_optimizers()
 
     def train_dataloader(self) -> Chunks:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import trainer_of
 from lightning_d2l.config.check import nearest
+from lightning_d2l.config.registry import METRICS
 from lightning_d2l.data.batches import Batch
-from lightning_d2l.modules.build import OptimizerFactory, network, optimizer_factory
-from lightning_d2l.modules.losses import LOSSES, GaussianNLL
+from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory
+from lightning_d2l.modules.losses import GaussianNLL, build_loss
 from lightning_d2l.modules.metrics import SampleMeans
 
 MEASURED_NUMBERS = 2**20  # outputs that are kept before they are measured
@@ -24,11 +26,16 @@ class SupervisedModule(pl.LightningModule):
     """A network, a loss and an optimizer as a LightningModule, for any Trainer and any batches (x, y).
 
     `net` is a network or its description, such as `{"_target_": "lightning_d2l.nets.mlp.MLP", "num_inputs": 4, ...}`.
-    `loss` is a name of `LOSSES`, None for the usual one. `optimizer` is a name such as "sgd", a description
-    `{"_target_": "torch.optim.SGD", "lr": 0.1}`, or a function from parameters to an optimizer.
+    `loss` is a name of `LOSSES` or of a registered loss, None for the usual one. `optimizer` is a name such as "sgd", a
+    description `{"_target_": "torch.optim.SGD", "lr": 0.1}`, or a function from parameters to an optimizer.
 
     `penalty` is added to the loss that training minimises, for the weights w: l1 * sum |w| + l2 / 2 * sum w^2
-    (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too.
+    (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too, and `metrics` are
+    names of registered metrics to measure beside the usual ones.
+
+    `scheduler` describes a schedule of the learning rate: `{"_target_": "torch.optim.lr_scheduler.StepLR", ...}`.
+    `transform` describes a layer between the inputs and the network, in training and prediction. `preprocessing`
+    describes the layer that makes inputs of raw samples: data hold what it returned, so training does not call it.
 
     Metrics are logged at the end of an epoch as `<metric>/<split>`. Splits are "train", "val" and "test", or the keys
     of a dict of loaders; of a list of loaders "val", "val_1" and so on. The metrics of "train" are those of each
@@ -55,19 +62,28 @@ class SupervisedModule(pl.LightningModule):
         *,
         penalty: Mapping[str, float] | None = None,
         gradients: bool = False,
+        metrics: Sequence[str] = (),
+        scheduler: Mapping[str, Any] | None = None,
+        transform: Mapping[str, Any] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__()
         self.net, net_description = network(net)
+        self.transform, self.preprocessing = layer(transform), layer(preprocessing)
         self.optimizer_factory, optimizer_description = optimizer_factory(optimizer)
         self.loss_name = loss or self.usual_loss
-        if self.loss_name not in LOSSES:
-            raise ValueError(f"loss={loss}: must be one of {', '.join(LOSSES)}{nearest(self.loss_name, list(LOSSES))}")
-        self.loss = LOSSES[self.loss_name]()
+        self.loss = build_loss(self.loss_name)
+        if unknown := [name for name in metrics if name not in METRICS]:
+            raise ValueError(f"metrics={unknown[0]}: must be a registered metric{nearest(unknown[0], list(METRICS))}")
+        self.metrics, self.scheduler = tuple(metrics), scheduler
         self.penalty = {"l1": 0.0, "l2": 0.0, **(penalty or {})}
         self.gradients = gradients
         plain = {"loss": self.loss_name, "penalty": dict(self.penalty), "gradients": gradients, **settings}
         described = {"net": net_description, "optimizer": optimizer_description}
+        given = {"scheduler": scheduler, "transform": transform, "preprocessing": preprocessing}
+        described |= {name: dict(value) for name, value in given.items() if value is not None}
+        plain |= {"metrics": list(metrics)} if metrics else {}
         self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
         self._seen: dict[str, list[Batch]] = {}  # outputs and targets by split that are not measured yet
         self._means: dict[str, SampleMeans] = {}  # by split
@@ -75,13 +91,13 @@ class SupervisedModule(pl.LightningModule):
     # What is computed: pure functions of tensors, which the engine calls too
 
     def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.net(x)
+        output: Tensor = self.net(x if self.transform is None else self.transform(x))
         return output
 
     def objective(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss of a minibatch plus the penalty, which training minimises, and the outputs."""
         x, y = batch
-        output = self.net(x)
+        output = self.forward(x)
         value = self.loss(output, self.targets(output, y))
         for norm, factor, power in (("l1", self.penalty["l1"], 1), ("l2", self.penalty["l2"] / 2, 2)):
             if self.penalty[norm]:
@@ -94,7 +110,8 @@ class SupervisedModule(pl.LightningModule):
 
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The metrics, by `metric_names`, of outputs (n, num_outputs) and their targets: each a mean over samples."""
-        return {"loss": self.loss(output, y)}
+        registered = {name: METRICS[name](output, y).to(output.dtype).mean() for name in self.metrics}
+        return {"loss": self.loss(output, y), **registered}
 
     def measured(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """The metrics of outputs and targets as they come from a loader, computed in float64 (float32 on MPS)."""
@@ -128,8 +145,17 @@ class SupervisedModule(pl.LightningModule):
 
     # Lightning's hooks
 
-    def configure_optimizers(self) -> Optimizer:
-        """Weight decay acts on weights alone."""
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer, and the schedule of its learning rate where there is one."""
+        optimizer = self.build_optimizer()
+        if self.scheduler is None:
+            return optimizer
+        from lightning_d2l.modules.schedule import scheduler_config
+
+        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(optimizer, self.scheduler)}
+
+    def build_optimizer(self) -> Optimizer:
+        """The optimizer; its weight decay acts on weights alone."""
         parameters = list(self.parameters())
         optimizer = self.optimizer_factory(parameters)
         if not optimizer.defaults.get("weight_decay"):

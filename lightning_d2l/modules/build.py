@@ -12,7 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lightning_d2l.config.check import nearest
-from lightning_d2l.config.registry import MODELS, OPTIMIZERS
+from lightning_d2l.config.optimizers import OPTIMIZERS
+from lightning_d2l.config.registry import LAYERS, MODELS, OBJECTS
 from lightning_d2l.nets.description import description_of
 
 OptimizerFactory = Callable[[list[Any]], Optimizer]
@@ -23,7 +24,22 @@ OPTIMIZER_NAMES = {name.rpartition(".")[2].lower(): name for name in OPTIMIZERS 
 def build(node: Mapping[str, Any], *args: Any, **more: Any) -> Any:
     """The object that a checked description names: its `_target_`, called with its settings."""
     settings = {key: value for key, value in node.items() if key != "_target_"}
-    return get_object(node["_target_"])(*args, **copy.deepcopy(settings), **more)
+    return named(node["_target_"])(*args, **copy.deepcopy(settings), **more)
+
+
+def named(target: str) -> Any:
+    """The class or function of a checked `_target_`: one that a plugin registered, or one of an installed package."""
+    return OBJECTS[target] if target in OBJECTS else get_object(target)
+
+
+def layer(description: Mapping[str, Any] | None) -> nn.Module | None:
+    """What stands in front of a network, from its description; raises ValueError unless its `_target_` is in LAYERS."""
+    if description is None:
+        return None
+    if description.get("_target_") not in LAYERS:
+        raise ValueError(f"_target_={description.get('_target_')}: is not a layer for inputs")
+    made: nn.Module = build(description)
+    return made
 
 
 def network(net: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, dict[str, Any] | None]:
@@ -65,6 +81,6 @@ def _described(factory: OptimizerFactory) -> dict[str, Any] | None:
     made: Any = factory
     if isinstance(factory, functools.partial) and not factory.args:
         made, settings = factory.func, factory.keywords
-    target = next((name for name in OPTIMIZERS if isinstance(made, type) and get_object(name) is made), None)
+    target = next((name for name in OPTIMIZERS if isinstance(made, type) and named(name) is made), None)
     plain = all(isinstance(value, (bool, int, float, str, list, tuple, type(None))) for value in settings.values())
     return {"_target_": target, **settings} if target and plain else None

@@ -28,17 +28,16 @@ class ClassificationModule(SupervisedModule):
         loss: str | None = None,
         optimizer: str | Mapping[str, Any] | OptimizerFactory = "sgd",
         *,
-        penalty: Mapping[str, float] | None = None,
-        gradients: bool = False,
         information: bool = False,
+        **settings: Any,
     ) -> None:
-        super().__init__(net, loss, optimizer, penalty=penalty, gradients=gradients, information=information)
+        super().__init__(net, loss, optimizer, information=information, **settings)
         self.information = information
 
     @property
     def metric_names(self) -> tuple[str, ...]:
         names = [*INFORMATION, *(f"{name}_bits" for name in INFORMATION)] if self.information else []
-        return ("loss", "acc", *names)
+        return ("loss", "acc", *names, *self.metrics)
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if output.dim() != 2 or y.shape != output.shape[:1] or y.is_floating_point():

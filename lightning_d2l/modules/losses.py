@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightning_d2l.config.check import nearest
+from lightning_d2l.config.registry import LOSSES_OF_PLUGINS
 from lightning_d2l.scratch import linear_regression, softmax_regression
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -65,3 +67,15 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "squared_scratch": lambda: squared_scratch,
     "gaussian_nll": GaussianNLL,
 }
+
+
+def build_loss(name: str) -> Loss:
+    """The loss of a name in LOSSES, or one that a plugin registered; raises ValueError on any other name."""
+    if name in LOSSES:
+        return LOSSES[name]()
+    if name not in LOSSES_OF_PLUGINS:
+        names = [*LOSSES, *LOSSES_OF_PLUGINS]
+        raise ValueError(f"loss={name}: must be one of {', '.join(names)}{nearest(name, names)}")
+    found = LOSSES_OF_PLUGINS[name]
+    made: Loss = found() if isinstance(found, type) else found
+    return made

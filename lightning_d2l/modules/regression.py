@@ -20,7 +20,7 @@ class RegressionModule(SupervisedModule):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return ("loss", "mse") if isinstance(self.loss, GaussianNLL) else ("loss",)
+        return ("loss", *["mse"] * isinstance(self.loss, GaussianNLL), *self.metrics)
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if y.shape != output.shape:

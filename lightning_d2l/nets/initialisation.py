@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+
+from lightning_d2l.config.registry import INITIALISATIONS
 
 Init = str | Mapping[str, float | str]
 """A name, or {"name": ..., "std": of normal, "value": of constant, "bias_std": of the biases}."""
@@ -42,7 +45,7 @@ def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None
 
     "default" keeps torch's initial values; "kaiming" (He et al. 2015) is normal with variance gain^2 / n_in for
     the gain of `activation`; "xavier_uniform" and "xavier_normal" (Glorot and Bengio 2010) have variance
-    2 / (n_in + n_out).
+    2 / (n_in + n_out). A registered scheme is a function that fills a weight (out_features, in_features) in place.
     """
     settings = {"name": init} if isinstance(init, str) else dict(init)
     std, value, bias_std = (
@@ -59,10 +62,12 @@ def initialise(net: nn.Module, init: Init, activation: str = "identity") -> None
     }
     if settings["name"] == "default":
         return
-    scheme = schemes[str(settings["name"])]
+    name = str(settings["name"])
+    scheme = INITIALISATIONS.get(name) or schemes[name]
     for layer in net.modules():
         if isinstance(layer, nn.Linear):
-            scheme(layer.weight)
+            with torch.no_grad():  # a registered scheme may change the weight itself
+                scheme(layer.weight)
         elif isinstance(layer, FactoredLayer):
             layer.fill_weight(scheme)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from lightning_d2l.config import registry
 from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
 from lightning_d2l.nets.noise import GaussianNoise
@@ -18,6 +19,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "identity": nn.Identity,
 }
+
+
+def activation_layer(name: str) -> nn.Module:
+    """The layer of an activation's name: one of ACTIVATIONS, or one that a plugin registered."""
+    made: nn.Module = (registry.ACTIVATIONS.get(name) or ACTIVATIONS[name])()
+    return made
 
 
 @described
@@ -47,7 +54,7 @@ class MLP(nn.Sequential):
         rates = dropout if isinstance(dropout, list) else [dropout] * len(widths)
         layers: list[nn.Module] = [nn.Flatten(), *([GaussianNoise(input_noise)] if input_noise else [])]
         for n_in, n_out, p in zip([num_inputs, *widths], widths, rates, strict=False):
-            layers += [nn.Linear(n_in, n_out), ACTIVATIONS[activation]()]
+            layers += [nn.Linear(n_in, n_out), activation_layer(activation)]
             if p > 0:
                 layers.append(nn.Dropout(p))
         super().__init__(*layers, nn.Linear([num_inputs, *widths][-1], num_outputs))

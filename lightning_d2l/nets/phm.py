@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lightning_d2l.nets.description import described
 from lightning_d2l.nets.initialisation import Init, initialise
-from lightning_d2l.nets.mlp import ACTIVATIONS
+from lightning_d2l.nets.mlp import activation_layer
 
 
 class PHMLinear(nn.Module):
@@ -86,6 +86,6 @@ class PHMMLP(nn.Sequential):
         widths = [num_inputs, *([num_hiddens] if isinstance(num_hiddens, int) else num_hiddens)]
         layers: list[nn.Module] = [nn.Flatten()]
         for n_in, n_out in itertools.pairwise(widths):
-            layers += [PHMLinear(n_in, n_out, n), ACTIVATIONS[activation]()]
+            layers += [PHMLinear(n_in, n_out, n), activation_layer(activation)]
         super().__init__(*layers, nn.Linear(widths[-1], num_outputs))
         initialise(self, init, activation)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_d2l.nets.description import described
-from lightning_d2l.nets.mlp import ACTIVATIONS
+from lightning_d2l.nets.mlp import activation_layer
 
 
 @described
@@ -22,7 +22,7 @@ class RandomFeatures(nn.Module):
     def __init__(self, num_inputs: int, num_outputs: int, num_features: int = 1000, activation: str = "relu") -> None:
         super().__init__()
         self.register_buffer("V", torch.randn(num_features, num_inputs) / num_inputs**0.5)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = activation_layer(activation)
         self.linear = nn.Linear(num_features, num_outputs, bias=False)
 
     def features(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_d2l.engine.chunks import hyperparameters
 from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.sweeps.progress import SweepProgress
+from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.training import console, extras, fit
 from lightning_d2l.training.build import NOISE, BuiltRun
 from lightning_d2l.training.checkpoint import load_checkpoint, random_states, write_checkpoint
@@ -33,8 +34,10 @@ SECONDS_A_MEMBER = 2e-3  # initial estimate of the time to write one, replaced b
 
 def member_of(built: BuiltRun) -> Member:
     """The member that a run becomes; raises RequestError if it is resumed and its checkpoint can't be used."""
-    spec, module = built.spec, built.module
-    member = Member(module, module.configure_optimizers(), built.data, generator(NOISE, spec.config["seed"]))
+    spec, module = built.spec, built.supervised
+    if module is None:
+        raise CannotStack(f"{built.model} is a LightningModule of its own")
+    member = Member(module, module.build_optimizer(), built.data, generator(NOISE, spec.config["seed"]))
     if spec.resuming:
         member.start, member.rows = place_to_resume(spec.folder, module, built.points)
         remove_unfinished(spec.folder)

@@ -1,28 +1,35 @@
 """The table of theories: `study.theory` is one of its names."""
 
+from collections import ChainMap
+from collections.abc import Mapping
+
+from lightning_d2l.config import registry
 from lightning_d2l.theory import high_dimensional, networks, polynomials, regularisation
 from lightning_d2l.theory.cross_validation import cross_validation
 from lightning_d2l.theory.curves import Theory, noise_floor
 from lightning_d2l.theory.initialisation import depth_init
 from lightning_d2l.theory.learning_rate import learning_rate
 
-THEORIES: dict[str, Theory] = {
-    "noise_floor": noise_floor,
-    "capacity": polynomials.capacity,
-    "learning_curve": polynomials.learning_curve,
-    "bias_variance": polynomials.bias_variance,
-    "double_descent": high_dimensional.double_descent,
-    "interpolation_threshold": high_dimensional.interpolation_threshold,
-    "early_stopping": high_dimensional.early_stopping,
-    "cross_validation": cross_validation,
-    "weight_decay": regularisation.weight_decay,
-    "input_noise": regularisation.input_noise,
-    "dropout_linear": regularisation.dropout_linear,
-    "l1_l2": regularisation.l1_l2,
-    "learning_rate": learning_rate,
-    "width": networks.width,
-    "depth_init": depth_init,
-    "activation": networks.activation,
-    "phm": networks.phm,
-    "random_labels": networks.random_labels,
-}
+THEORIES: Mapping[str, Theory] = ChainMap(
+    registry.THEORIES,  # which plugins add to
+    {
+        "noise_floor": noise_floor,
+        "capacity": polynomials.capacity,
+        "learning_curve": polynomials.learning_curve,
+        "bias_variance": polynomials.bias_variance,
+        "double_descent": high_dimensional.double_descent,
+        "interpolation_threshold": high_dimensional.interpolation_threshold,
+        "early_stopping": high_dimensional.early_stopping,
+        "cross_validation": cross_validation,
+        "weight_decay": regularisation.weight_decay,
+        "input_noise": regularisation.input_noise,
+        "dropout_linear": regularisation.dropout_linear,
+        "l1_l2": regularisation.l1_l2,
+        "learning_rate": learning_rate,
+        "width": networks.width,
+        "depth_init": depth_init,
+        "activation": networks.activation,
+        "phm": networks.phm,
+        "random_labels": networks.random_labels,
+    },
+)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lightning_d2l.config.check import RequestError, check_task
 from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.points import Points
-from lightning_d2l.modules import ClassificationModule, RegressionModule
+from lightning_d2l.modules import ClassificationModule, RegressionModule, foreign
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.build import build as build_node
+from lightning_d2l.modules.build import named
 from lightning_d2l.training.files import Row
 from lightning_d2l.training.optimum import Optimum, exact_optimum
 from lightning_d2l.training.spec import RunSpec
@@ -27,14 +32,18 @@ INITIALISATION, SHUFFLING, NOISE = "run/initialisation", "run/shuffling", "run/n
 
 @dataclass(eq=False)
 class BuiltRun:
-    """A run before its first step. Metrics are measured at `points`: numbers of epochs, from 1."""
+    """A run before its first step. Metrics are measured at `points`: numbers of epochs, from 1.
+
+    `module` is a SupervisedModule, or a LightningModule that a plugin registered.
+    """
 
     spec: RunSpec
     data: TensorDataModule
-    module: SupervisedModule
+    module: pl.LightningModule
     points: Sequence[int]
     exact: Optimum | None = None  # the analytic solution, where there is a formula
     rows: list[Row] = field(default_factory=list)  # what was measured at each logging point so far
+    callbacks: list[pl.Callback] = field(default_factory=list)  # those that were asked for
 
     @property
     def max_epochs(self) -> int:
@@ -42,7 +51,36 @@ class BuiltRun:
 
     @property
     def name(self) -> str:
-        return f"{type(self.module.net).__name__} on {self.data.name} ({self.data.source})"
+        return f"{self.model} on {self.data.name} ({self.data.source})"
+
+    @property
+    def model(self) -> str:
+        """The name of the network's class."""
+        return type(self.module.net if self.supervised else self.module).__name__
+
+    @property
+    def supervised(self) -> SupervisedModule | None:
+        """The module where it is one of this package, and None where it is a custom LightningModule."""
+        return self.module if isinstance(self.module, SupervisedModule) else None
+
+    @property
+    def net(self) -> nn.Module:
+        """What maps inputs, as the data hold them, to outputs."""
+        if not (module := self.supervised):
+            return self.module
+        return nn.Sequential(module.transform, module.net) if module.transform else module.net
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of the metrics that are measured of each split; of a custom module, of those that it has logged."""
+        if module := self.supervised:
+            return module.metric_names
+        return tuple(dict.fromkeys(name.partition("/")[0] for row in self.rows for name in row if "/" in name))
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric whose lowest value marks the best epoch; None if a custom module has not logged a loss."""
+        return self.data.monitor if self.supervised else foreign.monitored(self.rows[-1] if self.rows else ())
 
     @property
     def num_parameters(self) -> int:
@@ -50,16 +88,18 @@ class BuiltRun:
 
     def fields(self) -> dict[str, Any]:
         """What the record holds of it."""
-        net = self.module.net
         numbers = {"num_parameters": self.num_parameters, "threads": torch.get_num_threads()}
-        return {"data": self.data.identity(), "model": type(net).__name__, **numbers}
+        return {"data": self.data.identity(), "model": self.model, **numbers}
 
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
         """What the record holds of the end, beside the analytic solution where there is one."""
         found: dict[str, Any] = {"metrics": {"final": final, "best": best}}
-        if self.exact:
-            found["metrics"]["exact"] = self.exact.losses(self.module, self.data)
-            found["distance_to_exact"] = {"at_start": self.exact.at_start, "final": self.exact.distance(self.module)}
+        if self.exact and self.supervised:
+            found["metrics"]["exact"] = self.exact.losses(self.supervised, self.data)
+            found["distance_to_exact"] = {
+                "at_start": self.exact.at_start,
+                "final": self.exact.distance(self.supervised),
+            }
         return found
 
 
@@ -67,15 +107,19 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
     """Build what the configuration of a run describes, on `data` if they are in memory already."""
     config, settings = spec.config, spec.config["trainer"]
     # The solution is the same however often it is computed.
-    max_epochs = 1 if config["optimizer"]["_target_"] == EXACT else settings["max_epochs"]
+    optimizer = config["optimizer"]
+    max_epochs = 1 if optimizer is not None and optimizer["_target_"] == EXACT else settings["max_epochs"]
     data = copy.copy(data) if data else build_data(config)  # runs share the tensors, and each has its own order
     data.shuffle_seed = stream(SHUFFLING, config["seed"])
     module = build_module(config, data)
-    # A loss with parameters changes with every step, so that of the training data is measured after an epoch.
-    learned = isinstance(module.loss, nn.Module) and "train" not in settings["evaluate"]
-    data.evaluate = ["train"] * learned + settings["evaluate"]
+    exact = None
+    if isinstance(module, SupervisedModule):
+        # A loss with parameters changes with every step, so that of the training data is measured after an epoch.
+        learned = isinstance(module.loss, nn.Module) and "train" not in settings["evaluate"]
+        data.evaluate = ["train"] * learned + settings["evaluate"]
+        exact = exact_optimum(module, data, config["optimizer"])
     points = logging_points(max_epochs, settings["log_every_n_epochs"])
-    return BuiltRun(spec, data, module, points, exact_optimum(module, data, config["optimizer"]))
+    return BuiltRun(spec, data, module, points, exact)
 
 
 def logging_points(max_epochs: int, every: int) -> Points:
@@ -85,21 +129,78 @@ def logging_points(max_epochs: int, every: int) -> Points:
 
 def build_data(config: Mapping[str, Any]) -> TensorDataModule:
     """The data module of a configuration, its splits in memory."""
-    data: TensorDataModule = build_node(config["data"])
+    data = unread_data(config)
     data.setup()
     return data
 
 
-def build_module(config: Mapping[str, Any], data: TensorDataModule) -> SupervisedModule:
-    """The module of a configuration in its precision, its network initialised from the seed's stream."""
+def unread_data(config: Mapping[str, Any]) -> TensorDataModule:
+    """The data module of a configuration; nothing is read yet."""
+    node = config["data"]
+    if node["_target_"] not in OBJECTS:
+        return cast(TensorDataModule, build_node(node))
+    from lightning_d2l.data.function import build_data_of
+
+    settings = {key: value for key, value in node.items() if key != "_target_"}
+    return cast(TensorDataModule, build_data_of(OBJECTS[node["_target_"]], settings))
+
+
+def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.LightningModule:
+    """The module of a configuration in its precision, its network initialised from the seed's stream.
+
+    A LightningModule that a plugin registered is built as it is. Raises RequestError if the model or the loss does not
+    fit the targets of the data.
+    """
     torch.manual_seed(stream(INITIALISATION, config["seed"]))
-    net = {**config["model"], "num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
-    strength = config["penalty"].get("lambda", 1.0)
-    penalty = {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")}
-    settings: dict[str, Any] = {"penalty": penalty, "gradients": config["gradients"]}
-    kind: type[SupervisedModule] = RegressionModule
-    if data.task == "classification":
-        kind, settings["information"] = ClassificationModule, config["information"]
-    module = kind(net, config["loss"], config["optimizer"], **settings)
+    sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
+    made = named(config["model"]["_target_"])
+    if isinstance(made, type) and issubclass(made, pl.LightningModule):
+        module: pl.LightningModule = _custom_module(config, made, sizes)
+    else:
+        module = _supervised_module(config, data, {**config["model"], **sizes})
     # Before the weights of a checkpoint are loaded, which it would round otherwise.
     return module.double() if config["trainer"]["precision"] == "64-true" else module
+
+
+def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: dict[str, Any]) -> SupervisedModule:
+    classes = data.task == "classification"
+    check_task(config, classes)
+    if config["optimizer"] is None:
+        raise RequestError(f"optimizer=null: {net['_target_']} needs an optimizer, such as sgd")
+    strength = config["penalty"].get("lambda", 1.0)
+    settings: dict[str, Any] = {
+        "penalty": {norm: strength * config["penalty"][norm] for norm in ("l1", "l2")},
+        "gradients": config["gradients"],
+        "metrics": config["metrics"],
+        "transform": data.transform,
+        "preprocessing": data.preprocessing,
+    }
+    if config["scheduler"] is not None:
+        lengths = {"total_epochs": config["trainer"]["max_epochs"], "batches_per_epoch": data.num_batches}
+        settings["scheduler"] = {**config["scheduler"], **lengths}
+    kind: type[SupervisedModule] = ClassificationModule if classes else RegressionModule
+    if classes:
+        settings["information"] = config["information"]
+    return kind(net, config["loss"], config["optimizer"], **settings)
+
+
+# Settings that a custom LightningModule has no use for, with their defaults.
+OF_SUPERVISED: dict[str, Any] = {
+    "loss": None,
+    "metrics": [],
+    "gradients": False,
+    "information": False,
+    "scheduler": None,
+}
+
+
+def _custom_module(config: Mapping[str, Any], made: type[pl.LightningModule], sizes: dict[str, int]) -> Any:
+    """A LightningModule of a plugin; the sizes of the data are passed where it takes them."""
+    for key, default in OF_SUPERVISED.items():
+        if config[key] != default:
+            raise RequestError(f"{key}={config[key]}: must be left out; {made.__name__} decides it itself")
+    if config["optimizer"] is not None or any(config["penalty"][norm] for norm in ("l1", "l2")):
+        key = "penalty" if config["optimizer"] is None else "optimizer"
+        raise RequestError(f"{key}: must be left out; {made.__name__} has its own, which model.* may set")
+    known = inspect.signature(made).parameters
+    return build_node(config["model"], **{name: value for name, value in sizes.items() if name in known})

@@ -38,7 +38,7 @@ def check_writable(form: str, into: Path) -> None:
 def export(built: BuiltRun, form: str, into: Path) -> str:
     """Write the network to a new file; returns lines of Python that load it. Raises RequestError if it can't."""
     check_writable(form, into)
-    net = built.module.net.eval()
+    net = built.net.eval()
     content = {"safetensors": _safetensors, "state_dict": _state_dict, "onnx": _onnx}[form](net, built)
     try:
         with replacing(into) as file:

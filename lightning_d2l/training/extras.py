@@ -29,10 +29,10 @@ def optional(what: str) -> Iterator[None]:
 
 def open_board(built: BuiltRun, board: TensorBoard) -> None:
     """Start TensorBoard's file of a run, with its hyperparameters, and its graph unless it is part of a sweep."""
-    board.open(built.spec.folder, hyperparameters(built), built.module.metric_names, built.rows)
+    board.open(built.spec.folder, hyperparameters(built), built.metric_names, built.rows)
     if not built.spec.part_of_sweep:
         x = built.data.splits["train"][0][:1]
-        board.watch(built.module.net, as_input(x, next(built.module.parameters()).dtype))
+        board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
 
 
 def finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> None:
@@ -42,10 +42,10 @@ def finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> None
         with optional("figures"):
             from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
 
-            exact = built.spec.config["optimizer"]["_target_"] == EXACT
+            exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
             how = "exact solution" if exact else f"{built.max_epochs} epochs"
             title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
-            pictures = figures.draw(built.spec.folder, built.data, built.module.net, built.rows, title)
+            pictures = figures.draw(built.spec.folder, built.data, built.net, built.rows, title)
     if board:
         board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, built.max_epochs)
         board.add_pictures(pictures, built.max_epochs)
@@ -54,7 +54,7 @@ def finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> None
 
 def hyperparameters(built: BuiltRun) -> dict[str, Any]:
     """What TensorBoard's HParams shows: the settings in which runs mostly differ, and those of the command line."""
-    found = {"model": type(built.module.net).__name__, "data": built.data.name, "source": built.data.source}
+    found = {"model": built.model, "data": built.data.name, "source": built.data.source}
     usual = ("seed", "optimizer.lr", "optimizer.weight_decay", "data.batch_size", "trainer.max_epochs")
     given = [override.partition("=")[0].lstrip("+~") for override in built.spec.overrides]
     values = {key: lookup(built.spec.config, key)[0] for key in [*usual, *given]}

@@ -170,7 +170,7 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
     final, best = test(built, best)
     if settings["save_predictions"]:
         with optional("predictions.csv"):
-            save_predictions(folder / "predictions.csv", built.data, built.module.net)
+            save_predictions(folder / "predictions.csv", built.data, built.net)
     finish_board(built, board, final)
     outcome = built.outcome(final, best)
     log.info("\n%s\n", summary(outcome))
@@ -206,7 +206,8 @@ def fit(built: BuiltRun, tell: Callable[[Row], None], loggers: list[Any], begin:
     )
     last = str(folder / LAST) if spec.resuming and (folder / LAST).exists() else None
     torch.manual_seed(stream(NOISE, spec.config["seed"]))
-    module = built.module if lightning else ChunkedModule(built.module, built.data, built.points)
+    supervised = None if lightning else built.supervised
+    module = ChunkedModule(supervised, built.data, built.points) if supervised else built.module
     try:
         trainer.fit(module, built.data if lightning else None, ckpt_path=last, weights_only=True)
     except (RequestError, Diverged):

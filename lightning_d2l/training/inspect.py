@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import number
 from lightning_d2l.data.batches import as_batch
+from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.training.build import BuiltRun
 
 NAME_WIDTH = 18  # longer names get a separate line, so that the table fits in 80 columns
@@ -45,7 +46,7 @@ def tensors(built: BuiltRun) -> list[NamedTensor]:
     x, y = (part[: data.batch_size] for part in data.splits["train"])
     module.eval()
     module.zero_grad()
-    if len(x):
+    if len(x) and isinstance(module, SupervisedModule):
         loss, _ = module.objective(as_batch((x, y), dtype))
         loss.backward()  # type: ignore[no-untyped-call]
     found: list[NamedTensor] = []

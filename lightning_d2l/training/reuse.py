@@ -188,7 +188,7 @@ def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
         inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
     made = []
     for name, x, note in inputs:
-        output = outputs(built.module.net, x)[0]
+        output = outputs(built.net, x)[0]
         infinite = [] if output.isfinite().all() else ["the output is not a finite number"]
         made.append(Prediction(name, x[0], output, "; ".join([note] * bool(note) + infinite)))
     return made
