@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -60,12 +60,13 @@ def basic_launcher() -> Launcher:
 
 
 @contextmanager
-def open_hydra(conf: Path, config_dir: str | None = None) -> Iterator[Hydra]:
-    """Hydra with the configuration folder `conf`, and the further one of `--config-dir`, as @hydra.main sets it up."""
+def open_hydra(conf: Path, further: Mapping[str, Path] | None = None) -> Iterator[Hydra]:
+    """Hydra with the configuration folder `conf`, and further ones by their providers, as @hydra.main sets it up."""
     with initialize_config_dir(str(conf), job_name="train", version_base="1.3"):
-        if config_dir is not None:
+        if further:
             path = create_config_search_path(str(conf))
-            path.prepend("command-line", f"file://{Path(config_dir).resolve()}", anchor="schema")
+            for provider, folder in further.items():
+                path.prepend(provider, f"file://{folder.resolve()}", anchor="schema")
             GlobalHydra.instance().clear()
             Hydra.create_main_hydra2("train", path)
         hydra = GlobalHydra.instance().hydra

@@ -33,11 +33,11 @@ from lightning_d2l.compat_hydra import (
 from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
 from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
+from lightning_d2l.config.loader import OwnLoader
+from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS, names, store_options
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
 NAME = "train"  # the primary configuration, conf/train.yaml
 LONGEST = 20_000  # characters of one override
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
@@ -80,7 +80,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         if key.startswith("hydra.searchpath") and "pkg://" in text:
             raise RequestError(f"{text}: must be a folder; pkg:// would import a package")
         if key in GROUPS and not _names_options(override, value):
-            raise RequestError(f"{text}: must be one of {', '.join(sorted(p.stem for p in (CONF / key).glob('*')))}")
+            raise RequestError(f"{text}: must be one of {', '.join(names(key))}")
         parsed.append(override)
     return parsed
 
@@ -96,6 +96,8 @@ def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hyd
     """Hydra with the configuration folder of this package and a further one, whose files are checked before."""
     if config_dir is not None:
         check_config_dir(config_dir)
+    for folder in PLUGIN_FOLDERS:
+        check_config_dir(str(folder), "conf folder of a plugin")
     for override in overrides:
         if override.lstrip("+").startswith("hydra.searchpath="):
             folders = parse([override])[0].value()
@@ -103,7 +105,11 @@ def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hyd
                 check_config_dir(str(folder).removeprefix("file://"), "hydra.searchpath")
     before = HydraConfig.instance().cfg
     try:
-        with variables_named_in(overrides), open_hydra(CONF, config_dir) as hydra:
+        further = {} if config_dir is None else {"command-line": Path(config_dir)}
+        further |= {f"plugin-{number}": folder for number, folder in enumerate(PLUGIN_FOLDERS)}
+        with variables_named_in(overrides), open_hydra(CONF, further) as hydra:
+            store_options()
+            hydra.config_loader = OwnLoader(hydra.config_loader)
             yield hydra
     finally:
         HydraConfig.instance().cfg = before

@@ -141,6 +141,7 @@ LAYERS = {"lightning_d2l.nets.preprocessing.TableInputs", "lightning_d2l.nets.im
 
 # What plugins register, by name.
 OBJECTS: dict[str, Any] = {}  # the classes and functions of `_target_` in the tables above
+WHOLE_MODELS: set[str] = set()  # models that have their own loss and optimizer: LightningModules
 LOSSES_OF_PLUGINS: dict[str, Any] = {}
 TASKS_OF_LOSSES: dict[str, str | None] = {}  # "regression", "classification", or None for both
 METRICS: dict[str, Any] = {}

@@ -61,7 +61,7 @@ def _data_too_large(data: Mapping[str, Any], features: int) -> str:
 
 def _model_too_large(model: Mapping[str, Any], features: int) -> str:
     key = next((name for name in ("num_hiddens", "num_features") if name in model), "")
-    if not key:
+    if not key or model["_target_"] in registry.OBJECTS:  # a registered model may mean something else by these names
         return ""
     asked, layers = model[key], model.get("num_layers")
     widths = list(asked) if isinstance(asked, list) else [asked]

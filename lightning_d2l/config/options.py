@@ -1,0 +1,40 @@
+"""The options of each group: the files in conf/, what plugins register, and the files of their conf/ folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option that a plugin registers: settings of the node of its group, or with "_global_" of the whole."""
+
+    node: Mapping[str, Any]
+    package: str | None = None
+
+
+OPTIONS: dict[tuple[str, str], Option] = {}
+"""Registered options by group and name, such as ("model", "LeNet")."""
+PLUGIN_FOLDERS: list[Path] = []
+"""The conf/ folders of plugins. A file there replaces the registered option of its group and name."""
+
+
+def names(group: str) -> list[str]:
+    """The names of the options of a group."""
+    files = (path.stem for folder in (CONF, *PLUGIN_FOLDERS) for path in (folder / group).glob("*.yaml"))
+    return sorted({*files, *(name for of, name in OPTIONS if of == group)})
+
+
+def store_options() -> None:
+    """Let Hydra's composition find the registered options."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for (group, name), option in OPTIONS.items():
+        store.store(name, dict(option.node), group, option.package, "plugin")
