@@ -21,9 +21,9 @@ EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics of whole
 class TensorDataModule(pl.LightningDataModule):
     """A LightningDataModule over tensors in memory, for any LightningModule and Trainer.
 
-    Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`:
-    x (n, d) float features or (n, channels, height, width) uint8 pixels, y (n,) int64 classes or (n, 1) float targets. With `folds` the
-    validation split is fold number `fold`, from 0, of the training data.
+    Subclasses fill `splits` with (x, y) of "train", "val" (where one is held out) and "test" in `draw`: x (n, d) float
+    features or (n, channels, height, width) uint8 pixels, y (n,) int64 classes or (n, 1) float targets. With `folds`
+    the validation split is fold number `fold`, from 0, of the training data.
 
     Training batches come in an order that is a function of `shuffle_seed` and the epoch. `evaluate` names the splits
     that are validated; several of them are a dict of loaders, whose names our modules use in those of the metrics.

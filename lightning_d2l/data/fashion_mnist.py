@@ -14,15 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.download import data_root, locked, official_folder, read_official, whole_file
-from lightning_d2l.data.streams import generator
+from lightning_d2l.data.images import ImageData, resized
 
 log = logging.getLogger(__name__)
 Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
-class FashionMNISTData(TensorDataModule):
+class FashionMNISTData(ImageData):
     """60,000 training and 10,000 test images, x (n, 1, 28, 28) uint8, y (n,) classes.
 
     `val_size` training images are held out for validation (none with `folds`), and `n_train` of the rest are used
@@ -31,7 +30,6 @@ class FashionMNISTData(TensorDataModule):
     """
 
     name = "fashion_mnist"
-    task = "classification"
     class_names = (
         "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
     )  # fmt: skip
@@ -62,18 +60,13 @@ class FashionMNISTData(TensorDataModule):
         if folder is None:
             log.warning("GENERATED GARMENTS, not Fashion-MNIST: %s", reason)
         x, y = _of_split(folder, "train")
-        splits = {"test": _of_split(folder, "test")}
-        val_size = 0 if self.folds else self.val_size
-        if val_size or self.n_train:
-            order = balanced_order(y, generator("data/validation split", self.seed))
-            val, kept = order[:val_size], order[val_size:][: self.n_train].sort().values
-            if val_size:
-                splits["val"] = x[val], y[val]
-            x, y = x[kept], y[kept]
-        random = generator("data/label noise", self.seed)
-        splits["train"] = x, randomise(y, self.label_noise, len(self.class_names), random)
+        splits = {
+            "test": _of_split(folder, "test"),
+            **self.held_out(x, y, self.val_size, self.n_train, self.label_noise),
+        }
         if self.resize:
-            splits = {split: (resized(x, self.resize), y) for split, (x, y) in splits.items()}
+            size = self.resize, self.resize
+            return {split: (resized(x, size), y) for split, (x, y) in splits.items()}
         return splits
 
 
@@ -86,31 +79,6 @@ def images_and_labels(read: Callable[..., Arrays], *where: object) -> tuple[Tens
     """Images (n, 1, 28, 28) and labels (n,) of a split, shared by all runs of a process; do not modify them."""
     images, labels = read(*where)
     return torch.tensor(images)[:, None], torch.tensor(labels).long()
-
-
-def balanced_order(y: Tensor, random: torch.Generator) -> Tensor:
-    """A random order (n,) of the samples, in which every prefix is as balanced over the classes y (n,) as possible."""
-    shuffled = torch.randperm(len(y), generator=random)
-    by_class = shuffled[y[shuffled].argsort(stable=True)]
-    counts = y.bincount()
-    starts = counts.cumsum(0) - counts
-    round_number = torch.arange(len(y)) - starts.repeat_interleave(counts)
-    return by_class[round_number.argsort(stable=True)]
-
-
-def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Generator) -> Tensor:
-    """A copy of y (n,) in which round(fraction * n) labels, chosen at random, are uniformly random classes."""
-    chosen = torch.randperm(len(y), generator=random)[: round(fraction * len(y))]
-    replaced = y.clone()
-    replaced[chosen] = torch.randint(num_classes, (len(chosen),), generator=random)
-    return replaced
-
-
-def resized(x: Tensor, side: int) -> Tensor:
-    """Images (n, channels, h, w) of uint8, resized to (n, channels, side, side)."""
-    from torchvision.transforms.v2.functional import resize
-
-    return torch.cat([resize(part, [side, side], antialias=True) for part in torch.split(x, 4096)])
 
 
 def generated_garments(split: str) -> Arrays:

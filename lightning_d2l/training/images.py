@@ -1,51 +1,37 @@
-"""Image files as inputs of a network that was trained on grey images: converted by what they are, with notes."""
+"""Image files as inputs of a network that was trained on images: converted by what they are, with notes."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, UnidentifiedImageError
+from PIL import Image, ImageChops
 from torch import Tensor
 
-from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.base import TensorDataModule
-from lightning_d2l.training.files import read_bounded
+from lightning_d2l.data.image_file import open_image, read_pixels
 
-FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "PPM", "JPEG2000", "AVIF")  # none of them runs a program
-LARGEST_FILE, MOST_PIXELS = 128 * 2**20, 64_000_000
 LARGEST_SIDE = 8192  # a longer image is made smaller before it is padded
-Turn = Image.Transpose
-UPRIGHT = {
-    2: Turn.FLIP_LEFT_RIGHT,
-    3: Turn.ROTATE_180,
-    4: Turn.FLIP_TOP_BOTTOM,
-    5: Turn.TRANSPOSE,
-    6: Turn.ROTATE_270,
-    7: Turn.TRANSVERSE,
-    8: Turn.ROTATE_90,
-}
-"""What turns an image upright, by its EXIF orientation."""
-ORIENTATION, BITS, PHOTOMETRIC, SAMPLE_FORMAT = 274, 258, 262, 339  # tags of TIFF and EXIF
-WHITE_IS_ZERO, UNSIGNED = 0, 1  # their values
-DEPTHS = (8, 12, 16, 24, 31, 32)  # bits; 31 those of signed numbers of 32
 VISIBLE, EMPTY = 64, 16  # differences of grey levels that can be seen, and that are none
 
 
 def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
-    """An image file as one of the data's images, (1, 1, side, side) of uint8, and notes on what was done and what is unusual.
+    """An image file as one of the data's images, (1, channels, height, width) of uint8, and notes.
 
-    Deep images are scaled to 8 bits, transparent ones laid over the data's background, others padded to a square with
-    it. An image on a light background, where that of the data is dark, is inverted.
+    It is read as the images of a folder are, scaled to 8 bits and resized. Where the data have a usual brightness, as
+    Fashion-MNIST has, it is a drawing on their background: transparent images are laid over it, others are padded to a
+    square with it, and an image on a light background is inverted where that of the data is dark. The notes say what
+    was done and what is unusual.
 
     Raises RequestError if the file is no image of at most `MOST_PIXELS` in one of `FORMATS`.
     """
-    side = data.splits["train"][0].shape[-1]
-    ink, alpha, notes = _opened(file)
+    channels, side, width = data.splits["train"][0].shape[1:]
+    if not data.usual:
+        pixels, notes = read_pixels(file, "L" if channels == 1 else "RGB", (side, width))
+        return torch.tensor(pixels)[None], "; ".join(notes)
+    ink, alpha, notes = open_image(file, "L")
     size = ink.size
     backdrop = Image.new("L", size, data.background)
 
@@ -75,91 +61,6 @@ def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
     elif side >= 14:  # the usual ranges are those of 28 x 28 pixels
         notes += _unusual(pixels, data)
     return torch.tensor(pixels)[None, None], "; ".join(notes)
-
-
-def _opened(file: Path) -> tuple[Image.Image, Image.Image | None, list[str]]:
-    """The upright image as grey levels, its opacity or None, and notes."""
-    try:
-        content = read_bounded(file, LARGEST_FILE)
-    except OSError as error:
-        raise RequestError(f"{file}: can't be read ({error.strerror})") from error
-    except ValueError as error:
-        raise RequestError(f"{file}: {error}; must be an image") from error
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                _check_size(file, image)
-                image.verify()  # the checksums of a PNG, after which it has to be opened again
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                turned = image.getexif().get(ORIENTATION) in UPRIGHT  # asked again below: Pillow turns a TIFF itself
-                image.load()
-                notes = ["the first of several pictures in the file"] * getattr(image, "is_animated", False)
-                levels, alpha = _levels(image, notes)
-                turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-                if turn is not None:
-                    levels, alpha = levels.transpose(turn), alpha.transpose(turn) if alpha else None
-                notes = ["turned upright, as its EXIF data say"] * (turned or turn is not None) + notes
-                return levels, alpha, notes
-    except RequestError:
-        raise
-    except UnidentifiedImageError:
-        raise RequestError(f"{file}: not an image that can be read (a file of {', '.join(FORMATS)})") from None
-    except Image.DecompressionBombError as error:
-        raise RequestError(f"{file}: too large: must have at most {MOST_PIXELS:,} pixels") from error
-    except Exception as error:  # decoders raise errors of every kind on damaged files
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise RequestError(f"{file}: a damaged image, or of a kind that can't be read ({reason})") from error
-
-
-def _check_size(file: Path, image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MOST_PIXELS:
-        raise RequestError(f"{file}: {width} x {height} pixels are too many: must be at most {MOST_PIXELS:,}")
-
-
-def _levels(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Image.Image | None]:
-    """Grey levels of 8 bits and the opacity, None where an image has none; adds notes."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        clear = image.info.get("transparency")
-        alpha = None if clear is None else Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-        return Image.fromarray(_scaled(values, image, notes)), alpha
-    if image.mode == "LAB":
-        return image.getchannel("L"), None
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        alpha = image.getchannel("A")
-        return image.convert("L"), alpha if alpha.getextrema() != (255, 255) else None
-    return (image if image.mode in ("L", "1") else image.convert("RGB")).convert("L"), None
-
-
-def _scaled(values: NDArray[np.generic], image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
-    """Levels of 8 bits of whole numbers of more bits, or of fractions.
-
-    Whole numbers are divided by the highest value of the fewest of DEPTHS that hold them; fractions by 1, or by that of
-    8 or 16 bits. Their own range is used where that leaves them nearly black, or where some are negative.
-    """
-    tags = getattr(image, "tag_v2", {})
-    whole = image.mode != "F"
-    bits = int(tags.get(BITS, (0,))[0]) if whole else 0
-    if bits == 32 and tags.get(SAMPLE_FORMAT, (UNSIGNED,))[0] == UNSIGNED:
-        values = values.view(np.uint32)  # Pillow has no unsigned type of 32 bits
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise ValueError("some of its pixels are not finite numbers")
-    tops = [2.0**n - 1 for n in DEPTHS] if whole else [1.0, 255.0, 65535.0]
-    if image.format == "PPM" and whole:
-        tops = [65535.0]  # Pillow scales by what the header says
-    elif bits and bits not in (8, 16, 32):
-        tops = [2.0**bits - 1]
-    low, top = min(low, 0.0), next((top for top in tops if high <= top), high)
-    if low < 0 or 0 < high < top / 16:
-        top = high
-    notes.append(f"scaled from {low:g} .. {top:g} to 8 bits")
-    levels = np.empty(values.shape, np.uint8)
-    for row, numbers in zip(levels, values, strict=True):  # one by one: an image of fractions takes much memory
-        row[:] = np.rint((numbers.astype(np.float64) - low) * (255 / ((top - low) or 1)))
-    return 255 - levels if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO else levels
 
 
 def _padded(image: Image.Image, background: int) -> Image.Image:

@@ -46,7 +46,7 @@ def read_inputs(files: Sequence[Path], data: TensorDataModule) -> Iterator[Input
     for file in files:
         if x.dim() == 2:
             yield from read_csv(file, data)
-        elif is_images(x) and x.shape[1] == 1 and x.shape[2] == x.shape[3]:
+        elif is_images(x):
             from lightning_d2l.training.images import read_image
 
             yield (file.name, *read_image(file, data))

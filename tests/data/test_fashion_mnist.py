@@ -5,7 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_d2l.data import fashion_mnist
-from lightning_d2l.data.fashion_mnist import FashionMNISTData, balanced_order, randomise, resized
+from lightning_d2l.data.fashion_mnist import FashionMNISTData
+from lightning_d2l.data.images import randomise, resized
+from lightning_d2l.data.splitting import balanced_order
 
 SETTINGS = {
     "root": None, "source": "generated", "batch_size": 16, "val_size": 100, "n_train": None, "resize": None,
@@ -82,7 +84,7 @@ def test_randomise_draws_uniform_classes(fraction):
 
 def test_resize_keeps_the_mean_brightness():
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
-    smaller = resized(images, 14)
+    smaller = resized(images, (14, 14))
     assert smaller.shape == (5, 1, 14, 14)
     assert smaller.dtype == torch.uint8
     torch.testing.assert_close(smaller.float().mean((2, 3)), images.float().mean((2, 3)), rtol=0.05, atol=0)

@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.data import image_file
 from lightning_d2l.data.fashion_mnist import FashionMNISTData
 from lightning_d2l.training import images
 from lightning_d2l.training.images import read_image
@@ -250,7 +251,7 @@ def test_photos_are_turned_upright(orientation, name, tmp_path):
     image = Image.fromarray(SHAPE)
     image = image if sideways is None else image.transpose(sideways)
     exif = Image.Exif()
-    exif[images.ORIENTATION] = orientation
+    exif[image_file.ORIENTATION] = orientation
     settings = {"image.jpg": {"quality": 100}, "image.webp": {"lossless": True}}.get(name, {})
     pixels, note = read(written(tmp_path, image.convert("RGB"), name, exif=exif, **settings))
     assert np.abs(pixels.astype(int) - SHAPE).mean() < 1
@@ -405,7 +406,7 @@ def test_what_is_no_file_is_refused_by_its_name(put, tmp_path):
 
 
 def test_a_huge_file_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(image_file, "LARGEST_FILE", 1000)
     with pytest.raises(RequestError, match=r"picture\.tif: larger than 1,000 bytes"):
         read(written(tmp_path, SHAPE.repeat(2, 0), "picture.tif"))
 
