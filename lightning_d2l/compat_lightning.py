@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
+from pytorch_lightning.utilities.model_summary.model_summary import _format_summary_table
+from torch import Tensor
 
 LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 """The loops whose states a checkpoint holds."""
@@ -70,3 +73,34 @@ def _is_progress(value: Any) -> bool:
 def validate_in_this_epoch(trainer: pl.Trainer, wanted: bool) -> None:
     """Let the epoch that begins end with a validation, or without one."""
     trainer.check_val_every_n_epoch = 1 if wanted else trainer.current_epoch + 2
+
+
+def stopping_decision(stopper: EarlyStopping, value: Tensor) -> tuple[bool, str | None]:
+    """Whether early stopping stops at a value of its metric, and Lightning's message; the stopper remembers the value.
+
+    Its public methods need a Trainer, and members of an ensemble share one.
+    """
+    return stopper._evaluate_stopping_criteria(value)
+
+
+def acts_at_epoch_ends(callback: Callback) -> bool:
+    """Whether an EarlyStopping, ModelCheckpoint or Timer does nothing after a step or a validation."""
+    if isinstance(callback, EarlyStopping):
+        return callback._check_on_train_epoch_end is not False
+    if isinstance(callback, ModelCheckpoint):
+        per_step = callback._every_n_train_steps or callback._train_time_interval is not None
+        return not per_step and callback._save_on_train_epoch_end is not False
+    return isinstance(callback, Timer) and (callback._duration is None or callback._interval == "epoch")
+
+
+def summary_table(
+    summary_data: list[tuple[str, list[str]]],
+    total_parameters: int,
+    trainable_parameters: int,
+    model_size: float,
+    total_training_modes: dict[str, int],
+    total_flops: int,
+) -> str:
+    """The table that ModelSummary prints."""
+    of_model = total_parameters, trainable_parameters, model_size, total_training_modes, total_flops
+    return _format_summary_table(*of_model, *summary_data)
