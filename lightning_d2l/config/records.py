@@ -8,7 +8,9 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.registry import TABLES
+from lightning_d2l.config.trainer import DEFAULTS
 
+_TRAINER = {name: value for name, value in DEFAULTS.items() if name not in ("accelerator", "precision", "max_epochs")}
 # Settings that were added after the first records, with the value by which earlier runs behaved. Those of a group that
 # is built from a `_target_` are added only where the registry has them for that target.
 ADDED: dict[str, Any] = {
@@ -21,7 +23,7 @@ ADDED: dict[str, Any] = {
     "data": {"folds": None, "fold": None, "test_seed": None},
     "model": {"num_layers": None, "input_noise": 0.0, "dropout": 0.0},
     "optimizer": {"fused": False},
-    "trainer": {"save_predictions": False, "engine": "auto"},
+    "trainer": {**_TRAINER, "save_predictions": False, "engine": "auto"},
 }
 MOVED = {"lightning_d2l.modules.exact.Exact": EXACT}  # old `_target_` to new
 
