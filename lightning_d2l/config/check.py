@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.optimizers import EXACT, contradiction
 from lightning_d2l.config.rules import Built, Named, Rule, Setting, Settings
 from lightning_d2l.config.size import num_inputs, too_large
 
@@ -154,8 +154,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if isinstance(dropout, list) and len(dropout) != expected:
         layers = f"model.num_hiddens={widths}" if num_layers is None else f"model.num_layers={num_layers}"
         raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
-    if optimizer is not None and optimizer.get("nesterov") and not optimizer["momentum"]:
-        raise RequestError("optimizer.nesterov=true: must come with an optimizer.momentum above 0")
+    if optimizer is not None and (wrong := contradiction(optimizer)):
+        raise RequestError(wrong)
     if optimizer is not None and optimizer["_target_"] == EXACT:
         _check_exact(config)
     if model["_target_"] == registry.PHM_MLP:
@@ -212,6 +212,8 @@ def _check_exact(config: Mapping[str, Any]) -> None:
     if loss != "one_hot_mse" if classes else loss == "gaussian_nll":
         allowed = "one_hot_mse" if classes else "mse, half_mse, squared_scratch or null"
         raise RequestError(f"loss={_show(loss)}: must be {allowed} for optimizer=exact, which solves squared losses")
+    if (augment := config["data"].get("augment", "none")) != "none":
+        raise RequestError(f"data.augment={augment}: must be none for optimizer=exact, which sees each image once")
     if config["trainer"]["engine"] == "lightning":
         raise RequestError("trainer.engine=lightning: must be auto or fast for optimizer=exact, which takes no steps")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_d2l.config.callbacks import CALLBACKS
-from lightning_d2l.config.image_data import IMAGE_DATA
+from lightning_d2l.config.image_data import IMAGE_DATA, IMAGE_FOLDER, INPUTS, TORCHVISION
 from lightning_d2l.config.loggers import LOGGERS
 from lightning_d2l.config.optimizers import OPTIMIZERS
 from lightning_d2l.config.rules import (
@@ -72,7 +72,7 @@ LINEAR_IN_PARAMETERS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, RANDOM_FEA
 # Models and data for one kind of target; every other model fits both kinds.
 CLASS_MODELS = {SOFTMAX_REGRESSION, SOFTMAX_REGRESSION_SCRATCH}
 NUMBER_MODELS = {LINEAR_REGRESSION, LINEAR_REGRESSION_SCRATCH, FIXED_HIDDEN_MLP}
-CLASSIFICATION_DATA = {FASHION_MNIST}
+CLASSIFICATION_DATA = {FASHION_MNIST, IMAGE_FOLDER, TORCHVISION}
 REGRESSION_DATA = {SYNTHETIC_REGRESSION, POLYNOMIAL, HIGH_DIMENSIONAL}
 
 # The settings of everything that may be built, by `_target_`.
@@ -119,7 +119,8 @@ DATA: dict[str, Settings] = {
             "resize": either(whole(1, 512), NULL),
             "label_noise": real("[0, 1]"),
             **_LOADED,
-        }
+        },
+        optional=INPUTS,
     ),
     SYNTHETIC_REGRESSION: Settings({"w": list_of(REAL), "b": REAL, **_SAMPLES}),
     POLYNOMIAL: Settings({"degree": whole(0, 100), "coefficients": list_of(REAL), "factorial": FLAG, **_SAMPLES}),

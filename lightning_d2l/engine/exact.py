@@ -36,6 +36,7 @@ class Exact(Optimizer):
     def solve(self, module: SupervisedModule, batches: Batches) -> list[Step]:
         """Solve for all the samples of `batches`; returns the loss, outputs and targets as those of one step."""
         x, y = as_input(batches.x, batches.dtype), batches.y
+        x = x if module.transform is None else module.transform(x)
         weight, bias = optimum(module, x, y, self.param_groups[0]["weight_decay"])
         with torch.no_grad():
             for parameter, value in zip(linear_parameters(module.net), (weight, bias), strict=True):

@@ -26,7 +26,7 @@ def noise_variance(config: Mapping[str, Any]) -> float | None:
 
 def split_size(data: Mapping[str, Any], split: str) -> int | None:
     """The number of samples of a split, from the node `data` of a configuration; None if it doesn't tell."""
-    images, folds = "val_size" in data, _count(data, "folds")
+    images, folds = _class_name(data) == "FashionMNISTData", _count(data, "folds")
     all_images = NUM_IMAGES["train"] - (0 if folds else _count(data, "val_size")) if images else 0
     train = _count(data, "n_train") or max(all_images, 0)
     if split == "test":
@@ -60,7 +60,7 @@ def is_linear_regression(config: Mapping[str, Any]) -> bool:
 
 def is_fashion_mnist(config: Mapping[str, Any]) -> bool:
     """Whether the data are images, of Fashion-MNIST or generated ones."""
-    return "label_noise" in (config.get("data") or {})
+    return _class_name(config.get("data")) == "FashionMNISTData"
 
 
 def initial_std(config: Mapping[str, Any]) -> float | None:
