@@ -20,10 +20,11 @@ from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 from lightning_d2l.engine.call import call_with
 from lightning_d2l.engine.chunks import Chunk, Chunks
 from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import Step, diverged, train_minibatches
+from lightning_d2l.engine.loop import Step, Steps, diverged, train_minibatches
 from lightning_d2l.engine.members import LoggingPoint, Member, Snapshot, is_stacked, stacked, stacked_state
 from lightning_d2l.engine.noise import StackedNoise
 from lightning_d2l.engine.optimizers import Memberwise
+from lightning_d2l.engine.schedules import MemberSchedules
 from lightning_d2l.engine.tracing import Program, traced
 
 ALL = slice(None)
@@ -36,7 +37,8 @@ class Ensemble(pl.LightningModule):
     Their modules have the same layers, settings and shapes. They may differ in the strength of dropout and noise, the
     values of parameters and buffers, and the last dimension of parameters that act on the input features: shorter
     ones are padded with zeros, as are the features. Their optimizers are of one class and differ at most in lr and
-    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more.
+    weight_decay. A member whose loss or metrics are not finite is marked, and measured no more. A member that one of
+    its stoppers ends keeps its rows and its state from there on; the training ends when no member trains any more.
 
     Metrics are taken after the epochs `points`, counted from 1. `tell` is called at the end of each epoch, with its
     number from 1. Sums of a batched product are taken in another order than those of a single one, so the numbers of
@@ -64,6 +66,7 @@ class Ensemble(pl.LightningModule):
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
         self.points: dict[int, LoggingPoint] = {}  # by the number of epochs: the best ones and the last
+        self.schedules: MemberSchedules | None = None
         self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
@@ -72,8 +75,14 @@ class Ensemble(pl.LightningModule):
         """None that Lightning steps: one object takes the steps of all members' optimizers."""
         if not isinstance(self.members[0].optimizer, Exact):
             own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
-            self.optimizer = Memberwise(list(self.stack), own, parameters)
+            schedules = MemberSchedules(self.members) if self.members[0].schedule else None
+            rates = len(schedules.schedulers) if schedules else 0
+            self.optimizer = Memberwise(list(self.stack), own, parameters, schedules=rates)
             self.optimizer.load(stacked_state(self.members))
+            self.steps: Steps = self.optimizer
+            if schedules:
+                schedules.set_rates = self.optimizer.set_rates
+                self.schedules, self.steps = schedules, schedules.after(self.optimizer)
         return []
 
     def train_dataloader(self) -> Chunks:
@@ -85,6 +94,9 @@ class Ensemble(pl.LightningModule):
         }
         seeds = [each.shuffle_seed for each in data]
         return Chunks(StackedBatches(self.splits["train"], data[0].batch_size, seeds), self.logging_points)
+
+    def on_fit_start(self) -> None:
+        self._stop_if_none_trains()
 
     def on_train_start(self) -> None:
         self._remember(self.trainer.current_epoch)
@@ -101,8 +113,10 @@ class Ensemble(pl.LightningModule):
             if isinstance(self.members[0].optimizer, Exact):
                 self._last_epoch = self._solve()
             else:
-                self._last_epoch = train_minibatches(self._gradient, batches, self.optimizer)
+                self._last_epoch = train_minibatches(self._gradient, batches, self.steps)
             steps += len(self._last_epoch)
+            if self.schedules:
+                self.schedules.end_epoch()
             self._mark_infinite_losses(self.trainer.global_step + steps)
             self.tell(epoch)
         count_chunk(self.trainer, steps, chunk.epochs)
@@ -170,6 +184,8 @@ class Ensemble(pl.LightningModule):
         losses = torch.stack([loss for loss, _, _ in self._last_epoch])
         finite = losses.isfinite()
         for number in (~finite.all(0)).nonzero().flatten().tolist():
+            if self.members[number].stopped:  # its part of the stack trains on, and counts no more
+                continue
             bad = int((~finite[:, number]).nonzero()[0])
             self._mark(number, "the training loss", losses[bad, number].item(), steps - len(losses) + bad + 1)
 
@@ -177,7 +193,10 @@ class Ensemble(pl.LightningModule):
         member = self.members[number]
         if not member.diverged:
             member.diverged = diverged(what, value, step, member.optimizer)
-        if all(m.diverged for m in self.members):
+            self._stop_if_none_trains()
+
+    def _stop_if_none_trains(self) -> None:
+        if not any(member.trains for member in self.members):
             self.trainer.should_stop = True
 
     @torch.no_grad()
@@ -190,8 +209,14 @@ class Ensemble(pl.LightningModule):
                 _, outputs, ys = zip(*self._last_epoch, strict=True)
                 seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
             metrics = self._metrics(seen, parameters) | self._of_parameters()
+            if self.schedules:
+                metrics["lr"] = self.schedules.of_members()
+            training = [member.trains for member in self.members]
             improved = self._take(epoch, metrics)
-            self._remember(epoch)
+            if self.schedules:
+                still = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
+                self.schedules.look_after(epoch, metrics, still)
+            self._remember(epoch, training)
             assert self.last is not None
             assert self.best is not None
             self.best.take(self.last, improved)
@@ -200,9 +225,10 @@ class Ensemble(pl.LightningModule):
     @torch.no_grad()
     def on_train_end(self) -> None:
         """Measure the test split, with the last weights, and with the best if they are not the last for all."""
+        assert self.last is not None
         assert self.best is not None
         last_are_best = all(m.rows and m.best["epoch"] == m.rows[-1]["epoch"] for m in self.members if not m.diverged)
-        for parameters in (list(self.stack), *([] if last_are_best else [self.best.parameters])):
+        for parameters in (self.last.parameters, *([] if last_are_best else [self.best.parameters])):
             metrics = self._metrics({"test": self._outputs("test", parameters)}, parameters)
             for number, member in enumerate(self.members):
                 member.test.append(self._row(number, metrics))
@@ -241,13 +267,17 @@ class Ensemble(pl.LightningModule):
         """Give each member its row; returns which of them (M,) are better than ever."""
         improved, monitor = [], self.members[0].data.monitor
         for number, member in enumerate(self.members):
-            row = self._row(number, metrics)
-            better = not member.diverged and (not member.best or row[monitor] < member.best[monitor])
-            if not member.diverged:
+            row = self._row(number, metrics) if member.trains else {}
+            better = False
+            if member.trains:  # this row too is finite
                 member.rows.append({"epoch": epoch, "step": self.trainer.global_step, **row})
-            if better:
-                member.best = member.rows[-1]
+                stops = [stopper.check(row, epoch) for stopper in member.stoppers]
+                if any(stops):
+                    member.stopped = epoch
+                if better := not member.best or row[monitor] < member.best[monitor]:
+                    member.best, member.stoppers_at_best = member.rows[-1], member.states_of_stoppers()
             improved.append(better)
+        self._stop_if_none_trains()
         return torch.tensor(improved, device=self.device)
 
     def _row(self, number: int, metrics: dict[str, list[float]]) -> dict[str, float]:
@@ -263,15 +293,17 @@ class Ensemble(pl.LightningModule):
         noise = [member.noise.get_state() for member in self.members]
         return Snapshot([p.detach().clone() for p in self.stack], state, noise)
 
-    def _remember(self, epoch: int) -> None:
-        """Keep the state of the members that still train, and of Lightning's loops."""
+    def _remember(self, epoch: int, training: Sequence[bool] = ()) -> None:
+        """Keep the state of the members that were `training` until now, and of Lightning's loops."""
         now = self._snapshot()
         if self.last is None:
             self.last = now
         else:
-            self.last.take(now, torch.tensor([not m.diverged for m in self.members], device=self.device))
+            chosen = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
+            self.last.take(now, torch.tensor(chosen, device=self.device))
+        schedules = self.schedules.states() if self.schedules else []
         shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
-        self.points[epoch] = LoggingPoint(self.trainer.global_step, loop_states(self.trainer), shared)
+        self.points[epoch] = LoggingPoint(self.trainer.global_step, loop_states(self.trainer), shared, schedules)
         if len(self.points) > 3 * len(self.members) + 10:
             needed = {epoch} | {member.start for member in self.members}
             needed |= {int(row["epoch"]) for m in self.members for row in (m.best, *m.rows[-1:]) if row}

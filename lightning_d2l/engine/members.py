@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,14 @@ from torch.optim import Optimizer
 
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.callbacks import EarlyStopping
 
 OptimizerState = list[dict[str, Any]]
 """An optimizer's state of each parameter: tensors of the parameter's shape, and the number of its steps."""
+ScheduleState = tuple[dict[str, Any], dict[str, Any]]
+"""A scheduler's state, and the settings that it has given to the optimizer."""
+# Numbers in the states of torch's optimizers that all members share: they count steps or follow from their number.
+SHARED = ("step", "mu_product", "eta", "mu")
 
 
 @dataclass(eq=False)
@@ -27,6 +32,7 @@ class Member:
     optimizer: Optimizer
     data: TensorDataModule
     noise: torch.Generator  # draws dropout masks and noise
+    schedule: Mapping[str, Any] | None = None  # `lr_scheduler` of configure_optimizers
     start: int = 0  # epochs that it has behind it, if it continues
     loops: dict[str, Any] | None = None  # of the checkpoint from which it continues
     best_parameters: list[Tensor] = field(default_factory=list)  # of its best epoch before
@@ -34,6 +40,17 @@ class Member:
     best: dict[str, float] = field(default_factory=dict)  # the best of these
     test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best if others
     diverged: str = ""  # what became infinite or not a number, and at which step
+    stoppers: list[EarlyStopping] = field(default_factory=list)  # decide after which logging point it stops
+    stopped: int = 0  # the epoch after which one of them stopped it, or 0
+    stoppers_at_best: dict[str, Any] = field(default_factory=dict)  # their states at its best epoch
+
+    @property
+    def trains(self) -> bool:
+        return not (self.diverged or self.stopped)
+
+    def states_of_stoppers(self) -> dict[str, Any]:
+        """The states of its stoppers, as a checkpoint holds them."""
+        return {stopper.state_key: stopper.state_dict() for stopper in self.stoppers}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -48,6 +65,14 @@ class Member:
             values = {k: own(state[k][number], p).to(p.device).clone() for k in numbers if is_stacked(k, state.get(k))}
             if numbers:
                 self.optimizer.state[p] = copy.deepcopy(numbers) | values
+
+    def restore_schedule(self, state: ScheduleState) -> None:
+        """Take the state of its schedule at a `LoggingPoint`."""
+        assert self.schedule is not None
+        scheduler, settings = copy.deepcopy(state)
+        self.schedule["scheduler"].load_state_dict(scheduler)
+        for group in self.optimizer.param_groups:
+            group.update(settings)
 
 
 @dataclass
@@ -77,6 +102,7 @@ class LoggingPoint:
     step: int
     loops: dict[str, Any]  # Lightning's
     optimizer: OptimizerState  # the optimizers' states except for tensors, and None for each of those
+    schedules: list[ScheduleState]  # of each member, if there are schedules
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
@@ -101,4 +127,4 @@ def own(value: Tensor, like: Tensor) -> Tensor:
 
 def is_stacked(name: str, value: object) -> bool:
     """Whether a value of an optimizer's state has the parameter's shape, and is each member's own."""
-    return isinstance(value, Tensor) and name != "step"
+    return isinstance(value, Tensor) and name not in SHARED

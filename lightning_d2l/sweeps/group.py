@@ -16,6 +16,8 @@ from lightning_d2l.data.streams import generator
 from lightning_d2l.engine.chunks import hyperparameters
 from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
+from lightning_d2l.modules.schedule import parts
+from lightning_d2l.modules.callbacks import EarlyStopping
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.training import console, extras, fit
@@ -37,7 +39,9 @@ def member_of(built: BuiltRun) -> Member:
     spec, module = built.spec, built.supervised
     if module is None:
         raise CannotStack(f"{built.model} is a LightningModule of its own")
-    member = Member(module, module.build_optimizer(), built.data, generator(NOISE, spec.config["seed"]))
+    optimizer, schedule = parts(module.configure_optimizers())
+    member = Member(module, optimizer, built.data, generator(NOISE, spec.config["seed"]), schedule=schedule)
+    member.stoppers = [callback for callback in built.callbacks if isinstance(callback, EarlyStopping)]
     if spec.resuming:
         member.start, member.rows = place_to_resume(spec.folder, module, built.points)
         remove_unfinished(spec.folder)
@@ -45,8 +49,15 @@ def member_of(built: BuiltRun) -> Member:
         member.loops = checkpoint["loops"]
         module.load_state_dict(checkpoint["state_dict"])
         member.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
+        if member.schedule:
+            member.schedule["scheduler"].load_state_dict(checkpoint["lr_schedulers"][0])
         recorded = checkpoint["callbacks"]["Recorder"]
         member.best = dict(recorded["best"])
+        for stopper in member.stoppers:
+            if state := checkpoint["callbacks"].get(stopper.state_key):
+                stopper.load_state_dict(state)
+        member.stopped = member.start if any(stopper.reason for stopper in member.stoppers) else 0
+        member.stoppers_at_best = member.states_of_stoppers()
         member.noise.set_state(recorded["torch"])
         weights = load_checkpoint(spec.folder / BEST)["state_dict"] if member.best else checkpoint["state_dict"]
         member.best_parameters = [weights[name] for name, _ in module.named_parameters()]
@@ -121,28 +132,33 @@ class Group:
             folder = built.spec.folder
             if member.rows:
                 MetricsFile(folder).write(member.rows)
-                self._write_checkpoint(folder / BEST, number, ensemble.best, int(member.best["epoch"]), states)
+                at_best = {"Recorder": states, **member.stoppers_at_best}
+                self._write_checkpoint(folder / BEST, number, ensemble.best, int(member.best["epoch"]), at_best)
             last = int(member.rows[-1]["epoch"]) if member.rows else member.start
-            self._write_checkpoint(folder / LAST, number, ensemble.last, last, states)
+            at_last = {"Recorder": states, **member.states_of_stoppers()}
+            self._write_checkpoint(folder / LAST, number, ensemble.last, last, at_last)
 
     def _write_checkpoint(
-        self, path: Path, number: int, snapshot: Snapshot, epoch: int, states: dict[str, Any]
+        self, path: Path, number: int, snapshot: Snapshot, epoch: int, callbacks: dict[str, Any]
     ) -> None:
-        """A checkpoint as Lightning writes it for a single run."""
+        """A checkpoint as Lightning writes it for a single run, with the states of its callbacks."""
         member = self.ensemble.members[number]
+        own = {"best": dict(member.best), "torch": snapshot.noise[number]}
         if epoch not in self.ensemble.points:  # the best epoch was that of an earlier process, and is on the disk
             return
         point = self.ensemble.points[epoch]
         member.restore(snapshot, number, point.optimizer)
+        if point.schedules:
+            member.restore_schedule(point.schedules[number])
         checkpoint = {
             "epoch": max(epoch - 1, 0),
             "global_step": point.step,
             "pytorch-lightning_version": versions()["pytorch-lightning"],
             "state_dict": member.module.state_dict(),
             "loops": point.loops,
-            "callbacks": {"Recorder": {**states, "best": dict(member.best), "torch": snapshot.noise[number]}},
+            "callbacks": {**callbacks, "Recorder": callbacks["Recorder"] | own},
             "optimizer_states": [member.optimizer.state_dict()],
-            "lr_schedulers": [],
+            "lr_schedulers": [member.schedule["scheduler"].state_dict()] if member.schedule else [],
             **hyperparameters(member.module),
         }
         write_checkpoint(checkpoint, path)
