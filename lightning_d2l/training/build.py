@@ -22,6 +22,7 @@ from lightning_d2l.modules import ClassificationModule, RegressionModule, foreig
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.build import named
+from lightning_d2l.training.callbacks import build_callbacks, require_metrics, stopped_early
 from lightning_d2l.training.files import Row
 from lightning_d2l.training.optimum import Optimum, exact_optimum
 from lightning_d2l.training.spec import RunSpec
@@ -89,11 +90,15 @@ class BuiltRun:
     def fields(self) -> dict[str, Any]:
         """What the record holds of it."""
         numbers = {"num_parameters": self.num_parameters, "threads": torch.get_num_threads()}
-        return {"data": self.data.identity(), "model": self.model, **numbers}
+        found = {"found": self.spec.found} if self.spec.found else {}
+        return {"data": self.data.identity(), "model": self.model, **numbers, **found}
 
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
         """What the record holds of the end, beside the analytic solution where there is one."""
         found: dict[str, Any] = {"metrics": {"final": final, "best": best}}
+        stopped = stopped_early(self.spec.config, self.callbacks, int(final["epoch"]), self.max_epochs)
+        if stopped or self.spec.resuming:
+            found["stopped"] = stopped
         if self.exact and self.supervised:
             found["metrics"]["exact"] = self.exact.losses(self.supervised, self.data)
             found["distance_to_exact"] = {
@@ -119,7 +124,9 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
         data.evaluate = ["train"] * learned + settings["evaluate"]
         exact = exact_optimum(module, data, config["optimizer"])
     points = logging_points(max_epochs, settings["log_every_n_epochs"])
-    return BuiltRun(spec, data, module, points, exact)
+    built = BuiltRun(spec, data, module, points, exact, callbacks=build_callbacks(config))
+    require_metrics(built)
+    return built
 
 
 def logging_points(max_epochs: int, every: int) -> Points:
@@ -175,8 +182,9 @@ def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: d
         "transform": data.transform,
         "preprocessing": data.preprocessing,
     }
-    if config["scheduler"] is not None:
+    if config["scheduler"] is not None and config["optimizer"]["_target_"] != EXACT:  # which takes no steps
         lengths = {"total_epochs": config["trainer"]["max_epochs"], "batches_per_epoch": data.num_batches}
+        lengths["log_every_n_epochs"] = config["trainer"]["log_every_n_epochs"]
         settings["scheduler"] = {**config["scheduler"], **lengths}
     kind: type[SupervisedModule] = ClassificationModule if classes else RegressionModule
     if classes:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -187,6 +188,11 @@ def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str
     """The line of a logging point."""
     values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
     return f"epoch {epoch}/{max_epochs}  {values}"
+
+
+def stopped_line(stopped: Mapping[str, Any]) -> str:
+    """The line of a run that a callback stopped, from the field `stopped` of its record."""
+    return f"stopped early after epoch {stopped['epoch']}: {stopped['reason']} ({stopped['by']})"
 
 
 def write_log(folder: Path, messages: Iterable[str]) -> None:

@@ -18,6 +18,7 @@ class RunSpec:
     number: int | None = None  # its place in its sweep, from 0, and None for a single run
     sweep: str = ""  # the id of its sweep, which sweep.json holds too
     silent: bool = False  # messages go to train.log alone
+    found: dict[str, Any] = field(default_factory=dict)  # settings that were searched, by full key; `config` has them
 
     @property
     def name(self) -> str:
