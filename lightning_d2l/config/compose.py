@@ -34,6 +34,7 @@ from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
 from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
 from lightning_d2l.config.loader import OwnLoader
+from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS, names, store_options
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
@@ -160,7 +161,9 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         raise RequestError(
             f"{swept[0].input_line}: several values need -m before them, a list needs brackets: '{key}=[...]'"
         )
-    check(plain(config))
+    check(own := plain(config))
+    if wrong := missing_extra(own):
+        raise RequestError(wrong)
     _check_data_root(config)
     return config
 

@@ -28,7 +28,6 @@ from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RunRecord, versions
 from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.signals import Stopped
-from lightning_d2l.training.tensorboard import write_events
 
 SHARE_OF_TIME = 10  # checkpoints are written when training took this many times as long as the last writing
 SECONDS_A_MEMBER = 2e-3  # initial estimate of the time to write one, replaced by the first measurement
@@ -73,6 +72,7 @@ class Group:
         tell = functools.partial(progress.going_on, len(self.runs), max_epochs=self.first.max_epochs)
         self.ensemble = Ensemble([member for _, member in pairs], self.first.points, tell)
         self.began = time.monotonic()
+        self.logged: dict[BuiltRun, dict[str, Any]] = {}  # what the loggers return, of runs that have ended
 
     def train(self) -> None:
         """Train, test and record; raises Stopped, with what was trained on the disk, and what a step raises."""
@@ -179,10 +179,12 @@ class Group:
             if config["trainer"]["save_predictions"]:
                 with extras.optional("predictions.csv"):
                     save_predictions(folder / "predictions.csv", built.data, member.module)
-        if "tensorboard" in config["logger"]:
-            with extras.optional("TensorBoard"):
-                names, rows = member.module.metric_names, member.rows
-                write_events(folder, extras.hyperparameters(built), names, rows, test, built.max_epochs)
+        extras.write_board(built, member.rows, test)
+        if built not in self.logged:
+            code, recorded = int(bool(error)), record.fields.get("loggers")
+            self.logged[built] = extras.log_member(built, member.rows, test, code, recorded)
+        if ids := self.logged[built]:
+            outcome = {**outcome, "loggers": ids}
         words.append(f"run folder  {console.from_here(folder)}")
         console.write_log(folder, words)
         record.end("diverged" if error else "completed", error, self._share(), **outcome)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse
+from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.program import arguments_of
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.sweeps.compose import Composer
@@ -64,6 +65,8 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
         try:
             config = composer.settings(overrides)
             check(config)
+            if wrong := missing_extra(config):
+                raise RequestError(wrong)
             check_accelerator(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error

@@ -19,14 +19,14 @@ from lightning_d2l.training.spec import RunSpec
 FREE = ("resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds", "data.root", "data.source")
 # The files of a run in its folder. The record comes first: without it, what is left is removed by the next attempt.
 OF_A_RUN = (
-    RUN_FILE, METRICS, str(LAST), str(BEST), "train.log", "predictions.csv", "events.out.tfevents.*",
+    RUN_FILE, METRICS, str(LAST), str(BEST), "train.log", "predictions.csv", "events.out.tfevents.*", "csv_logs/*",
     f"{TEMPORARY}*", f"checkpoints/{TEMPORARY}*",
 )  # fmt: skip
 # How the names begin of what a process leaves that is killed before the record of its run.
 BEFORE_A_RECORD = (LOCK, TEMPORARY, "train.log", ".hydra", "checkpoints")
 # What a single run, and the report of a sweep, write into a folder and replace there.
 WRITTEN = {
-    "run": (METRICS, "checkpoints", "predictions.csv", "figures"),
+    "run": (METRICS, "checkpoints", "predictions.csv", "figures", "csv_logs"),
     "sweep": ("results.csv", "summary.csv", "report.md", "report.html", "figure.png", "figure.svg", "summary"),
 }
 

@@ -1,18 +1,30 @@
-"""What a run leaves beside its record: TensorBoard's events and figures. No error in them fails the run."""
+"""What a run leaves beside its record: what its loggers write, and figures. No error in them fails the run."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
-from typing import Any
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
+from pytorch_lightning.loggers.logger import Logger
+
+from lightning_d2l.config.check import flat
+from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.data.batches import as_input
+from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.build import BuiltRun
+from lightning_d2l.training.console import from_here
 from lightning_d2l.training.files import Row
+from lightning_d2l.training.loggers import build_loggers
 from lightning_d2l.training.record import lookup
-from lightning_d2l.training.tensorboard import TensorBoard
+from lightning_d2l.training.run_logger import Ids
+from lightning_d2l.training.signals import Stopped
+from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.tensorboard import TensorBoard, write_events
 
 log = logging.getLogger(__name__)
 
@@ -27,29 +39,107 @@ def optional(what: str) -> Iterator[None]:
         log.warning("%s: not written: %s", what, reason[:300])
 
 
-def open_board(built: BuiltRun, board: TensorBoard) -> None:
-    """Start TensorBoard's file of a run, with its hyperparameters, and its graph unless it is part of a sweep."""
-    board.open(built.spec.folder, hyperparameters(built), built.metric_names, built.rows)
-    if not built.spec.part_of_sweep:
-        x = built.data.splits["train"][0][:1]
-        board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
+class Loggers:
+    """The loggers that a run asks for: TensorBoard, the others of Lightning, registered ones.
+
+    As a context it closes them after an error. Raises RequestError if a registered logger can't be built.
+    """
+
+    def __init__(self, spec: RunSpec, recorded: Mapping[str, Ids] | None) -> None:
+        self.spec = spec
+        boards = [group for group in spec.config["logger"].values() if group["_target_"] == TENSORBOARD]
+        self.board: TensorBoard | None = build_node(boards[0]) if boards else None
+        self.others = build_loggers(spec, recorded or {})
+
+    @property
+    def of_trainer(self) -> list[Logger]:
+        """What Lightning's Trainer is given."""
+        return [*([self.board] if self.board else []), *(each.logger for each in self.others)]
+
+    def open(self, built: BuiltRun) -> dict[str, Ids]:
+        """Start to log: the hyperparameters, and TensorBoard's graph unless the run is part of a sweep.
+
+        Returns what the record keeps, by the name of each logger.
+        """
+        if self.board:
+            self.board.open(self.spec.folder, hyperparameters(built), built.metric_names, built.rows)
+            if not self.spec.part_of_sweep:
+                x = built.data.splits["train"][0][:1]
+                self.board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
+        return self.open_others(built, built.rows)
+
+    def open_others(self, built: BuiltRun, history: Sequence[Row]) -> dict[str, Ids]:
+        """Start to log with all but TensorBoard; `history` holds the rows so far of a resumed run."""
+        if not self.others:
+            return {}
+        parameters = hyperparameters(built) | flat({k: v for k, v in self.spec.config.items() if k != "resume"})
+        ids = {each.label: each.open(parameters, history) for each in self.others}
+        return {label: found for label, found in ids.items() if found}
+
+    def finish(self, built: BuiltRun, final: Row) -> None:
+        """Draw the figures of a single run, and close the loggers with them and the test metrics."""
+        pictures = [] if self.spec.part_of_sweep else _draw(built)
+        if self.board:
+            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, built.max_epochs)
+            self.board.add_pictures(pictures, built.max_epochs)
+        self.close(final, 0)
+
+    def close(self, final: Row, code: int) -> None:
+        """Close what is open, with the test metrics among the `final` ones of a run that ends with an exit code."""
+        test = {k: v for k, v in final.items() if k.endswith("/test")}
+        for each in self.others:
+            each.close({"epoch": final["epoch"], "step": final["step"], **test} if test else {}, code)
+        if self.board:
+            self.board.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self.close({}, 128 + error.signum if isinstance(error, Stopped) else 1)
+
+    def commands(self) -> list[str]:
+        """The commands that show what was logged."""
+        here = from_here(self.spec.folder)
+        seen = "outputs" if here.parts[:1] == ("outputs",) else str(here)
+        board = [shlex.join(["tensorboard", "--logdir", seen])] if self.board else []
+        return [*board, *(command for each in self.others if (command := each.look()))]
 
 
-def finish_board(built: BuiltRun, board: TensorBoard | None, final: Row) -> None:
-    """Draw the figures of a single run, and close TensorBoard's file with them and the test metrics."""
-    pictures = []
-    if not built.spec.part_of_sweep:
-        with optional("figures"):
-            from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
+def write_board(built: BuiltRun, rows: Sequence[Row], test: Row) -> None:
+    """Write TensorBoard's events, where they are asked for, of a run that has trained among others."""
+    spec = built.spec
+    if any(group["_target_"] == TENSORBOARD for group in spec.config["logger"].values()):
+        with optional("TensorBoard"):
+            write_events(spec.folder, hyperparameters(built), built.metric_names, rows, test, built.max_epochs)
 
-            exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
-            how = "exact solution" if exact else f"{built.max_epochs} epochs"
-            title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
-            pictures = figures.draw(built.spec.folder, built.data, built.net, built.rows, title)
-    if board:
-        board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, built.max_epochs)
-        board.add_pictures(pictures, built.max_epochs)
-        board.close()
+
+def log_member(
+    built: BuiltRun, rows: Sequence[Row], test: Row, code: int, recorded: Mapping[str, Ids] | None
+) -> dict[str, Ids]:
+    """Give the other loggers what a run by itself gives them, once it has trained; returns what the record keeps."""
+    if all(group["_target_"] == TENSORBOARD for group in built.spec.config["logger"].values()):
+        return {}
+    ids: dict[str, Ids] = {}
+    with optional("loggers"), Loggers(built.spec, recorded) as loggers:
+        ids = loggers.open_others(built, [])
+        for each in loggers.others:
+            for row in rows:
+                each.log_row(row)
+        loggers.close({**rows[-1], **test} if test else {}, code)
+    return ids
+
+
+def _draw(built: BuiltRun) -> list[Path]:
+    with optional("figures"):
+        from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
+
+        exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
+        how = "exact solution" if exact else f"{built.max_epochs} epochs"
+        title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
+        return figures.draw(built.spec.folder, built.data, built.net, built.rows, title)
+    return []
 
 
 def hyperparameters(built: BuiltRun) -> dict[str, Any]:

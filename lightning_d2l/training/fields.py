@@ -57,6 +57,10 @@ def _maps_to_text(value: Any) -> bool:
     return isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values())
 
 
+def _maps_to_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_maps_to_text, value.values()))
+
+
 def _is_config(value: Any) -> bool:
     groups = [value.get(name) for name in GROUPS] if isinstance(value, dict) else []
     return is_plain(value) and all(group is None or _is_group(group) for group in groups)
@@ -103,6 +107,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "distance_to_exact": ("a mapping of names to numbers", _is_numbers),
     "data": ("a mapping of names to texts", _maps_to_text),
     "versions": ("a mapping of names to texts", _maps_to_text),
+    "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),
     "process": ("a process", _is_process),
     "before": ("a list of attempts", _is_history),
 }

@@ -26,11 +26,11 @@ from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.chunks import ChunkedModule
 from lightning_d2l.engine.loop import Diverged
-from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import checkpoint, console
 from lightning_d2l.training.build import NOISE, BuiltRun, build
-from lightning_d2l.training.extras import finish_board, open_board, optional
+from lightning_d2l.training.extras import Loggers, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
+from lightning_d2l.training.finders import finders, search, with_found
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
@@ -38,7 +38,6 @@ from lightning_d2l.training.resume import load_best, place_to_resume
 from lightning_d2l.training.same_data import located, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
-from lightning_d2l.training.tensorboard import TensorBoard
 
 log = logging.getLogger(__name__)
 # Errors of a disk that takes no more, is broken, or may not be written.
@@ -141,44 +140,48 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
     config, folder = spec.config, spec.folder
     if not config["verbose"]:
         console.quiet()
+    if finders(config):
+        if spec.resuming and (folder / LAST).exists():
+            spec.found = record.fields.get("found") or {}
+        spec.found = spec.found or search(spec, trainer_settings(config))
+        spec.config = config = with_found(config, spec.found)
     built, settings = build(spec), config["trainer"]
     start = 0
     if spec.resuming:
         require_same_data(record, built.data)
         start, built.rows = place_to_resume(folder, built.module, built.points)
     log.info("%s", first_line(built))
-    shown = config["logger"].get("tensorboard")
-    board: TensorBoard | None = build_node(shown) if shown else None
-
+    loggers = Loggers(spec, record.fields.get("loggers"))
     line = console.Console(built.data, start, built.max_epochs, bar=not spec.part_of_sweep)
 
     def first_write() -> None:
         begin()
         record.update(**built.fields())
-        if board:
-            open_board(built, board)
+        if ids := loggers.open(built):
+            record.update(loggers=ids)
 
     def tell(row: Row) -> None:
         line.row(row)
         if signals.received:  # its exception was lost, as in a destructor
             raise Stopped(signals.received)
 
-    try:
-        best = fit(built, tell, [board] if board else [], first_write)
-    finally:
-        line.stop()
-    final, best = test(built, best)
-    if settings["save_predictions"]:
-        with optional("predictions.csv"):
-            save_predictions(folder / "predictions.csv", built.data, built.net)
-    finish_board(built, board, final)
+    with loggers:
+        try:
+            best = fit(built, tell, loggers.of_trainer, first_write)
+        finally:
+            line.stop()
+        final, best = test(built, best)
+        if settings["save_predictions"]:
+            with optional("predictions.csv"):
+                save_predictions(folder / "predictions.csv", built.data, built.net)
+        loggers.finish(built, final)
     outcome = built.outcome(final, best)
     log.info("\n%s\n", summary(outcome))
     here = console.from_here(folder)
     log.info("run folder  %s", here)
     if not spec.part_of_sweep:
-        seen = "outputs" if here.parts[:1] == ("outputs",) else str(here)
-        log.info("look at it  %s", shlex.join(["tensorboard", "--logdir", seen]))
+        for command in loggers.commands():
+            log.info("look at it  %s", command)
         log.info("use it      %s", shlex.join([*tool_words("predict"), str(here)]))
     return outcome
 
@@ -279,6 +282,8 @@ def summary(outcome: Mapping[str, Any]) -> str:
         rows["exact"] = metrics["exact"]
         first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
         notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
+    if ended := outcome.get("stopped"):
+        notes.append(console.stopped_line(ended))
     return "\n".join([console.table(rows), *notes])
 
 
