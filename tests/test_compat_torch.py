@@ -1,10 +1,18 @@
 """The private names of torch that the engine uses: a failure here names what has changed."""
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from lightning_d2l.compat_torch import RESHAPES, fake_value, record_operations, tree_map, use_positional_arguments
+from lightning_d2l.compat_torch import (
+    RESHAPES,
+    StaysFloat64,
+    fake_value,
+    record_operations,
+    tree_map,
+    use_positional_arguments,
+)
 
 
 def gradient(weight: Tensor, x: Tensor) -> list[Tensor]:
@@ -38,3 +46,20 @@ def test_reshapes_are_operations_of_aten():
 def test_tree_map_reaches_every_leaf():
     tree = {"a": [torch.ones(1), 2], "b": (torch.ones(2),)}
     assert tree_map(lambda v: v * 3 if isinstance(v, int) else v.sum().item(), tree) == {"a": [1.0, 6], "b": (2.0,)}
+
+
+@pytest.mark.parametrize("convert", [nn.Module.float, nn.Module.half, lambda module: module.to(torch.bfloat16)])
+def test_conversions_go_through_apply_and_leave_float64_buffers(convert):
+    inside = StaysFloat64()
+    inside.register_buffer("b", torch.tensor([1 / 3], dtype=torch.float64))
+    convert(nn.Sequential(inside, nn.Linear(1, 1)))
+    assert inside.b.dtype == torch.float64
+    assert inside.b.item() == 1 / 3
+
+
+def test_buffers_that_stay_float64_follow_to_another_device():
+    inside = StaysFloat64()
+    inside.register_buffer("b", torch.ones(1, dtype=torch.float64))
+    nn.Sequential(inside, nn.Linear(1, 1)).to("meta")
+    assert inside.b.device.type == "meta"
+    assert inside.b.dtype == torch.float64

@@ -73,7 +73,7 @@ class Table:
             )
 
     def require(self, names: Sequence[str], key: str = "") -> None:
-        """Raise RequestError that names the first column that is not there; `key` names the setting that asks for it."""
+        """Raise RequestError that names the first column that is missing, and the setting `key` that asks for it."""
         for name in names:
             if name not in self.places:
                 columns = list(self.places)
@@ -103,7 +103,7 @@ class Table:
         if wrong := np.flatnonzero(np.isnan(values) & (np.char.strip(texts.astype(str)) != "")).tolist():
             row = int(np.flatnonzero(np.isin(codes, wrong))[0])
             raise RequestError(f"{self.at(row, name)}: {shown(column.iloc[row])} is not a number")
-        found = np.append(values, np.nan)[codes]
+        found: NDArray[np.float64] = np.append(values, np.nan)[codes]
         self.require_finite(found, name)
         return found
 

@@ -53,5 +53,7 @@ def split_rows(y: Tensor, sizes: Mapping[str, float], seed: int, *, classes: boo
             random = generator(STREAMS[name], seed)
             order = balanced_order(y[rest], random, proportional=True) if classes else None
             order = torch.randperm(len(rest), generator=random) if order is None else order
-            found[name], rest = rest[order[:number]].sort().values, rest[order[number:]].sort().values
+            held_out = torch.zeros(n, dtype=torch.bool)
+            held_out[rest[order[:number]]] = True
+            found[name], rest = held_out.nonzero().flatten(), rest[~held_out[rest]]
     return {"train": rest, **found}
