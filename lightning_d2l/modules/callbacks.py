@@ -41,8 +41,10 @@ class EarlyStopping(callbacks.EarlyStopping):
     current: float | None = None
     """The metric at the last check."""
 
-    def check(self, value: float, epoch: int) -> bool:
-        """Whether to stop after an epoch, counted from 1, whose metric has a value: for a loop that has no Trainer."""
+    def check(self, metrics: Mapping[str, float], epoch: int) -> bool:
+        """Whether to stop after an epoch, counted from 1, with its metrics: for a loop that has no Trainer."""
+        if (value := metrics.get(self.monitor)) is None:  # a run that is `strict` has the metric
+            return False
         self.current = value
         stop, message = compat_lightning.stopping_decision(self, torch.tensor(value, dtype=torch.float64))
         if stop:
