@@ -67,7 +67,7 @@ class RunWandb(RunLogger):
         with contextlib.ExitStack() as stack:
             if self.offline:
                 os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-                stack.enter_context(_environment("WANDB_CACHE_DIR", str(self.folder)))
+                stack.enter_context(_environment("WANDB_CACHE_DIR", str(self.folder.parent)))
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # notices on the offline mode
             run = self.logger.experiment
         self.folder, self.url = Path(run.dir).parent, "" if self.offline else str(run.url or "")
@@ -114,12 +114,12 @@ class RunMLflow(RunLogger):
 
     def start(self, history: Sequence[Row]) -> Ids:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
         with _environment("MLFLOW_TRACKING_URI", self.uri):  # which Lightning's class sets for good
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
 
+            for chatty in ("mlflow", "alembic"):
+                logging.getLogger(chatty).setLevel(logging.WARNING)
             client = MlflowClient(self.uri)
             if self.run_id is not None:
                 try:
@@ -160,9 +160,11 @@ class RunMLflow(RunLogger):
 def build_loggers(spec: RunSpec, recorded: Mapping[str, Ids]) -> list[RunLogger]:
     """The loggers that a configuration asks for, but TensorBoard's; nothing is written before they are opened.
 
-    `recorded` is what an earlier attempt of the run returned when they were opened. Raises RequestError if a registered
-    logger can't be built.
+    `recorded` is what an earlier attempt of the run returned when they were opened. Raises RequestError if an extra is
+    not installed, or if a registered logger can't be built.
     """
+    if wrong := known.missing_extra(spec.config):
+        raise RequestError(wrong)
     found: list[RunLogger] = []
     for label, group in spec.config["logger"].items():
         settings = {name: value for name, value in group.items() if name != "_target_"}
