@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from lightning_d2l import plugins
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.compat_hydra import (
     BASIC_SWEEPER,
@@ -29,7 +30,6 @@ from lightning_d2l.compat_hydra import (
 )
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import (
-    CONF,
     NAME,
     command_of_run,
     composed,
@@ -43,6 +43,9 @@ from lightning_d2l.config.compose import (
     with_literal_paths,
 )
 from lightning_d2l.config.loader import SafeLoader
+from lightning_d2l.config.options import CONF
+from lightning_d2l.config.places import PLACES_OF_DATA
+from lightning_d2l.config.program import Program, arguments_of, program, train_words
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.references import safe_references, variables_named_in
 from lightning_d2l.config.text import exit_code, print_error
@@ -51,13 +54,17 @@ from lightning_d2l.config.text import exit_code, print_error
 UNSUPPORTED = ("config_path", "config_name", "experimental_rerun")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run `python train.py ARGUMENTS`; returns the exit code (0 done, 1 failed or diverged, 2 a wrong request)."""
+def main(arguments: list[str] | None = None, started: Program | None = None) -> int:
+    """Run `python train.py ARGUMENTS`; returns the exit code (0 done, 1 failed or diverged, 2 a wrong request).
+
+    `started` is the program that the user started, if it is another one.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    return exit_code(lambda: _main(arguments), verbose="verbose=true" in arguments)
+    return exit_code(lambda: _main(arguments, started or Program()), verbose="verbose=true" in arguments)
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], started: Program) -> int:
+    arguments = plugins.start(arguments, started)
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_intermixed_args(arguments)
@@ -74,7 +81,7 @@ def _main(arguments: list[str]) -> int:
             with safe_references():
                 answer(hydra, NAME, parser, args)
             return 0
-        task = Task(shlex.join(["python", "train.py", *arguments]), args.config_dir)
+        task = Task(shlex.join([*train_words(), *arguments]), args.config_dir, program=program())
         loader = SafeLoader(hydra.config_loader, keys_of(parse(overrides)))
         try:
             if is_multirun(config):
@@ -137,7 +144,7 @@ def _exit_code(result: Any) -> int:
 def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     """The overrides that a sweep recorded, if `sweep.resume=FOLDER` comes without any setting of its runs."""
     given = {o.key_or_group: o for o in parse(args.overrides)}
-    beside = ("data.root", "data.source")  # where the data lie now
+    beside = [f"data.{name}" for name in PLACES_OF_DATA]  # where the data lie now
     others = [key for key in given if key.partition(".")[0] not in ("sweep", "verbose") and key not in beside]
     if "sweep.resume" not in given or others:
         return []
@@ -161,7 +168,7 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
 def _check_command(record: Mapping[str, Any], what: str) -> None:
     """Raise RequestError if a recorded command, which is shown and never obeyed, holds more than the overrides."""
     try:
-        words = shlex.split(record["command"])[2:]
+        words = arguments_of(record["command"])
     except ValueError as error:
         raise RequestError(f"{what}: its record is damaged: command: {error}") from error
     known = [*record["overrides"], "-m", "--multirun"]
@@ -206,7 +213,7 @@ def _resumable(config: DictConfig) -> Path:
     record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
     free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
-    free += ("data.root", "data.source")  # data may have moved; the run's own are looked for
+    free += tuple(f"data.{name}" for name in PLACES_OF_DATA)  # data may have moved; the run's own are looked for
     if different := difference(flat(record.config), flat(plain(config)), free):
         raise RequestError(f"resume={folder}: another run's folder: {different}\nrepeat the overrides of that run")
     return folder
@@ -223,9 +230,11 @@ class Task:
     command: str
     config_dir: str | None = None
     subdir: str | None = None
+    program: Program = field(default_factory=Program)
 
     def __call__(self, config: DictConfig) -> int:
         """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
+        plugins.attach(self.program)
         from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 

@@ -15,8 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lightning_d2l import plugins
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.places import require_file, require_new_folder, require_writable
+from lightning_d2l.config.program import PLUGIN, Program, without_plugins
 from lightning_d2l.config.text import exit_code
 
 if TYPE_CHECKING:
@@ -38,17 +40,23 @@ class _Parser(argparse.ArgumentParser):
         raise RequestError(f"{message}; see {self.prog} --help")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run `lightning-d2l ARGUMENTS`; returns the exit code."""
+def main(arguments: list[str] | None = None, started: Program | None = None) -> int:
+    """Run `lightning-d2l ARGUMENTS`; returns the exit code. `started` is the user's own program, if that is started."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["train"]:
+    words, named = without_plugins(arguments)
+    if words[:1] == ["train"]:
         from lightning_d2l import app
 
-        return app.main(arguments[1:])
-    return exit_code(lambda: _main(arguments), verbose="--verbose" in arguments)
+        return app.main(
+            [*(f"{PLUGIN}={name}" for name in named), *words[1:]], started or Program(("lightning-d2l", "train"))
+        )
+    return exit_code(lambda: _main(arguments, started or Program()), verbose="--verbose" in arguments)
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], started: Program) -> int:
+    words = without_plugins(arguments)[0]
+    uses_installed = words[:1] and words[0] in (*OF_RUNS, "report") and not {"-h", "--help"} & {*words}
+    arguments = plugins.start(arguments, started, installed=bool(uses_installed))
     given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
     args = _parser(demos="demo" in arguments).parse_args([word for word in arguments if word not in given])
     args.root = given[-1].removeprefix(ROOT) if given else ""

@@ -16,6 +16,8 @@ class Program:
     train: tuple[str, ...] = ("python", "train.py")
     tool: tuple[str, ...] = ("lightning-d2l",)
     plugins: tuple[str, ...] = ()
+    folder: str = ""  # where it was started, from which their paths are given
+    file: str = ""  # of the user's own program, which registers what a worker needs too
 
 
 _present = Program()
@@ -48,10 +50,7 @@ def _plugin_words() -> list[str]:
 
 
 def without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words of a command line without its --plugin flags, and the names that the flags give, in order.
-
-    Raises ValueError on a flag without a name.
-    """
+    """Words of a command line without its --plugin flags, and the names that the flags give, in order."""
     others, names, left = [], [], list(words)
     while left:
         word = left.pop(0)
@@ -61,9 +60,6 @@ def without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
             names.append(word.removeprefix(f"{PLUGIN}="))
         else:
             others.append(word)
-            continue
-        if not names[-1]:
-            raise ValueError(f"{PLUGIN}: must come with a file or the name of a module")
     return others, names
 
 

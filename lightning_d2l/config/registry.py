@@ -147,6 +147,16 @@ LOSSES_OF_PLUGINS: dict[str, Any] = {}
 TASKS_OF_LOSSES: dict[str, str | None] = {}  # "regression", "classification", or None for both
 METRICS: dict[str, Any] = {}
 THEORIES: dict[str, Any] = {}
+# Names of this package that no plugin may give to another metric or theory.
+OWN_METRICS = (
+    "loss", "acc", "mse", "lr", "epoch", "step",
+    *(f"{name}{unit}" for name in ("surprisal", "entropy", "cross_entropy", "kl") for unit in ("", "_bits")),
+)  # fmt: skip
+OWN_THEORIES = (
+    "noise_floor", "capacity", "learning_curve", "bias_variance", "double_descent", "interpolation_threshold",
+    "early_stopping", "cross_validation", "weight_decay", "input_noise", "dropout_linear", "l1_l2", "learning_rate",
+    "width", "depth_init", "activation", "phm", "random_labels",
+)  # fmt: skip
 
 # Everything that a run is configured by, except for the `hydra` node and the nodes `sweep` and `study` of a sweep.
 RUN = Settings(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lightning_d2l.config.check import RequestError, nearest
-from lightning_d2l.config.compose import CONF
+from lightning_d2l.config.options import CONF
 from lightning_d2l.config.program import train_words
 
 if TYPE_CHECKING:

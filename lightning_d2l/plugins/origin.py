@@ -1,0 +1,70 @@
+"""Where registered code comes from: a file, or an installed package, with its version and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(eq=False)
+class Plugin:
+    """A file or module that registers something; `beside` are the other files that it uses."""
+
+    name: str
+    file: Path | None = None
+    package: str | None = None  # of a module: its distribution, else the module's own name
+    version: str | None = None
+    sha256: str = ""
+    beside: str = ""  # the checksum of the files beside it: what it imports from its folder or package, and conf/
+    conf: Path | None = None
+
+    def __str__(self) -> str:
+        return shown(self.file) if self.file and not self.package else self.package or self.name
+
+    def as_record(self) -> dict[str, Any]:
+        """What run.json and sweep.json hold of it."""
+        place = {"package": self.package} if self.package else {"file": str(self.file) if self.file else None}
+        more = {"sha256_beside": self.beside} if self.beside else {}
+        return {"name": self.name, **place, "version": self.version, "sha256": self.sha256, **more}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A registered class or function, and the line that registers it."""
+
+    kind: str
+    name: str
+    target: Any = field(repr=False)
+    plugin: Plugin
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{shown(self.file)}:{self.line}"
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as it is named from the current folder, if it lies there."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd().resolve()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, as `sha256sum` prints it; empty if it can't be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def sha256_of_all(paths: Iterable[Path], folder: Path) -> str:
+    """The checksum of the lines that `sha256sum` prints for files below a folder; empty for none."""
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(set(paths))]
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
