@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -35,7 +35,7 @@ class TensorDataModule(pl.LightningDataModule):
     class_names: tuple[str, ...] = ()
     background = 0  # grey level behind the objects of images, from 0 (black) to 255
     # The lowest and highest "mean", "std" and "border" (of the outermost pixels) of training images, in [0, 1].
-    usual: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType({})
+    usual: Mapping[str, tuple[float, float]] = MappingProxyType({})
     transform: Mapping[str, Any] | None = None  # describes the layer that modules put before their networks
     preprocessing: Mapping[str, Any] | None = None  # describes the layer that made the features of raw samples
     noise = 0.0  # standard deviation of the targets around the true function

@@ -12,7 +12,7 @@ import stat
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -49,9 +49,9 @@ def official_folder(root: str | None, source: str) -> tuple[Path | None, str]:
     if source == "generated":
         return None, "data.source=generated"
     folder = _raw(root)
-    for name in MD5:
+    for name, md5 in MD5.items():
         if _exists(folder / name):
-            _checked(folder / name)
+            checked(folder / name, md5)
             continue
         try:
             _download(folder, name)
@@ -70,7 +70,7 @@ def has_official(root: str | None) -> bool:
     """Whether the four official files are below a data root; raises RequestError if one is altered or can't be read."""
     folder = _raw(root)
     found = [_exists(folder / name) for name in MD5]
-    return all(found) and all(_checked(folder / name) for name in MD5)
+    return all(found) and all(checked(folder / name, MD5[name]) for name in MD5)
 
 
 def _raw(root: str | None) -> Path:
@@ -81,7 +81,7 @@ def read_official(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[
     """Images (n, 28, 28) and labels (n,) of split "train" or "test"; raises RequestError on an altered file."""
     prefix, n = {"train": ("train", 60_000), "test": ("t10k", 10_000)}[split]
     files = (f"{prefix}-images-idx3-ubyte.gz", f"{prefix}-labels-idx1-ubyte.gz")
-    images, labels = (gzip.decompress(_checked(folder / file)) for file in files)
+    images, labels = (gzip.decompress(checked(folder / file, MD5[file])) for file in files)
     return np.frombuffer(images, np.uint8, -1, 16).reshape(n, 28, 28), np.frombuffer(labels, np.uint8, -1, 8)
 
 
@@ -93,50 +93,70 @@ def _exists(path: Path) -> bool:
         raise RequestError(f"data.root: {path} can't be read ({error.strerror})") from error
 
 
-def _checked(path: Path) -> bytes:
+def official_file(folder: Path, name: str, md5: str, urls: Sequence[str], largest: int) -> bytes:
+    """The content of an official file in a folder, which is downloaded from the first of `urls` that has it.
+
+    Raises RequestError if the file is altered, can't be read, or is missing and can't be downloaded.
+    """
+    if not _exists(folder / name):
+        try:
+            _download_one(folder / name, md5, urls, largest)
+        except (OSError, HTTPException, ValueError) as error:  # a path with a null character is a ValueError
+            hint = f"put {name} there, from {urls[0]}" if urls else f"put {name} there"
+            raise RequestError(
+                f"data.root: no {name} in {folder}, and the download failed ({error})\n{hint}"
+            ) from error
+    return checked(folder / name, md5, largest)
+
+
+def checked(path: Path, md5: str, largest: int | None = None) -> bytes:
     """The content of an official file; raises RequestError if it is none, before anything is unpacked."""
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise RequestError(f"data.root: {path} is not a regular file; put the official file there")
-        content = path.read_bytes() if facts.st_size <= LARGEST_FILE else b""
+        content = path.read_bytes() if facts.st_size <= (largest or LARGEST_FILE) else b""
     except OSError as error:
         raise RequestError(f"data.root: {path} can't be read ({error.strerror})") from error
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != MD5[path.name]:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise RequestError(
-            f"data.root: {path} is altered or truncated (its md5 must be {MD5[path.name]})\n"
+            f"data.root: {path} is altered or truncated (its md5 must be {md5})\n"
             "delete it to download it again, or choose another data.root"
         )
     return content
 
 
 def _download(folder: Path, name: str) -> None:
-    """Download and verify one file; the file appears only when complete. One process downloads at a time."""
     from torchvision.datasets import FashionMNIST  # for its list of mirrors; imports torch, so only here
 
-    with locked(folder):
-        if (folder / name).exists():
+    _download_one(folder / name, MD5[name], [mirror + name for mirror in FashionMNIST.mirrors], LARGEST_FILE)
+
+
+def _download_one(destination: Path, md5: str, urls: Sequence[str], largest: int) -> None:
+    """Download and verify one file; the file appears only when complete. One process downloads at a time."""
+    with locked(destination.parent):
+        if destination.exists():
             return
         failure: Exception = OSError("no mirror")
-        for mirror in FashionMNIST.mirrors:
+        for url in urls:
             try:
-                return _fetch(mirror + name, folder / name)
+                return _fetch(url, destination, md5, largest)
             except (OSError, HTTPException) as error:
                 failure = error
         raise failure
 
 
-def _fetch(url: str, destination: Path) -> None:
-    deadline = time.monotonic() + TOTAL_TIMEOUT
+def _fetch(url: str, destination: Path, md5: str, largest: int) -> None:
+    deadline = time.monotonic() + TOTAL_TIMEOUT * max(1.0, largest / LARGEST_FILE)
     digest, size = hashlib.md5(usedforsecurity=False), 0
     with urllib.request.urlopen(url, timeout=READ_TIMEOUT) as response, whole_file(destination) as file:
         while block := response.read(2**16):
             size += len(block)
-            if size > LARGEST_FILE or time.monotonic() > deadline:
+            if size > largest or time.monotonic() > deadline:
                 raise OSError(f"{url}: too large or too slow")
             digest.update(block)
             file.write(block)
-        if digest.hexdigest() != MD5[destination.name]:
+        if digest.hexdigest() != md5:
             raise OSError(f"{url}: not the official file")
 
 

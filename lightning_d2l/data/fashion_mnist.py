@@ -7,7 +7,8 @@ import logging
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class FashionMNISTData(ImageData):
         "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
     )  # fmt: skip
     # The range of all but one in a thousand of the official training images and of the generated ones, in [0, 1].
-    usual: ClassVar = {"mean": (0.03, 0.68), "std": (0.08, 0.47), "border": (0.0, 0.25)}
+    usual = MappingProxyType({"mean": (0.03, 0.68), "std": (0.08, 0.47), "border": (0.0, 0.25)})
 
     def __init__(
         self,

@@ -91,7 +91,7 @@ def depth_init(each: Measured) -> Iterator[Curve]:
     the first epoch is that of the initial weights.
     """
     data, model = each.config.get("data") or {}, each.config.get("model") or {}
-    if not is_fashion_mnist(each.config) or data["resize"] not in (None, 28):
+    if not is_fashion_mnist(each.config) or data["resize"] not in (None, 28) or data.get("standardize"):
         return
     n, init, activation = data["n_train"] or NUM_IMAGES["train"], model["init"], model["activation"]
     if n > data["batch_size"] or init not in INITS or activation not in ACTIVATIONS:
