@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,15 +17,13 @@ _TRAINER = {name: value for name, value in DEFAULTS.items() if name not in ("acc
 ADDED: dict[str, Any] = {
     "penalty": {"l1": 0.0, "l2": 0.0, "lambda": 1.0},
     "gradients": False,
-    "metrics": [],
-    "scheduler": None,
-    "callbacks": {},
     "information": False,
     "data": {"folds": None, "fold": None, "test_seed": None},
     "model": {"num_layers": None, "input_noise": 0.0, "dropout": 0.0},
     "optimizer": {"fused": False},
     "trainer": {**_TRAINER, "save_predictions": False, "engine": "auto"},
 }
+NODES: dict[str, Any] = {"metrics": [], "scheduler": None, "callbacks": {}}  # whole nodes that were added later
 MOVED = {"lightning_d2l.modules.exact.Exact": EXACT}  # old `_target_` to new
 
 
@@ -50,12 +49,12 @@ def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(trainer, dict) and trainer.pop("automatic_optimization", False):
         trainer["engine"] = "lightning"
     for key, value in ADDED.items():
-        if key in TABLES and isinstance(value, dict) and value:
-            continue  # added above
+        if key in TABLES:
+            continue
         there = found.setdefault(key, value)
         if isinstance(value, dict) and isinstance(there, dict):
             found[key] = value | there
-    return found
+    return {**copy.deepcopy(NODES), **found}
 
 
 def require_same_streams(fields: Mapping[str, Any], what: str) -> None:
