@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,6 +72,7 @@ def _main(arguments: list[str], started: Program) -> int:
     args.overrides = with_literal_paths(args.overrides)
     if resumed := _overrides_of_sweep(args):
         args.overrides, args.multirun = [*resumed, *args.overrides], True
+    _require_plugins_of_run(args.overrides)
     overrides = args.overrides
     with hydra_with(args.config_dir, overrides) as hydra:
         config = None
@@ -163,6 +164,17 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
         if override.key_or_group in ("sweep.resume", "resume"):
             raise RequestError(f"sweep.resume={folder}: its record must not hold {override.key_or_group}")
     return overrides
+
+
+def _require_plugins_of_run(overrides: Sequence[str]) -> None:
+    """Raise RequestError if `resume=FOLDER` names a run with a plugin that is not loaded."""
+    from lightning_d2l.training.record import RUN_FILE, RunRecord
+    from lightning_d2l.training.used_plugins import require_plugins
+
+    for override in parse([text for text in overrides if text.lstrip("+").startswith("resume=")]):
+        folder = Path(literal(str(override.value())))
+        if (folder / RUN_FILE).is_file():
+            require_plugins(RunRecord.read(folder).fields, f"resume={folder}", every=True)
 
 
 def _check_command(record: Mapping[str, Any], what: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from lightning_d2l.config.check import RequestError, flat
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.record import RUN_FILE, RunRecord, read_fields
+from lightning_d2l.training.used_plugins import require_plugins
 
 MARKERS = (SWEEP_FILE, "multirun.yaml")
 OUTPUTS = Path("outputs")
@@ -103,6 +104,7 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         sweep.unreadable[folder / SWEEP_FILE] = f"damaged ({reason}); what varies is taken from the runs"
+    require_plugins(sweep.fields, str(folder))
 
     def not_listed(error: OSError) -> None:
         sweep.unreadable[Path(error.filename)] = f"can't be listed ({error.strerror})"

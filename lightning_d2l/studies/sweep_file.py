@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_d2l.training.fields import is_plain
+from lightning_d2l.training.fields import is_plain, is_plugins
 from lightning_d2l.training.files import read_json
 from lightning_d2l.training.lock import holder
 
@@ -83,6 +83,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "started": lambda value: isinstance(value, str),
     "seconds": lambda value: _is_share(value) and 0 <= value < float("inf"),
     "process": _is_group_or_none,
+    "plugins": is_plugins,
     "versions": _is_group_or_none,
     "git": _is_text_or_none,
     "importance": lambda value: isinstance(value, Mapping) and all(map(_is_share, value.values())),

@@ -23,6 +23,7 @@ from lightning_d2l.training.files import new_folder
 from lightning_d2l.training.lock import holder
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.used_plugins import require_plugins
 
 FINISHED = ("completed", "diverged")
 
@@ -57,7 +58,8 @@ def find_sweep(text: str) -> Path:
     Raises RequestError if there is no sweep in it that can be resumed.
     """
     folder = newest_sweep(OUTPUTS) if text == "latest" else Path(text)
-    require_same_streams(read_sweep(folder), f"sweep.resume={folder}")
+    require_same_streams(fields := read_sweep(folder), f"sweep.resume={folder}")
+    require_plugins(fields, f"sweep.resume={folder}", every=True)
     return folder
 
 

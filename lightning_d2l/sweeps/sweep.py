@@ -31,6 +31,7 @@ from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.used_plugins import plugins_of_all
 
 
 class Sweep:
@@ -68,6 +69,7 @@ class Sweep:
             "seconds": 0.0,
             "versions": versions(),
             "git": git_revision(),
+            "plugins": plugins_of_all([*(job.config for job in self.jobs), {"study": study_of(self.config)}], given),
         }
 
     def update(self, **fields: Any) -> None:
@@ -282,10 +284,7 @@ def run_sweep(spec: SweepSpec) -> int:
 
 
 def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
-    """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs.
-
-    Returns the exit code as `Sweep.run` does.
-    """
+    """Run the sweep that is `made` in its folder, held meanwhile; `names` are its jobs' folders. Returns the exit code."""
     try:
         with signals_stop_the_run() as signals, contextlib.ExitStack() as stack:
             folder = sweep_folder(spec.config, generated, names)

@@ -82,6 +82,17 @@ def _is_history(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(attempt, dict) and is_plain(attempt) for attempt in value)
 
 
+def is_plugins(value: Any) -> bool:
+    """Whether a value is the list of plugins of a run.json or sweep.json: a name and a checksum, the others text."""
+    return isinstance(value, list) and all(
+        isinstance(plugin, dict)
+        and _maps_to_text(plugin)
+        and isinstance(plugin.get("name"), str)
+        and isinstance(plugin.get("sha256"), str)
+        for plugin in value
+    )
+
+
 def _is_process(value: Any) -> bool:
     return isinstance(value, dict) and _is_count(value.get("pid")) and _is_text(value.get("host"))
 
@@ -109,5 +120,6 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "versions": ("a mapping of names to texts", _maps_to_text),
     "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),
     "process": ("a process", _is_process),
+    "plugins": ("a list of plugins", is_plugins),
     "before": ("a list of attempts", _is_history),
 }

@@ -17,6 +17,7 @@ from lightning_d2l.training.files import LAST, METRICS, MetricsFile, read_json, 
 from lightning_d2l.training.lock import holder, process
 from lightning_d2l.training.origin import git_revision, versions
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.used_plugins import plugins_of
 
 __all__ = ["STATUSES", "RunRecord", "git_revision", "read_fields", "to_resume", "versions"]
 
@@ -72,6 +73,7 @@ class RunRecord:
             "seed": spec.config["seed"],
             "versions": versions(),
             "git": git_revision(),
+            "plugins": plugins_of(spec.config, spec.overrides),
             "config": {**spec.config, "resume": None},
             "process": process(),
         }
@@ -232,7 +234,7 @@ def _without_resume(words: Sequence[str]) -> list[str]:
 
 def _attempt(fields: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """What a record keeps of an earlier attempt; of the configuration, what differs from the present one."""
-    names = ("command", "overrides", "status", "error", "versions", "git", "threads")
+    names = ("command", "overrides", "status", "error", "versions", "git", "plugins", "threads")
     found = {"started": fields.get("resumed") or fields.get("started")}
     there, here = flat(fields["config"]), flat(config)
     changed = {key: there.get(key) for key in [*there, *here] if there.get(key) != here.get(key)}
