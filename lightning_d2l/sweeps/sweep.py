@@ -284,7 +284,7 @@ def run_sweep(spec: SweepSpec) -> int:
 
 
 def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
-    """Run the sweep that is `made` in its folder, held meanwhile; `names` are its jobs' folders. Returns the exit code."""
+    """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs."""
     try:
         with signals_stop_the_run() as signals, contextlib.ExitStack() as stack:
             folder = sweep_folder(spec.config, generated, names)
