@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from lightning_d2l.training.build import BuiltRun
 
-ROOT = "data.root="
+PLACES = ("data.root=", "data.path=")  # of a run's data
 MOST_DRAWN = 100  # predictions in a figure
-OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")  # take data.root=FOLDER
+OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")  # take data.root=FOLDER or data.path=FILE
 COMMANDS = (*OF_RUNS, "demo", "reproduce", "report")
 
 
@@ -57,11 +57,12 @@ def _main(arguments: list[str], started: Program) -> int:
     words = without_plugins(arguments)[0]
     uses_installed = words[:1] and words[0] in (*OF_RUNS, "report") and not {"-h", "--help"} & {*words}
     arguments = plugins.start(arguments, started, installed=bool(uses_installed))
-    given = [word for word in arguments if word.startswith(ROOT)] if arguments[:1] and arguments[0] in OF_RUNS else []
+    given = [word for word in arguments if word.startswith(PLACES)] if arguments[:1] and arguments[0] in OF_RUNS else []
     args = _parser(demos="demo" in arguments).parse_args([word for word in arguments if word not in given])
-    args.root = given[-1].removeprefix(ROOT) if given else ""
-    if args.root and not os.path.isdir(os.path.expanduser(args.root)):
-        raise RequestError(f"{ROOT}{args.root}: not a folder")
+    key, _, args.root = given[-1].partition("=") if given else ("", "", "")
+    there = os.path.expanduser(args.root)
+    if args.root and not (os.path.isdir(there) if key == "data.root" else os.path.exists(there)):
+        raise RequestError(f"{key}={args.root}: {'not a folder' if key == 'data.root' else 'not found'}")
     return int(args.command(args))
 
 
@@ -89,7 +90,8 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
         settings = {"help": text, "description": text, "parents": [*parents, verbose], **more}
         if name in OF_RUNS:
             settings["epilog"] = (
-                f"{ROOT}FOLDER beside RUN_FOLDER says where the run's data are now, if they have moved."
+                "data.root=FOLDER, or data.path=FILE of a table, beside RUN_FOLDER says where the run's data are now, "
+                "if they have moved."
             )
         sub = commands.add_parser(name, **settings)
         sub.set_defaults(command=work)

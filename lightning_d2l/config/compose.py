@@ -36,6 +36,7 @@ from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
 from lightning_d2l.config.loader import OwnLoader
 from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS, names, store_options
+from lightning_d2l.config.places import paths_of_data
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
 
@@ -198,7 +199,7 @@ def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[s
 def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:
     """The settings of a run in a configuration, as dicts and lists of plain values with all references resolved.
 
-    A relative data.root is made absolute from `folder`, by default the current one; an empty one is none.
+    Relative paths of data are made absolute from `folder`, by default the current one; an empty one is none.
     """
     try:
         with safe_references():
@@ -210,14 +211,14 @@ def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:
     except RecursionError as error:
         raise RequestError("a setting refers to itself, or nests too deep") from error
     data = own.get("data")
-    if isinstance(data, dict) and isinstance(data.get("root"), str):
-        data["root"] = os.path.join(folder or os.getcwd(), os.path.expanduser(data["root"])) if data["root"] else None
+    for key in paths_of_data(data) if isinstance(data, dict) else ():
+        data[key] = os.path.join(folder or os.getcwd(), os.path.expanduser(data[key])) if data[key] else None
     return own
 
 
 # Settings that are paths: a value such as 2024 or 1e5 is the name of a folder.
 FOLDERS = ("resume", "sweep.resume")  # that exist, so that the text is taken as it is
-PATHS = (*FOLDERS, "data.root", "hydra.run.dir", "hydra.sweep.dir")
+PATHS = (*FOLDERS, "data.root", "data.path", "data.test_path", "hydra.run.dir", "hydra.sweep.dir")
 
 
 def with_literal_paths(overrides: Sequence[str]) -> list[str]:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.image_data import IMAGE_DATA
+from lightning_d2l.config.tables import TABLES_DATA
 
 LOCK = ".lock"  # in a folder that a process holds or held
+PLACES_OF_DATA = ("root", "source", "path", "test_path")
+"""The settings of data that say where they lie, and may change: a checksum tells whether the data are the same."""
+
+
+def paths_of_data(data: Mapping[str, Any]) -> list[str]:
+    """The keys of the settings of data that are paths; the `path` of registered data may be anything."""
+    ours = data.get("_target_") in [*TABLES_DATA, *IMAGE_DATA]
+    return [key for key in (("root", "path", "test_path") if ours else ("root",)) if isinstance(data.get(key), str)]
 
 
 def require_file(path: Path) -> None:

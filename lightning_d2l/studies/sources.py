@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lightning_d2l.config.places import PLACES_OF_DATA
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.labels import listing
 from lightning_d2l.training.record import RunRecord
@@ -71,5 +72,5 @@ def _origin(run: RunRecord) -> tuple[str, str]:
 def _settings(run: RunRecord, keys: Sequence[str], free: Sequence[str] = ()) -> tuple[str, ...]:
     """The settings of a run's data but where they lie and those in `free`, and its values of other keys."""
     data = run.config.get("data") or {}
-    own = {key: value for key, value in data.items() if key not in ("root", "source", *free)}
+    own = {key: value for key, value in data.items() if key not in (*PLACES_OF_DATA, *free)}
     return json.dumps(own, sort_keys=True, default=str), *(show(run.get(key)) for key in keys if key != "epoch")

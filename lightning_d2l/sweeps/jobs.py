@@ -16,6 +16,7 @@ from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, explained, parse
 from lightning_d2l.config.loggers import missing_extra
+from lightning_d2l.config.places import PLACES_OF_DATA
 from lightning_d2l.config.program import arguments_of
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.sweeps.compose import Composer
@@ -52,7 +53,8 @@ def require_single(config: DictConfig) -> None:
 def resumed_alone(spec: SweepSpec) -> bool:
     """Whether a command line names a sweep to resume, and no setting of its runs."""
     words = [word.lstrip("+") for word in arguments_of(spec.command) if not word.startswith("-")]
-    return all(word.startswith(("sweep.", "verbose=", "data.root=", "data.source=")) for word in words)
+    free = ("sweep.", "verbose=", *(f"data.{name}=" for name in PLACES_OF_DATA))
+    return all(word.startswith(free) for word in words)
 
 
 def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int = 0) -> list[RunSpec]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.config.places import LOCK
+from lightning_d2l.config.places import LOCK, PLACES_OF_DATA
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.files import BEST, LAST, METRICS, TEMPORARY
 from lightning_d2l.training.record import RUN_FILE, RunRecord
@@ -16,7 +16,9 @@ from lightning_d2l.training.spec import RunSpec
 
 # Settings that may differ between the recorded runs of a sweep and the configuration that resumes it.
 # Data may have moved; `same_data` compares them.
-FREE = ("resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds", "data.root", "data.source")
+FREE = (
+    "resume", "verbose", "logger", "trainer.checkpoint_every_n_seconds", *(f"data.{name}" for name in PLACES_OF_DATA)
+)  # fmt: skip
 # The files of a run in its folder. The record comes first: without it, what is left is removed by the next attempt.
 OF_A_RUN = (
     RUN_FILE, METRICS, str(LAST), str(BEST), "train.log", "predictions.csv", "events.out.tfevents.*", "csv_logs/*",

@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.base import TensorDataModule, is_images
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import read_bounded
+
+if TYPE_CHECKING:
+    from lightning_d2l.data.table import TableData  # imports pandas
 
 LARGEST_FILE, MOST_ROWS = 64 * 2**20, 100_000  # of a CSV file
 MARKS = {
@@ -40,11 +45,15 @@ Input = tuple[str, Tensor, str]
 def read_inputs(files: Sequence[Path], data: TensorDataModule) -> Iterator[Input]:
     """The inputs in files: an image each where the data are images, else the rows of CSV files.
 
+    The rows of a table have its raw columns.
+
     Raises RequestError that names the file, and in a CSV file the row and the column, if one can't be read.
     """
     x = data.splits["train"][0]
     for file in files:
-        if x.dim() == 2:
+        if data.preprocessing is not None:
+            yield from read_table(file, cast("TableData", data))
+        elif x.dim() == 2:
             yield from read_csv(file, data)
         elif is_images(x):
             from lightning_d2l.training.images import read_image
@@ -53,6 +62,22 @@ def read_inputs(files: Sequence[Path], data: TensorDataModule) -> Iterator[Input
         else:
             shape = " x ".join(map(str, x.shape[1:]))
             raise RequestError(f"{file}: inputs of {data.name} ({shape} numbers) can't be read from a file")
+
+
+def read_table(file: Path, data: TableData) -> Iterator[Input]:
+    """The rows of a CSV file with the raw columns of a table, in any order, beside others; a cell may be empty."""
+    if file.stat().st_size > LARGEST_FILE:
+        raise RequestError(f"{file}: must have at most {LARGEST_FILE // 2**20} MiB; split it")
+    table, frame = data.open_like(file, str(file))
+    if len(frame) > MOST_ROWS:
+        raise RequestError(f"{file}: must have at most {MOST_ROWS:,} rows; split it")
+    columns, raw = data.inputs.columns, data.raw_rows(table, frame)
+    features = data.inputs(torch.from_numpy(np.stack(raw, 1)))
+    cells = [frame[column["name"]].astype(object).where(frame[column["name"]].notna(), "?") for column in columns]
+    for i, x in enumerate(features):
+        name = ", ".join(f"{c.iloc[i]:g}" if isinstance(c.iloc[i], float) else str(c.iloc[i]) for c in cells[:8])
+        of = [c["name"] for c, values in zip(columns, raw, strict=True) if "categories" in c and values[i] == -1]
+        yield name, x[None], f"unknown category of {', '.join(of)}" if of else ""
 
 
 def read_csv(file: Path, data: TensorDataModule) -> Iterator[Input]:

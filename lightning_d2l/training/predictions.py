@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import replacing
+
+if TYPE_CHECKING:
+    from lightning_d2l.data.table import TableData
 
 
 @dataclass
@@ -50,13 +54,18 @@ def outputs(net: nn.Module, x: Tensor) -> Tensor:
     return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])
 
 
+def in_own_unit(data: TensorDataModule, y: Tensor) -> Tensor:
+    """Outputs or targets (n, 1) in the unit of the data's target, of which a table may train on the logarithm."""
+    return y if data.preprocessing is None else cast("TableData", data).in_own_unit(y)
+
+
 def save_predictions(path: Path, data: TensorDataModule, net: nn.Module) -> None:
     """Write a CSV of the test samples with the target y, the true function (generated data only) and each output."""
     x, y = data.splits["test"]
-    columns = {"y": y.reshape(len(y))}
+    columns = {"y": in_own_unit(data, y).reshape(len(y))}
     if isinstance(data, RegressionData):
         columns["true"] = data.true_function(data.inputs["test"])[:, 0]
-    columns |= {f"output_{i}": output for i, output in enumerate(outputs(net, x).T)}
+    columns |= {f"output_{i}": output for i, output in enumerate(in_own_unit(data, outputs(net, x)).T)}
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     with replacing(path) as file:
         file.write("".join(",".join(map(str, row)) + "\n" for row in [tuple(columns), *rows]).encode())

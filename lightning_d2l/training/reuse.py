@@ -13,23 +13,26 @@ import torch
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.places import LOCK, require_new_folder
 from lightning_d2l.config.records import require_same_streams
+from lightning_d2l.config.tables import TABLES_DATA
 from lightning_d2l.config.text import number
+from lightning_d2l.config.trainer import parameter_type
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
 from lightning_d2l.training.files import BEST, LAST, missing_folders, remove_empty
-from lightning_d2l.training.fit import measured, run
+from lightning_d2l.training.fit import run
 from lightning_d2l.training.inputs import read_inputs
 from lightning_d2l.training.lock import holder
 from lightning_d2l.training.machine import check_accelerator
-from lightning_d2l.training.predictions import Prediction, outputs
+from lightning_d2l.training.measure import measured
+from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import configuration, located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
-ROUNDING = {"32-true": 1e-5, "64-true": 1e-9}
-"""By precision: how much the numbers of equal runs may differ, relative to the largest of the same metric."""
+ROUNDING = {"float32": 1e-5, "float64": 1e-9, "bfloat16": 1e-2, "float16": 1e-2}
+"""By type of the parameters: how much equal runs may differ, relative to the largest number of the same metric."""
 
 
 def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples: bool = True) -> BuiltRun:
@@ -41,8 +44,10 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     """
     record = RunRecord.read(folder)
     config = configuration(record)
-    load_checkpoint(folder / checkpoint)  # refused before data are read
+    found = load_checkpoint(folder / checkpoint)  # refused before data are read
     data = build_node(config["data"])
+    if not samples and config["data"]["_target_"] in TABLES_DATA:
+        _restore_encoding(data, found, folder / checkpoint)
     empty = None if samples else data.no_samples()
     if empty is not None:
         data.splits, data.source = {"train": empty}, str(recorded(record).get("source", data.source))
@@ -53,6 +58,14 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     built = BuiltRun(RunSpec(config, folder), data, build_module(config, data), [1])
     _put_weights(built, checkpoint)
     return built
+
+
+def _restore_encoding(data: Any, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Give a table the encoding that a checkpoint holds; raises RequestError if it is damaged."""
+    try:
+        data.restore(checkpoint["hyper_parameters"]["preprocessing"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RequestError(f"{path}: damaged: it holds no encoding of a table") from error
 
 
 def _put_weights(built: BuiltRun, checkpoint: Path) -> None:
@@ -99,7 +112,7 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
     if before.fields.get("metrics") is None:
         print(f"no numbers to compare: {there} is {before.state}")
         return 0
-    return _compare(before, after, ROUNDING[config["trainer"]["precision"]])
+    return _compare(before, after, ROUNDING[parameter_type(config["trainer"])])
 
 
 @contextmanager
@@ -184,11 +197,12 @@ def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
         inputs = list(read_inputs(files, data))
     else:
         x, y = (part[:10] for part in data.splits["test"])
+        y = in_own_unit(data, y)
         truth = [data.class_names[int(t)] if data.class_names else number(float(t[0])) for t in y]
         inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
     made = []
-    for name, x, note in inputs:
-        output = outputs(built.net, x)[0]
+    found = in_own_unit(data, outputs(built.net, torch.cat([x for _, x, _ in inputs])))
+    for (name, x, note), output in zip(inputs, found, strict=True):
         infinite = [] if output.isfinite().all() else ["the output is not a finite number"]
         made.append(Prediction(name, x[0], output, "; ".join([note] * bool(note) + infinite)))
     return made

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.records import has_other_streams, up_to_date
 from lightning_d2l.config.registry import FASHION_MNIST
+from lightning_d2l.config.tables import TABLES_DATA
 from lightning_d2l.data.download import data_root, has_official
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.used_plugins import require_plugins
 
 if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
@@ -27,6 +29,7 @@ class OtherData(RequestError):
 
 def configuration(record: RunRecord) -> dict[str, Any]:
     """The configuration of a record in today's settings, checked; raises RequestError."""
+    require_plugins(record.fields, str(record.folder))
     try:
         check(config := up_to_date(record.config))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -43,6 +46,8 @@ def located(config: Mapping[str, Any], record: RunRecord, given: str | None = No
     Raises OtherData if the files are in none of them, RequestError if those found first are damaged.
     """
     data, known = config["data"], recorded(record)
+    if data["_target_"] in TABLES_DATA:
+        return {**config, "data": _located_table(data, record, given)}
     if "root" not in data:
         if given:
             raise RequestError(f"data.root={given}: the data of {record.folder} are read from no folder")
@@ -63,6 +68,23 @@ def located(config: Mapping[str, Any], record: RunRecord, given: str | None = No
         f"{record.folder}: data with checksum {str(known.get('checksum'))[:12]} (official Fashion-MNIST) not found at "
         f"{', '.join(map(str, places))}\ngive data.root=FOLDER, which holds FashionMNIST/raw with the four .gz files"
     )
+
+
+def _located_table(data: Mapping[str, Any], record: RunRecord, given: str | None) -> dict[str, Any]:
+    """The settings of a table with the places of its files; a test_path that is gone is looked for beside the path."""
+    found = {**data, "path": os.path.abspath(os.path.expanduser(given or data["path"]))}
+    if (test := data["test_path"]) and not os.path.exists(test):
+        found["test_path"] = os.path.join(os.path.dirname(found["path"]), os.path.basename(test))
+    for key in ("path", "test_path"):
+        if found[key] and not os.path.exists(found[key]):
+            checksum = str(recorded(record).get("checksum"))[:12]
+            raise OtherData(
+                f"{record.folder}: its data with checksum {checksum} not found at {found[key]}\n"
+                f"give data.path=FILE, the CSV file"
+                + f", beside which {os.path.basename(test)} is looked for"
+                * (key == "test_path")
+            )
+    return found
 
 
 def require_same_data(record: RunRecord, data: TensorDataModule) -> None:

@@ -176,7 +176,8 @@ def test_files_and_rows_are_bounded(tmp_path, monkeypatch):
 def test_custom_data_are_read_by_their_shape(tmp_path):
     path = tmp_path / "inputs.csv"
     path.write_text("a,b,c\n1,2,3\n")
-    custom = SimpleNamespace(name="custom", num_inputs=3, splits={"train": (torch.zeros(4, 3), torch.zeros(4, 1))})
+    splits = {"train": (torch.zeros(4, 3), torch.zeros(4, 1))}
+    custom = SimpleNamespace(name="custom", num_inputs=3, splits=splits, preprocessing=None)
     ((_, x, _),) = read_inputs([path], custom)
     assert x.tolist() == [[1.0, 2.0, 3.0]]
     custom.splits = {"train": (torch.zeros(4, 3, 8, 8), torch.zeros(4, 1))}
