@@ -104,3 +104,33 @@ def summary_table(
     """The table that ModelSummary prints."""
     of_model = total_parameters, trainable_parameters, model_size, total_training_modes, total_flops
     return _format_summary_table(*of_model, *summary_data)
+
+
+def hold_back_steps(trainer: pl.Trainer, steps: int) -> None:
+    """Set how many optimizer steps `fit` takes in all; -1 for any number.
+
+    With a number, a Trainer that resumes after a whole epoch repeats parts of its loop.
+    """
+    trainer.fit_loop.epoch_loop.max_steps = steps
+
+
+def ends_here(trainer: pl.Trainer) -> bool:
+    """Whether `fit` ends after the present step or epoch, other than by its number of epochs."""
+    by_steps = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
+    return by_steps or (trainer.should_stop and trainer.fit_loop._can_stop_early)
+
+
+def validate_now(trainer: pl.Trainer) -> None:
+    """Validate at the end of an epoch that Lightning itself ended without a validation."""
+    trainer.validating = True
+    try:
+        trainer.fit_loop.epoch_loop.val_loop.run()
+    finally:
+        trainer.training = True
+    trainer._logger_connector.epoch_end_reached()  # as it was before
+
+
+def within_epoch(loops: Mapping[str, Any]) -> bool:
+    """Whether the loops of a checkpoint stopped before the end of an epoch; raises KeyError if they lack it."""
+    progress = loops["fit_loop"]["epoch_progress"]["current"]
+    return int(progress["ready"]) > int(progress["processed"])

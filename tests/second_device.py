@@ -22,7 +22,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from lightning_d2l.training import fit
+from lightning_d2l.training import trainer
 
 DEVICE = "second:0"
 COPIES = ("aten::_to_copy", "aten::copy_", "aten::to")  # the operations that may lead from one device to the other
@@ -127,15 +127,13 @@ def second_device() -> Iterator[Counter[str]]:
     """Within, runs train on the second device; gives its operations, by name. Only in a program of `off_the_cpu`."""
     if "second" not in str(torch.device("privateuseone")):
         backend_registration._setup_privateuseone_for_python_backend("second")
-    working = fit.trainer_settings
 
-    def settings(*args):
-        found = working(*args)
-        del found["accelerator"], found["devices"]
-        return found | {"strategy": SingleDeviceStrategy(accelerator=SecondDevice(), device=torch.device(DEVICE))}
+    def devices(asked):
+        strategy = SingleDeviceStrategy(accelerator=SecondDevice(), device=torch.device(DEVICE))
+        return {"accelerator": "auto", "devices": "auto", "strategy": strategy}
 
     OPERATIONS.clear()
     with pytest.MonkeyPatch().context() as patch, Made(), FromNumbers():
-        patch.setattr(fit, "trainer_settings", settings)
+        patch.setattr(trainer, "devices", devices)
         patch.setattr(proxy_tensor, "HANDLED_TYPES", (*proxy_tensor.HANDLED_TYPES, Elsewhere))
         yield OPERATIONS

@@ -26,6 +26,14 @@ from lightning_d2l.config.rules import (
 NO_LIMIT = 10**9  # epochs of a run that only its steps, its time or a callback ends
 USUAL_EPOCHS = 1000  # where nothing limits a run, as in Lightning
 
+PRECISIONS: dict[str, str] = {
+    **dict.fromkeys(("64-true", "64"), "float64"),
+    **{"bf16-true": "bfloat16", "16-true": "float16"},
+    **dict.fromkeys(("32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16"), "float32"),
+    **dict.fromkeys(("transformer-engine", "transformer-engine-float16"), "float32"),
+}
+"""The type of the parameters by the Trainer's precision."""
+
 _FLAG_OR_NULL = either(FLAG, NULL)
 _BATCHES = either(Rule("a number of batches, a share of them", NOT_NEGATIVE.accepts), NULL)
 _DURATION = Rule(
@@ -96,14 +104,6 @@ OWN: dict[str, Rule] = {
 TRAINER: dict[str, Setting] = {**{name: rule for name, (_, rule) in ARGUMENTS.items()}, **OWN}
 DEFAULTS: dict[str, Any] = {name: default for name, (default, _) in ARGUMENTS.items()}
 
-PRECISIONS = {
-    **dict.fromkeys(("64-true", "64"), "float64"),
-    **{"bf16-true": "bfloat16", "16-true": "float16"},
-    **dict.fromkeys(("32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16"), "float32"),
-    **dict.fromkeys(("transformer-engine", "transformer-engine-float16"), "float32"),
-}
-"""The type of the parameters by the Trainer's precision."""
-
 
 def parameter_type(settings: Mapping[str, Any]) -> str:
     """The name of the type of the parameters, such as "float64"."""
@@ -121,7 +121,7 @@ def changed(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: settings[name] for name, default in DEFAULTS.items() if settings[name] != default}
 
 
-def number_of_epochs(settings: Mapping[str, Any], batches: float) -> int:
+def number_of_epochs(settings: Mapping[str, Any], batches: int) -> int:
     """The number of epochs that a run takes at most, where the training data have so many minibatches an epoch.
 
     It is `NO_LIMIT` where only time or a callback ends the run.
@@ -131,18 +131,43 @@ def number_of_epochs(settings: Mapping[str, Any], batches: float) -> int:
         return 1
     if limit is None:
         limit = USUAL_EPOCHS if steps == -1 and settings["max_time"] is None else -1
-    found = NO_LIMIT if limit == -1 else int(limit)
-    return min(found, max(1, math.ceil(steps / _steps(settings, batches)))) if steps != -1 else found
+    epochs = NO_LIMIT if limit == -1 else int(limit)
+    if steps != -1:
+        of_one = steps_of_epoch(settings, batches) if _processes(settings) else 1
+        epochs = min(epochs, max(1, math.ceil(steps / of_one)))
+    return epochs
 
 
-def _steps(settings: Mapping[str, Any], batches: float) -> int:
-    """The optimizer's steps of an epoch, or a lower bound of them where the number of devices is not known."""
-    devices = settings["devices"]
-    processes = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
-    if processes < 1 or isinstance(devices, str):
-        return 1
+def steps_of_epoch(settings: Mapping[str, Any], batches: int) -> int:
+    """The optimizer's steps of an epoch; of one process, where only the machine tells how many there are."""
     limit = settings["overfit_batches"] or settings["limit_train_batches"]
-    batches = math.ceil(batches / processes)
+    taken = math.ceil(batches / (_processes(settings) or 1))
     if limit is not None:
-        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-    return max(1, math.ceil(batches / settings["accumulate_grad_batches"]))
+        taken = int(taken * limit) if isinstance(limit, float) else min(taken, int(limit))
+    return max(1, math.ceil(taken / int(settings["accumulate_grad_batches"])))
+
+
+def logging_interval(settings: Mapping[str, Any]) -> int:
+    """Epochs between two logging points: a multiple of those between two validations."""
+    every, validated = int(settings["log_every_n_epochs"]), int(settings["check_val_every_n_epoch"] or 1)
+    return math.ceil(every / validated) * validated
+
+
+def _processes(settings: Mapping[str, Any]) -> int:
+    """The number of devices; 0 where only the machine tells it."""
+    devices = settings["devices"]
+    return len(devices) if isinstance(devices, list) else max(devices, 0) if isinstance(devices, int) else 0
+
+
+def wrong(settings: Mapping[str, Any]) -> str:
+    """What a run can't do that the Trainer accepts, in one line, or an empty string."""
+    if settings["num_nodes"] != 1:
+        return f"trainer.num_nodes={settings['num_nodes']}: must be 1; a run trains on one machine"
+    for word in ("spawn", "fork", "notebook"):
+        if word in settings["strategy"]:
+            allowed = settings["strategy"].replace(f"_{word}", "")
+            return f"trainer.strategy={settings['strategy']}: must be {allowed}; this program starts the processes"
+    for name in ("limit_train_batches", "max_steps"):
+        if settings[name] == 0:
+            return f"trainer.{name}=0: must be above 0; nothing would be trained"
+    return ""

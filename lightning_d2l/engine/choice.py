@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.core.hooks import ModelHooks
 
+from lightning_d2l.config.trainer import DEFAULTS
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.callbacks import runs_in_fast_loop
 
-# Arguments of the Trainer that mean the same for both loops.
+# Arguments of the Trainer that mean the same for both loops, or nothing for the fast one.
 SHARED = {
-    "accelerator", "precision", "max_epochs", "logger", "default_root_dir", "deterministic", "benchmark",
-    "enable_progress_bar", "enable_model_summary", "enable_checkpointing", "log_every_n_steps", "num_sanity_val_steps",
-    "use_distributed_sampler", "plugins", "inference_mode",
+    "accelerator", "max_epochs", "logger", "default_root_dir", "deterministic", "benchmark", "plugins",
+    "inference_mode", "enable_progress_bar", "enable_model_summary", "enable_checkpointing",
+    "enable_autolog_hparams", "model_registry", "log_every_n_steps", "num_sanity_val_steps",
+    "check_val_every_n_epoch", "limit_test_batches", "limit_predict_batches", "use_distributed_sampler",
+    "sync_batchnorm",
 }  # fmt: skip
 PRECISIONS = ("32-true", "64-true", "32", "64", 32, 64, None)
 # Methods that Lightning's own loop calls and the fast loop does not, or not once a minibatch.
@@ -39,18 +42,27 @@ def needs_lightning(
     are those that a person asked for, `trainer` the arguments of the Trainer by name.
     """
     if not isinstance(module, SupervisedModule):
-        return f"{type(module).__name__} has no objective(batch)"
+        return f"{type(module).__name__}, which has no objective(batch),"
     for name in HOOKS:
         if getattr(type(module), name, None) is not getattr(SupervisedModule, name, None):
             return f"{type(module).__name__}.{name}"
     if not isinstance(data, TensorDataModule):
         return f"the data of {type(data).__name__}, which are not tensors in memory,"
-    if callbacks:
-        return f"the callback {type(callbacks[0]).__name__}"
-    defaults = {name: parameter.default for name, parameter in inspect.signature(pl.Trainer).parameters.items()}
+    for callback in callbacks:
+        if not runs_in_fast_loop(callback):
+            return f"the callback {type(callback).__name__}"
     for name, value in (trainer or {}).items():
-        if name == "precision" and value not in PRECISIONS:
-            return f"trainer.precision={value}"
-        if name not in SHARED and value != defaults[name] and not (name == "devices" and value == 1):
-            return f"trainer.{name}={value}"
+        if name not in SHARED and value != DEFAULTS[name] and not _means_nothing(name, value):
+            return f"trainer.{name}={str(value).lower() if isinstance(value, bool) else value}"
     return ""
+
+
+def _means_nothing(name: str, value: Any) -> bool:
+    """Whether a value of an argument of the Trainer that is not its default changes nothing in the fast loop."""
+    if name == "precision":
+        return value in PRECISIONS
+    if name == "devices":
+        return value == "1" or (isinstance(value, list) and len(value) == 1)
+    if name in ("min_epochs", "min_steps"):  # no callback stops before a whole epoch
+        return value in (0, 1)
+    return name in ("fast_dev_run", "gradient_clip_algorithm") and not value

@@ -16,8 +16,8 @@ from lightning_d2l.data.streams import generator
 from lightning_d2l.engine.chunks import hyperparameters
 from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
+from lightning_d2l.modules.callbacks import EarlyStopping, LearningRateMonitor
 from lightning_d2l.modules.schedule import parts
-from lightning_d2l.modules.callbacks import EarlyStopping
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.training import console, extras, fit
@@ -28,6 +28,8 @@ from lightning_d2l.training.predictions import save_predictions
 from lightning_d2l.training.record import RunRecord, versions
 from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.signals import Stopped
+from lightning_d2l.training.summary import first_line, summary
+from lightning_d2l.training.trainer import fast_settings, flags_kept
 
 SHARE_OF_TIME = 10  # checkpoints are written when training took this many times as long as the last writing
 SECONDS_A_MEMBER = 2e-3  # initial estimate of the time to write one, replaced by the first measurement
@@ -41,6 +43,7 @@ def member_of(built: BuiltRun) -> Member:
     optimizer, schedule = parts(module.configure_optimizers())
     member = Member(module, optimizer, built.data, generator(NOISE, spec.config["seed"]), schedule=schedule)
     member.stoppers = [callback for callback in built.callbacks if isinstance(callback, EarlyStopping)]
+    member.logs_rate = any(isinstance(callback, LearningRateMonitor) for callback in built.callbacks)
     if spec.resuming:
         member.start, member.rows = place_to_resume(spec.folder, module, built.points)
         remove_unfinished(spec.folder)
@@ -74,6 +77,7 @@ class Group:
         self.began = time.monotonic()
         self.logged: dict[BuiltRun, dict[str, Any]] = {}  # what the loggers return, of runs that have ended
 
+    @flags_kept()
     def train(self) -> None:
         """Train, test and record; raises Stopped, with what was trained on the disk, and what a step raises."""
         with replacing_together():
@@ -82,7 +86,7 @@ class Group:
                 record.update(members=len(self.runs), **built.fields())
         config = self.first.spec.config
         trainer = pl.Trainer(
-            **fit.trainer_settings(config, self.first.max_epochs),
+            **fast_settings(config, self.first.max_epochs),
             logger=False,
             callbacks=[_Saver(self, config["trainer"]["checkpoint_every_n_seconds"])],
             default_root_dir=str(self.first.spec.folder),
@@ -167,7 +171,7 @@ class Group:
         """Write what a run leaves at its end."""
         folder, config = built.spec.folder, built.spec.config
         error = f"diverged: {member.diverged}" if member.diverged else ""
-        test, outcome, words = {}, {}, [fit.first_line(built)]
+        test, outcome, words = {}, {}, [first_line(built)]
         words += [console.epoch_line(int(row["epoch"]), built.max_epochs, row) for row in member.rows]
         if error:
             words.append(error)
@@ -175,7 +179,7 @@ class Group:
             test, final = member.test[0], member.rows[-1]
             at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
             outcome = built.outcome(final | test, member.best | at_best)
-            words.append(f"\n{fit.summary(outcome)}\n")
+            words.append(f"\n{summary(outcome)}\n")
             if config["trainer"]["save_predictions"]:
                 with extras.optional("predictions.csv"):
                     save_predictions(folder / "predictions.csv", built.data, member.module)

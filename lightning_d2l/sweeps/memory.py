@@ -33,7 +33,7 @@ def bytes_of_member(member: Member) -> int:
 
 def free_bytes(accelerator: str) -> int:
     """The free memory of the device that this accelerator names; in a container at most what its limit leaves."""
-    if accelerator in ("gpu", "auto") and torch.cuda.is_available():
+    if accelerator in ("gpu", "cuda", "auto") and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -9,17 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_d2l.config.trainer import arguments
 from lightning_d2l.data.batches import as_batch, as_input
 from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import settings_of
 from lightning_d2l.engine.members import Member
 from lightning_d2l.engine.noise import STRENGTHS
-from lightning_d2l.engine.optimizers import ELEMENTWISE, VARIED
+from lightning_d2l.engine.optimizers import shared_settings, why_alone
+from lightning_d2l.engine.schedules import in_common, why_apart
+from lightning_d2l.modules.callbacks import EarlyStopping, LearningRateMonitor, ModelSummary, runs_in_fast_loop
 from lightning_d2l.training.build import BuiltRun
+from lightning_d2l.training.callbacks import names_of
+from lightning_d2l.training.finders import finders
 
 INPUTS = -1  # replaces the number of input features in a shape
 RUN = ("trainer", "logger", "verbose", "gradients", "information", "loss")  # settings that members share
+ALLOWED = (EarlyStopping, LearningRateMonitor, ModelSummary)  # each member's own, or of no consequence to a group
 OWN = frozenset(vars(nn.Module()))  # the attributes of every nn.Module
 
 
@@ -32,10 +37,15 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
     config, module, optimizer = built.spec.config, member.module, member.optimizer
     if config["trainer"]["engine"] == "lightning":
         raise CannotStack("trainer.engine=lightning")
-    if reason := needs_lightning(module, built.data):
+    for name, callback in zip(names_of(config), built.callbacks, strict=True):
+        if not (runs_in_fast_loop(callback) and isinstance(callback, ALLOWED)):
+            raise CannotStack(f"callbacks.{name}")
+    if searched := finders(config):
+        raise CannotStack(f"callbacks.{next(iter(searched))}")
+    if reason := needs_lightning(module, built.data, built.callbacks, arguments(config["trainer"])):
         raise CannotStack(f"{reason} needs Lightning's own loop")
-    if type(optimizer) not in (*ELEMENTWISE, Exact):
-        raise CannotStack(f"a step of {type(optimizer).__name__} may mix parameters")
+    if not isinstance(optimizer, Exact) and (reason := why_alone(optimizer) or why_apart(member)):
+        raise CannotStack(reason)
     if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:
         raise CannotStack(f"{frozen[0]} is not trained")
     if unused := _decays_unused(member):
@@ -47,11 +57,11 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
     widened = set() if any(module.penalty.values()) else _first_weights(module.net, x)
     exact = isinstance(optimizer, Exact)
     penalty = any(module.penalty.values()) if exact else tuple(module.penalty.values())
-    settings = {} if exact else {k: v for k, v in settings_of(optimizer).items() if k not in VARIED}
+    settings = {} if exact else shared_settings(optimizer) | in_common(member)
     splits = sorted(built.data.splits.items())
     return (
         tuple((name, _hashable(config[name])) for name in RUN),
-        (type(module), module.loss_name, penalty, built.max_epochs, member.start),
+        (type(module), module.loss_name, penalty, built.max_epochs, member.start, member.logs_rate),
         tuple((name, type(layer), _settings(layer)) for name, layer in module.net.named_modules()),
         tuple((name, _shape(p, id(p) in widened)) for name, p in module.named_parameters()),
         tuple((name, _shape(b)) for name, b in module.named_buffers()),

@@ -15,6 +15,7 @@ from torch import nn
 from lightning_d2l.config.check import RequestError, check_task
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.registry import OBJECTS
+from lightning_d2l.config.trainer import logging_interval, number_of_epochs, parameter_type, steps_of_epoch
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.points import Points
@@ -111,9 +112,7 @@ class BuiltRun:
 def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
     """Build what the configuration of a run describes, on `data` if they are in memory already."""
     config, settings = spec.config, spec.config["trainer"]
-    # The solution is the same however often it is computed.
     optimizer = config["optimizer"]
-    max_epochs = 1 if optimizer is not None and optimizer["_target_"] == EXACT else settings["max_epochs"]
     data = copy.copy(data) if data else build_data(config)  # runs share the tensors, and each has its own order
     data.shuffle_seed = stream(SHUFFLING, config["seed"])
     module = build_module(config, data)
@@ -123,7 +122,10 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
         learned = isinstance(module.loss, nn.Module) and "train" not in settings["evaluate"]
         data.evaluate = ["train"] * learned + settings["evaluate"]
         exact = exact_optimum(module, data, config["optimizer"])
-    points = logging_points(max_epochs, settings["log_every_n_epochs"])
+    # The exact solution is the same however often it is computed.
+    solved = optimizer is not None and optimizer["_target_"] == EXACT
+    epochs = 1 if solved else number_of_epochs(settings, data.num_batches)
+    points = logging_points(epochs, logging_interval(settings))
     built = BuiltRun(spec, data, module, points, exact, callbacks=build_callbacks(config))
     require_metrics(built)
     return built
@@ -166,7 +168,8 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
     else:
         module = _supervised_module(config, data, {**config["model"], **sizes})
     # Before the weights of a checkpoint are loaded, which it would round otherwise.
-    return module.double() if config["trainer"]["precision"] == "64-true" else module
+    kind = parameter_type(config["trainer"])
+    return module if kind == "float32" else module.to(getattr(torch, kind))
 
 
 def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: dict[str, Any]) -> SupervisedModule:
@@ -183,7 +186,10 @@ def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: d
         "preprocessing": data.preprocessing,
     }
     if config["scheduler"] is not None and config["optimizer"]["_target_"] != EXACT:  # which takes no steps
-        lengths = {"total_epochs": config["trainer"]["max_epochs"], "batches_per_epoch": data.num_batches}
+        lengths = {
+            "total_epochs": number_of_epochs(config["trainer"], data.num_batches),
+            "batches_per_epoch": steps_of_epoch(config["trainer"], data.num_batches),
+        }
         lengths["log_every_n_epochs"] = config["trainer"]["log_every_n_epochs"]
         settings["scheduler"] = {**config["scheduler"], **lengths}
     kind: type[SupervisedModule] = ClassificationModule if classes else RegressionModule

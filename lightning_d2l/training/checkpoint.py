@@ -7,14 +7,12 @@ import random
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -22,10 +20,8 @@ from torch.optim import Optimizer
 from lightning_d2l import compat_lightning
 from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.engine.loop import require_finite, require_finite_metrics
-from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.fields import is_number
-from lightning_d2l.training.files import BEST, LAST, MetricsFile, Row, read_bounded, remove_unfinished, replacing
+from lightning_d2l.training.files import read_bounded, replacing
 
 LARGEST = 2**36  # bytes of a checkpoint
 
@@ -51,6 +47,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return load_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        self._waiting.pop(Path(path), None)
+        super().remove_checkpoint(path)
 
     def flush(self, *, even_if_young: bool = True) -> None:
         """Write what waits, unless the last writing was less than `interval` seconds ago; the folder must exist."""
@@ -172,104 +172,3 @@ def set_random_states(states: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
-
-
-class Recorder(Checkpoint):
-    """At each logging point of a run: a row of metrics.csv, and the checkpoints last.ckpt and best.ckpt.
-
-    A row holds every metric that was logged under a name with a slash. Best is the lowest `data.monitor`. Each row is
-    also given to `run.rows` and `tell`. Checkpoints are written at most every `interval` seconds. `begin` is called
-    before the first file is written. Raises Diverged if a metric is not finite.
-    """
-
-    def __init__(
-        self, run: BuiltRun, interval: float, tell: Callable[[Row], None], begin: Callable[[], object]
-    ) -> None:
-        self.folder, self.points, self.rows = run.spec.folder, run.points, run.rows
-        self.monitor, self.tell, self._begin = run.data.monitor, tell, begin
-        self.file = MetricsFile(self.folder)
-        self.io = AtomicCheckpointIO(interval, self.file.sync)
-        self.best: Row = {}
-        self.began = False
-        self._random_states: dict[str, Any] | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": dict(self.best), **random_states()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = dict(state["best"])
-        self._random_states = state
-
-    def begin(self, epoch: int) -> None:
-        """Let the folder hold a run with `epoch` finished epochs."""
-        self._begin()
-        self.began = True
-        remove_unfinished(self.folder)
-        self.rows[:] = self.file.cut_after(epoch)
-        (self.folder / LAST).parent.mkdir(parents=True, exist_ok=True)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._random_states is not None:
-            set_random_states(self._random_states)
-            for optimizer in trainer.optimizers:
-                require_sound(optimizer)
-        self.begin(trainer.current_epoch)
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-        self.io.flush()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        if epoch not in self.points:
-            return
-        row: Row = {"epoch": epoch, "step": trainer.global_step, **logged_metrics(trainer)}
-        self.rows.append(row)
-        if self.file.path.exists():
-            self.file.append(row)
-        else:  # its first row, or somebody has removed it
-            self.file.write(self.rows)
-        if not self.best or row[self.monitor] < self.best[self.monitor]:
-            self.best = row
-            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-        self.io.flush(even_if_young=False)
-        self.tell(row)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.io.flush()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        try:
-            self.io.flush()
-        except OSError:
-            if not isinstance(exception, OSError):  # the same disk, which is reported once
-                raise
-
-
-def logged_metrics(trainer: pl.Trainer) -> Row:
-    """The metrics of the last epoch by name: those of each split, then all others; raises Diverged."""
-    found = {name: value.item() for name, value in trainer.callback_metrics.items() if "/" in name}
-    require_finite_metrics(found, trainer.global_step, next(iter(trainer.optimizers), None))
-    order = {split: number for number, split in enumerate(("test", "train", "val"))}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0].rpartition("/")[2], len(order))))
-
-
-class LoggingPoints(Callback):
-    """Lightning's own loop validates at `points` alone, and raises Diverged after an epoch, as the fast loop does."""
-
-    def __init__(self, points: Sequence[int]) -> None:
-        self.points = points
-        self._losses: list[Tensor] = []
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._losses = []
-        compat_lightning.validate_in_this_epoch(trainer, trainer.current_epoch + 1 in self.points)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        if isinstance(outputs, dict) and "loss" in outputs:
-            self._losses.append(outputs["loss"].detach())
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._losses:
-            require_finite(self._losses, trainer.global_step, next(iter(trainer.optimizers), None))

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 METRICS = "metrics.csv"
 LAST, BEST = Path("checkpoints/last.ckpt"), Path("checkpoints/best.ckpt")
+BEST_BEFORE = Path("checkpoints/best_of_whole_epochs.ckpt")  # of a run that ended within an epoch
 
 Row = dict[str, float]
 """The metrics of a logging point, with "epoch" and "step"."""

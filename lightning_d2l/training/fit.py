@@ -5,39 +5,50 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import os
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.places import LOCK
-from lightning_d2l.config.program import arguments_of, tool_words, train_words
-from lightning_d2l.config.text import number
+from lightning_d2l.config.program import arguments_of, train_words
+from lightning_d2l.config.trainer import arguments
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.chunks import ChunkedModule
 from lightning_d2l.engine.loop import Diverged
-from lightning_d2l.training import checkpoint, console
+from lightning_d2l.training import console
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.extras import Loggers, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
 from lightning_d2l.training.finders import finders, search, with_found
 from lightning_d2l.training.lock import hold
+from lightning_d2l.training.measure import test
 from lightning_d2l.training.predictions import save_predictions
+from lightning_d2l.training.ranks import Environment, RankFailed, together
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
-from lightning_d2l.training.resume import load_best, place_to_resume
+from lightning_d2l.training.recorder import LoggingPoints, Recorder, remove_checkpoints
+from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.same_data import located, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.summary import first_line, tell_end
+from lightning_d2l.training.trainer import (
+    fast_settings,
+    finder_settings,
+    fit_settings,
+    flags_kept,
+    is_refusal,
+    made_trainer,
+    refusal,
+)
 
 log = logging.getLogger(__name__)
 # Errors of a disk that takes no more, is broken, or may not be written.
@@ -97,6 +108,9 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
         status, code = "completed", 0
     except Diverged as error:
         status, message = "diverged", f"diverged: {error}"
+    except RankFailed as error:
+        message = f"failed: {error}"
+        message += f"; to resume: {command_to_resume(spec)}" if log_file.started else ""
     except Stopped as stop:
         message, code = stopped(spec, stop) if log_file.started else f"{STOPPED} {stop.name}", 128 + stop.signum
     except RequestError as error:
@@ -143,7 +157,7 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
     if finders(config):
         if spec.resuming and (folder / LAST).exists():
             spec.found = record.fields.get("found") or {}
-        spec.found = spec.found or search(spec, trainer_settings(config))
+        spec.found = spec.found or search(spec, finder_settings(config))
         spec.config = config = with_found(config, spec.found)
     built, settings = build(spec), config["trainer"]
     start = 0
@@ -152,7 +166,8 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
         start, built.rows = place_to_resume(folder, built.module, built.points)
     log.info("%s", first_line(built))
     loggers = Loggers(spec, record.fields.get("loggers"))
-    line = console.Console(built.data, start, built.max_epochs, bar=not spec.part_of_sweep)
+    bar = not spec.part_of_sweep and settings["enable_progress_bar"] is not False
+    line = console.Console(built.data, start, built.max_epochs, bar=bar)
 
     def first_write() -> None:
         begin()
@@ -165,7 +180,7 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
         if signals.received:  # its exception was lost, as in a destructor
             raise Stopped(signals.received)
 
-    with loggers:
+    with flags_kept(), loggers:
         try:
             best = fit(built, tell, loggers.of_trainer, first_write)
         finally:
@@ -175,116 +190,73 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
             with optional("predictions.csv"):
                 save_predictions(folder / "predictions.csv", built.data, built.net)
         loggers.finish(built, final)
+    if settings["enable_checkpointing"] is False:  # they were needed to measure the best epoch
+        remove_checkpoints(folder)
     outcome = built.outcome(final, best)
-    log.info("\n%s\n", summary(outcome))
-    here = console.from_here(folder)
-    log.info("run folder  %s", here)
-    if not spec.part_of_sweep:
-        for command in loggers.commands():
-            log.info("look at it  %s", command)
-        log.info("use it      %s", shlex.join([*tool_words("predict"), str(here)]))
+    tell_end(spec, outcome, loggers.commands())
     return outcome
 
 
-def fit(built: BuiltRun, tell: Callable[[Row], None], loggers: list[Any], begin: Callable[[], object] = list) -> Row:
+def fit(
+    built: BuiltRun,
+    tell: Callable[[Row], None],
+    loggers: list[Any],
+    begin: Callable[[], object] = list,
+    place: Environment | None = None,
+) -> Row:
     """Train by the loop that `trainer.engine` asks for, from last.ckpt on where the run is resumed.
 
     Gives each row of metrics to `tell` and to `built.rows`; returns the best epoch's. `begin` is called before the
-    first file is written. Raises RequestError if the fast loop can't train, or if the checkpoint can't be used.
+    first file is written. `place` is that of this process among those of the run; rank 0 starts the others. Raises
+    RequestError if the fast loop can't train, if Lightning refuses a setting, or if the checkpoint can't be used.
     """
-    spec, settings = built.spec, built.spec.config["trainer"]
-    engine, folder = settings["engine"], spec.folder
-    reason = "" if engine == "lightning" else needs_lightning(built.module, built.data)
-    if reason and engine == "fast":
-        raise RequestError(f"trainer.engine=fast: {reason} needs Lightning's own loop; must be auto or lightning")
-    if reason:
-        log.info("Lightning's own loop trains: %s needs it", reason)
-    recorder = checkpoint.Recorder(built, settings["checkpoint_every_n_seconds"], tell, begin)
-    lightning = bool(reason) or engine == "lightning"
-    trainer = pl.Trainer(
-        **trainer_settings(spec.config, built.max_epochs, recorder.io),
+    spec, settings, place = built.spec, built.spec.config["trainer"], place or Environment()
+    lightning, folder = by_lightning(built), spec.folder
+    recorder = Recorder(built, settings["checkpoint_every_n_seconds"], tell, begin)
+    validates = settings["val_check_interval"] is None and settings["check_val_every_n_epoch"] is not None
+    watching = [LoggingPoints(built.points, validates=validates)] if lightning else []
+    trainer = made_trainer(
+        fit_settings(spec.config, recorder.io, place=place)
+        if lightning
+        else fast_settings(spec.config, built.max_epochs, recorder.io),
+        folder,
         logger=loggers,
-        callbacks=[*([checkpoint.LoggingPoints(built.points)] if lightning else []), recorder],
-        default_root_dir=str(folder),
+        callbacks=[*built.callbacks, *watching, recorder],
     )
     last = str(folder / LAST) if spec.resuming and (folder / LAST).exists() else None
-    torch.manual_seed(stream(NOISE, spec.config["seed"]))
     supervised = None if lightning else built.supervised
     module = ChunkedModule(supervised, built.data, built.points) if supervised else built.module
     try:
-        trainer.fit(module, built.data if lightning else None, ckpt_path=last, weights_only=True)
-    except (RequestError, Diverged):
+        with together(spec, trainer.world_size, place):
+            torch.manual_seed(stream(NOISE, spec.config["seed"], *[place.rank] * bool(place.rank)))
+            trainer.fit(module, built.data if lightning else None, ckpt_path=last, weights_only=True)
+    except (RequestError, Diverged, RankFailed):
         raise
     except Exception as error:
-        if recorder.began or last is None:
+        if recorder.began or (last is None and not is_refusal(error)):
             raise
+        if last is None:
+            raise RequestError(refusal(error)) from error
         reason = f"{type(error).__name__}: {(str(error).strip() or 'no reason').splitlines()[0]}"
         raise RequestError(f"{last}: the run can't continue from it ({reason[:200]})") from error
-    if not recorder.began:  # no epoch was left to train
-        recorder.begin(built.max_epochs)
+    if not recorder.began and place.rank == 0:  # no epoch was left to train
+        recorder.begin(int(built.rows[-1]["epoch"]) if built.rows else 0)
     return recorder.best
 
 
-def trainer_settings(config: Mapping[str, Any], max_epochs: int = 1, *plugins: Any) -> dict[str, Any]:
-    """How Lightning's Trainer is set up for a run, by the names of its arguments.
-
-    It trains in this process alone, also within an allocation of SLURM or another cluster.
-    """
-    asked = {name: config["trainer"][name] for name in ("accelerator", "precision")}
-    silent = {"enable_progress_bar": False, "enable_model_summary": False}
-    here = {"devices": 1, "num_nodes": 1, "plugins": [LightningEnvironment(), *plugins]}
-    return asked | silent | here | {"max_epochs": max_epochs, "num_sanity_val_steps": 0}
-
-
-def test(built: BuiltRun, best: Row) -> tuple[Row, Row]:
-    """Final and best metrics, with those on the test split: of the last weights, and of the best epoch's."""
-    module, final = built.module, dict(built.rows[-1])
-    last = at_best = test_metrics(built)
-    if best["epoch"] != final["epoch"]:
-        weights = {name: value.clone() for name, value in module.state_dict().items()}
-        module.load_state_dict(load_best(built.spec.folder, module, best))
-        at_best = test_metrics(built)
-        module.load_state_dict(weights)
-    return final | last, best | at_best
-
-
-def test_metrics(built: BuiltRun) -> Row:
-    """The metrics of the module's present weights on the test split; raises Diverged if one is not finite."""
-    metrics = measured(built)
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise Diverged(f"{name} is {value}")
-    return metrics
-
-
-def measured(built: BuiltRun) -> Row:
-    """The metrics of the module's present weights on the test split, finite or not."""
-    trainer = pl.Trainer(**trainer_settings(built.spec.config), logger=False, enable_checkpointing=False)
-    (found,) = trainer.test(built.module, built.data, verbose=False)
-    return {name: float(value) for name, value in found.items()}
-
-
-def first_line(built: BuiltRun) -> str:
-    """The first line of a run's log."""
-    return f"{built.name}: {built.num_parameters:,} parameters, seed {built.spec.config['seed']}"
-
-
-def summary(outcome: Mapping[str, Any]) -> str:
-    """The table at the end of a run, with notes that explain its rows."""
-    metrics, notes = outcome["metrics"], []
-    final, best = metrics["final"], metrics["best"]
-    rows = {"final": final}
-    if best["epoch"] != final["epoch"]:
-        rows["best"] = best
-        lowest = "loss/val" if "loss/val" in best else "loss/train"
-        notes.append(f"best: epoch {best['epoch']:.0f}, the lowest {lowest}")
-    if "exact" in metrics:
-        rows["exact"] = metrics["exact"]
-        first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
-        notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
-    if ended := outcome.get("stopped"):
-        notes.append(console.stopped_line(ended))
-    return "\n".join([console.table(rows), *notes])
+def by_lightning(built: BuiltRun) -> bool:
+    """Whether Lightning's own loop trains; raises RequestError if `trainer.engine` forbids what is needed."""
+    settings = built.spec.config["trainer"]
+    if settings["engine"] == "lightning":
+        return True
+    reason = needs_lightning(built.module, built.data, built.callbacks, arguments(settings))
+    if reason and settings["engine"] == "fast":
+        raise RequestError(f"trainer.engine=fast: {reason} needs Lightning's own loop; must be auto or lightning")
+    if reason and (built.spec.config["optimizer"] or {}).get("_target_") == EXACT:
+        raise RequestError(f"{reason}: must be left out for optimizer=exact, which takes no steps")
+    if reason:
+        log.info("Lightning's own loop trains: %s needs it", reason)
+    return bool(reason)
 
 
 def stopped(spec: RunSpec, stop: Stopped) -> str:

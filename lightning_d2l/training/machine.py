@@ -1,4 +1,4 @@
-"""Checks that depend on this machine: its accelerator, and the data on its disk."""
+"""Checks that depend on this machine: its accelerator, what Lightning accepts here, and the data on its disk."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from typing import Any
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.registry import FASHION_MNIST
+from lightning_d2l.config.trainer import changed, wrong
+
+# Settings of the Trainer that it never refuses, with these values.
+ACCEPTED: dict[str, Any] = {"accelerator": ("auto", "cpu", "gpu", "cuda", "mps"), "precision": ("32-true", "64-true")}
 
 
 def check_accelerator(config: Mapping[str, Any]) -> None:
-    """Raise RequestError if the accelerator of a configuration is not available."""
-    name = config["trainer"]["accelerator"]
-    if name in ("gpu", "mps"):
+    """Raise RequestError on an accelerator that is not there, and on settings that Lightning refuses."""
+    settings = config["trainer"]
+    name = settings["accelerator"]
+    if name in ("gpu", "cuda", "mps"):
         import torch
 
-        if not (torch.cuda.is_available() if name == "gpu" else torch.backends.mps.is_available()):
+        if not (torch.backends.mps.is_available() if name == "mps" else torch.cuda.is_available()):
             raise RequestError(f"trainer.accelerator={name}: this machine has none; must be auto or cpu here")
+    asked = changed(settings)
+    if any(name != "max_epochs" and value not in ACCEPTED.get(name, ()) for name, value in asked.items()):
+        from lightning_d2l.training.trainer import check_trainer
+
+        if refused := wrong(settings):
+            raise RequestError(refused)
+        check_trainer(config)
 
 
 def uses_generated_garments(configs: Iterable[Mapping[str, Any]]) -> bool:

@@ -10,7 +10,7 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import HighDimensionalData, PolynomialData
 from lightning_d2l.engine.chunks import ChunkedModule
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.training.checkpoint import LoggingPoints, logged_metrics
+from lightning_d2l.training.recorder import LoggingPoints, logged_metrics
 
 
 class Blobs(TensorDataModule):

@@ -209,7 +209,7 @@ class Plain(pl.LightningModule):
     ("module", "callbacks", "settings", "reason"),
     [
         (RegressionModule(LinearRegression(4)), [], {"accelerator": "cpu", "devices": 1, "precision": "64-true"}, ""),
-        (Plain(), [], {}, "Plain has no objective(batch)"),
+        (Plain(), [], {}, "Plain, which has no objective(batch),"),
         (WithHook(LinearRegression(4)), [], {}, "WithHook.on_train_batch_end"),
         (RegressionModule(LinearRegression(4)), [Rows([1])], {}, "the callback Rows"),
         (RegressionModule(LinearRegression(4)), [], {"gradient_clip_val": 0.5}, "trainer.gradient_clip_val=0.5"),
