@@ -17,7 +17,9 @@ from lightning_d2l.engine import loop
 from lightning_d2l.engine.batches import StackedBatches
 from lightning_d2l.engine.exact import Exact
 from lightning_d2l.engine.points import next_point
+from lightning_d2l.engine.schedules import Schedule
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.schedule import parts
 
 Epochs = Batches | StackedBatches
 """The minibatches of the epoch that was set."""
@@ -60,10 +62,17 @@ class ChunkedModule(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.module, self.data, self.points = module, data, points
+        self.schedule: Schedule | None = None
         self._last_epoch: list[loop.Step] = []
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return self.module.configure_optimizers()
+        optimizer, config = parts(self.module.configure_optimizers())
+        if config is None:
+            return optimizer
+        assert self.module.scheduler is not None
+        self.schedule = Schedule(config, self.module.scheduler)
+        scheduler: Any = {name: config[name] for name in ("scheduler", "interval")}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def train_dataloader(self) -> Chunks:
         like = next(self.module.parameters())
@@ -74,7 +83,9 @@ class ChunkedModule(pl.LightningModule):
     def training_step(self, chunk: Chunk, batch_idx: int) -> None:
         (optimizer,) = self.trainer.optimizers
         gradient = loop.backpropagation(self.module.objective, list(self.module.parameters()))
-        optimizer_steps, steps = loop.quickest(optimizer), 0
+        optimizer_steps, steps, schedule = loop.quickest(optimizer), 0, self.schedule
+        if schedule:
+            optimizer_steps = schedule.after(optimizer if schedule.changes_momentum else optimizer_steps)
         for batches in chunk:
             if isinstance(optimizer, Exact):
                 assert isinstance(batches, Batches)
@@ -82,6 +93,8 @@ class ChunkedModule(pl.LightningModule):
             else:
                 self._last_epoch = loop.train_minibatches(gradient, batches, optimizer_steps)
             steps += len(self._last_epoch)
+            if schedule:
+                schedule.end_epoch()
             loop.require_finite([loss for loss, _, _ in self._last_epoch], self.trainer.global_step + steps, optimizer)
         count_chunk(self.trainer, steps, chunk.epochs)
 
@@ -98,6 +111,9 @@ class ChunkedModule(pl.LightningModule):
         weights = self.module.weights()
         metrics |= self.module.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
         loop.require_finite_metrics(metrics, self.trainer.global_step, self.trainer.optimizers[0])
+        if self.schedule:
+            rate = self.schedule.log(self.trainer.current_epoch + 1, metrics)
+            metrics["lr"] = torch.tensor(rate, dtype=torch.float64)
         self.log_dict(metrics)
         self._last_epoch = []
 

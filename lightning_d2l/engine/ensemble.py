@@ -20,7 +20,7 @@ from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 from lightning_d2l.engine.call import call_with
 from lightning_d2l.engine.chunks import Chunk, Chunks
 from lightning_d2l.engine.exact import Exact
-from lightning_d2l.engine.loop import Step, Steps, diverged, train_minibatches
+from lightning_d2l.engine.loop import Step, diverged, train_minibatches
 from lightning_d2l.engine.members import LoggingPoint, Member, Snapshot, is_stacked, stacked, stacked_state
 from lightning_d2l.engine.noise import StackedNoise
 from lightning_d2l.engine.optimizers import Memberwise
@@ -66,7 +66,7 @@ class Ensemble(pl.LightningModule):
         self.last: Snapshot | None = None  # at the last logging point
         self.best: Snapshot | None = None  # at the best one of each member
         self.points: dict[int, LoggingPoint] = {}  # by the number of epochs: the best ones and the last
-        self.schedules: MemberSchedules | None = None
+        self.schedules = MemberSchedules(self.members)
         self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
@@ -75,14 +75,9 @@ class Ensemble(pl.LightningModule):
         """None that Lightning steps: one object takes the steps of all members' optimizers."""
         if not isinstance(self.members[0].optimizer, Exact):
             own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
-            schedules = MemberSchedules(self.members) if self.members[0].schedule else None
-            rates = len(schedules.schedulers) if schedules else 0
-            self.optimizer = Memberwise(list(self.stack), own, parameters, schedules=rates)
+            self.optimizer = Memberwise(list(self.stack), own, parameters, schedules=len(self.schedules.schedulers))
             self.optimizer.load(stacked_state(self.members))
-            self.steps: Steps = self.optimizer
-            if schedules:
-                schedules.set_rates = self.optimizer.set_rates
-                self.schedules, self.steps = schedules, schedules.after(self.optimizer)
+            self.steps = self.schedules.drive(self.optimizer)
         return []
 
     def train_dataloader(self) -> Chunks:
@@ -115,8 +110,7 @@ class Ensemble(pl.LightningModule):
             else:
                 self._last_epoch = train_minibatches(self._gradient, batches, self.steps)
             steps += len(self._last_epoch)
-            if self.schedules:
-                self.schedules.end_epoch()
+            self.schedules.end_epoch()
             self._mark_infinite_losses(self.trainer.global_step + steps)
             self.tell(epoch)
         count_chunk(self.trainer, steps, chunk.epochs)
@@ -208,15 +202,12 @@ class Ensemble(pl.LightningModule):
             if "train" not in evaluated:
                 _, outputs, ys = zip(*self._last_epoch, strict=True)
                 seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
-            metrics = self._metrics(seen, parameters) | self._of_parameters()
-            if self.schedules:
-                metrics["lr"] = self.schedules.of_members()
+            metrics = self._metrics(seen, parameters) | self._of_parameters() | self.schedules.logged()
             training = [member.trains for member in self.members]
             improved = self._take(epoch, metrics)
-            if self.schedules:
-                still = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
-                self.schedules.look_after(epoch, metrics, still)
-            self._remember(epoch, training)
+            sound = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
+            self.schedules.look_after(epoch, metrics, sound)
+            self._remember(epoch, sound)
             assert self.last is not None
             assert self.best is not None
             self.best.take(self.last, improved)
@@ -293,17 +284,16 @@ class Ensemble(pl.LightningModule):
         noise = [member.noise.get_state() for member in self.members]
         return Snapshot([p.detach().clone() for p in self.stack], state, noise)
 
-    def _remember(self, epoch: int, training: Sequence[bool] = ()) -> None:
-        """Keep the state of the members that were `training` until now, and of Lightning's loops."""
+    def _remember(self, epoch: int, sound: Sequence[bool] = ()) -> None:
+        """Keep the state of the members that are `sound`: they trained until now; and of Lightning's loops."""
         now = self._snapshot()
         if self.last is None:
             self.last = now
         else:
-            chosen = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
-            self.last.take(now, torch.tensor(chosen, device=self.device))
-        schedules = self.schedules.states() if self.schedules else []
+            self.last.take(now, torch.tensor(sound, device=self.device))
         shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
-        self.points[epoch] = LoggingPoint(self.trainer.global_step, loop_states(self.trainer), shared, schedules)
+        lightning = self.trainer.global_step, loop_states(self.trainer)
+        self.points[epoch] = LoggingPoint(*lightning, shared, self.schedules.states())
         if len(self.points) > 3 * len(self.members) + 10:
             needed = {epoch} | {member.start for member in self.members}
             needed |= {int(row["epoch"]) for m in self.members for row in (m.best, *m.rows[-1:]) if row}

@@ -82,7 +82,7 @@ def settings_of(optimizer: Optimizer) -> dict[str, Any]:
 
 def diverged(what: str, value: float, step: int, optimizer: Optimizer | None) -> str:
     """The sentence that says what became infinite or not a number, and at which step."""
-    lr = optimizer.param_groups[0].get("lr") if optimizer else None
+    lr = optimizer.defaults.get("lr") if optimizer else None  # that of the configuration, before any schedule
     return f"{what} is {value} at step {step} with optimizer.lr={lr}"
 
 

@@ -40,6 +40,7 @@ class Member:
     best: dict[str, float] = field(default_factory=dict)  # the best of these
     test: list[dict[str, float]] = field(default_factory=list)  # with the last weights, and with the best if others
     diverged: str = ""  # what became infinite or not a number, and at which step
+    logs_rate: bool = False  # its rows have `lr`, without a schedule too
     stoppers: list[EarlyStopping] = field(default_factory=list)  # decide after which logging point it stops
     stopped: int = 0  # the epoch after which one of them stopped it, or 0
     stoppers_at_best: dict[str, Any] = field(default_factory=dict)  # their states at its best epoch

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+    Rprop,
+    SparseAdam,
+)
 
 from lightning_d2l.engine.loop import quickest, settings_of
 from lightning_d2l.engine.members import OptimizerState
 from lightning_d2l.scratch import sgd
 
-ELEMENTWISE: tuple[type[Optimizer], ...] = (SGD, sgd.SGD, Adam, AdamW, RMSprop)
+PROPORTIONAL: tuple[type[Optimizer], ...] = (
+    SGD, sgd.SGD, Adam, AdamW, RMSprop, NAdam, RAdam, Adamax, Adagrad, Adadelta,
+)  # fmt: skip
 """Optimizers whose step for a number depends on the gradients of that number alone, and is proportional to lr.
 
 Subclasses are not meant: a step of theirs may mix parameters."""
+ALIKE: tuple[type[Optimizer], ...] = (Rprop, ASGD)
+"""Optimizers whose step is elementwise, but not proportional to lr: members have the same settings."""
 VARIED = ("lr", "weight_decay")  # settings that may differ between members
+
+
+def why_alone(optimizer: Optimizer) -> str:
+    """Why an optimizer can't step for many members at once, in a few words, or an empty string."""
+    kind = type(optimizer)
+    if kind in (*PROPORTIONAL, *ALIKE):
+        return ""
+    what = "needs sparse gradients" if kind is SparseAdam else "may mix parameters"
+    return f"a step of {kind.__name__} {what}"
+
+
+def shared_settings(optimizer: Optimizer) -> dict[str, Any]:
+    """The settings that members with this optimizer have in common."""
+    apart = () if type(optimizer) in ALIKE else (*VARIED, "initial_lr", "max_lr", "min_lr")
+    return {key: value for key, value in settings_of(optimizer).items() if key not in apart}
 
 
 class Memberwise:
@@ -29,19 +62,30 @@ class Memberwise:
     Where all members have the same settings torch's class steps with the stacks. Otherwise it steps from 0 with lr = 1
     and no weight decay, and lr times the result is the step, since a step is proportional to lr. Weight decay is
     added to the gradient; AdamW's is subtracted from the parameter first (Loshchilov and Hutter 2019).
+
+    With `schedules` all parameters of a member have one rate, which `set_rates` changes; it is the number of rates
+    that may differ.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], optimizers: Sequence[Optimizer], own: Sequence[Sequence[Tensor]]
+        self,
+        parameters: Sequence[Tensor],
+        optimizers: Sequence[Optimizer],
+        own: Sequence[Sequence[Tensor]],
+        *,
+        schedules: int = 0,
     ) -> None:
         self.parameters, first = list(parameters), optimizers[0]
-        self.decoupled = type(first) is AdamW
         found = [{id(p): group for group in each.param_groups for p in group["params"]} for each in optimizers]
         groups = [[known[id(p)] for p in mine] for known, mine in zip(found, own, strict=True)]  # by member
+        found_settings = {key: [[float(g.get(key, 0)) for g in mine] for mine in groups] for key in VARIED}
         self.lr, self.weight_decay = (
-            [_of_members([float(group[i][key]) for group in groups], p) for i, p in enumerate(self.parameters)]
-            for key in VARIED
+            [_of_members(values, p) for values, p in zip(zip(*by_member, strict=True), self.parameters, strict=True)]
+            for by_member in found_settings.values()
         )
+        self._rates: list[Tensor] = []  # (M,) for each type and device, of which `lr` are views
+        if schedules > 1:
+            self._let_rates_vary([float(each.param_groups[0]["lr"]) for each in optimizers])
         self.alike = not any(isinstance(value, Tensor) for value in [*self.lr, *self.weight_decay])
         if self.alike:
             self.steps = self.parameters
@@ -51,7 +95,32 @@ class Memberwise:
         else:
             self.steps = [torch.zeros_like(p) for p in self.parameters]
             self.inner = _another(first, self.steps, lr=1.0, weight_decay=0.0)
-        self._steps = quickest(self.inner)
+        settings = settings_of(first)
+        self.decoupled = type(first) is AdamW or bool(settings.get("decoupled_weight_decay"))
+        self.sign = -1.0 if settings.get("maximize") else 1.0  # of weight decay in a gradient that is turned round
+        self._steps: Any = self.inner if schedules else quickest(self.inner)
+
+    def _let_rates_vary(self, rates: Sequence[float]) -> None:
+        base: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+        for p in self.parameters:
+            if (p.dtype, p.device) not in base:
+                base[p.dtype, p.device] = p.new_tensor(rates)
+        self._rates = list(base.values())
+        self.lr = [_beside(base[p.dtype, p.device], p) for p in self.parameters]
+
+    def set_rates(self, rates: Sequence[float], settings: Mapping[str, Any]) -> None:
+        """Take further steps with other rates (M,), and with other `settings` that all members share."""
+        if self._rates:
+            new = torch.tensor(rates, dtype=torch.float64)
+            for mine in self._rates:
+                mine.copy_(new)
+        else:
+            self.lr = [rates[0] for _ in self.lr]
+        if self.alike or settings:
+            for group in self.inner.param_groups:
+                group.update(settings)
+                if self.alike:
+                    group["lr"] = rates[0]
 
     @torch.no_grad()
     def step(self) -> None:
@@ -66,7 +135,7 @@ class Memberwise:
                 if self.decoupled:
                     p.mul_(1 - lr * decay)
                 else:
-                    gradient = _plus(gradient, p, decay)
+                    gradient = _plus(gradient, p, self.sign * decay)
             step.grad = gradient
         self._steps.step()
         for p, step, lr in zip(self.parameters, self.steps, self.lr, strict=True):
@@ -89,7 +158,7 @@ class Memberwise:
 def _another(like: Optimizer, parameters: Sequence[Any], **settings: Any) -> Optimizer:
     """Another optimizer of the same class, with the same settings except for `settings`."""
     make: Any = type(like)
-    known = inspect.signature(make).parameters  # a group of AdamW has a setting that its class does not take
+    known = inspect.signature(make).parameters  # a group has settings that its class does not take
     made: Optimizer = make(parameters, **{k: v for k, v in (settings_of(like) | settings).items() if k in known})
     return made
 
@@ -98,7 +167,12 @@ def _of_members(values: Sequence[float], parameter: Tensor) -> float | Tensor:
     """A setting of a parameter (M, ...): one number, or where members differ a tensor (M, 1, ...)."""
     if len(set(values)) == 1:
         return values[0]
-    return parameter.new_tensor(values).view(-1, *(1 for _ in parameter.shape[1:]))
+    return _beside(parameter.new_tensor(values), parameter)
+
+
+def _beside(values: Tensor, parameter: Tensor) -> Tensor:
+    """Values (M,) as (M, 1, ...), with the dimensions of a parameter."""
+    return values.view(-1, *(1 for _ in parameter.shape[1:]))
 
 
 def _plus(gradient: Tensor, p: Tensor, factor: float | Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from lightning_d2l.data.batches import Batch
 from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory
 from lightning_d2l.modules.losses import GaussianNLL, build_loss
 from lightning_d2l.modules.metrics import SampleMeans
+from lightning_d2l.modules.schedule import looks, looks_after, monitored, rate, scheduler_config
 
 MEASURED_NUMBERS = 2**20  # outputs that are kept before they are measured
 
@@ -87,6 +88,7 @@ class SupervisedModule(pl.LightningModule):
         self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
         self._seen: dict[str, list[Batch]] = {}  # outputs and targets by split that are not measured yet
         self._means: dict[str, SampleMeans] = {}  # by split
+        self._rate: float | None = None  # the learning rate of the last step, where there is a schedule
 
     # What is computed: pure functions of tensors, which the engine calls too
 
@@ -150,9 +152,8 @@ class SupervisedModule(pl.LightningModule):
         optimizer = self.build_optimizer()
         if self.scheduler is None:
             return optimizer
-        from lightning_d2l.modules.schedule import scheduler_config
-
-        return {"optimizer": optimizer, "lr_scheduler": scheduler_config(optimizer, self.scheduler)}
+        scheduler: Any = scheduler_config(optimizer, self.scheduler)
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def build_optimizer(self) -> Optimizer:
         """The optimizer; its weight decay acts on weights alone."""
@@ -194,7 +195,27 @@ class SupervisedModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         weights = self.weights()
         found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
-        self.log_dict(found | self._computed("train"), sync_dist=True)
+        found |= self._computed("train")
+        self.log_dict(found | self._scheduled(found), sync_dist=True)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a scheduler, but for one that looks at a metric: the end of the epoch does."""
+        self._rate = rate(scheduler)
+        if not looks(scheduler):
+            scheduler.step()
+
+    def _scheduled(self, metrics: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The learning rate of the epoch's last step. A scheduler that looks at a metric takes its step: Lightning
+        would take it after checkpoints are written, and not at all in a resumed run."""
+        trainer = trainer_of(self)
+        if self.scheduler is None or trainer is None or not trainer.lr_scheduler_configs:
+            return {}
+        scheduler: Any = trainer.lr_scheduler_configs[0].scheduler
+        used = rate(scheduler) if self._rate is None else self._rate
+        if looks(scheduler) and looks_after(self.scheduler, trainer.current_epoch + 1):
+            seen = {**trainer.callback_metrics, **metrics}
+            scheduler.step(seen[monitored(self.scheduler, seen)])
+        return {"lr": torch.tensor(used, dtype=torch.float64)}
 
     def on_validation_epoch_end(self) -> None:
         seen = {*self._seen, *self._means}

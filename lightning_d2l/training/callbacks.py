@@ -13,6 +13,7 @@ from lightning_d2l.config.callbacks import DEVICE_STATS, FINDERS, TIMER
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.callbacks import GradientNorm, LearningRateMonitor, duration
+from lightning_d2l.modules.schedule import monitored
 
 if TYPE_CHECKING:
     from lightning_d2l.training.build import BuiltRun
@@ -61,6 +62,8 @@ def require_metrics(built: BuiltRun) -> None:
     if built.supervised is None:
         return
     known: list[str] = []
+    if (schedule := built.supervised.scheduler) and schedule.get("monitor"):
+        monitored(schedule, known := metrics_of(built))
     for name, callback in zip(names_of(built.spec.config), built.callbacks, strict=True):
         monitor = getattr(callback, "monitor", None)
         if not isinstance(monitor, str) or not getattr(callback, "strict", True):
