@@ -225,6 +225,7 @@ def _resumable(config: DictConfig) -> Path:
     record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
     free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
+    free += ("callbacks",)  # such as a longer patience
     free += tuple(f"data.{name}" for name in PLACES_OF_DATA)  # data may have moved; the run's own are looked for
     if different := difference(flat(record.config), flat(plain(config)), free):
         raise RequestError(f"resume={folder}: another run's folder: {different}\nrepeat the overrides of that run")

@@ -158,10 +158,14 @@ def copy_cache(source: DictConfig, target: DictConfig) -> None:
 
 
 def missing_option(error: HydraException) -> tuple[str, Sequence[str]] | None:
-    """The `group/option` that doesn't exist and the group's options, if that is why Hydra can't compose."""
+    """The `group/option` that doesn't exist and the group's options, if that is why Hydra can't compose.
+
+    Of a list of options Hydra does not tell those of the group.
+    """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         return error.missing_cfg_file, error.options
-    return None
+    found = re.search(r"Could not load '([^']+/[^']+)'", str(error))
+    return (found[1], ()) if found else None
 
 
 def unmatched_key(error: Exception) -> str | None:

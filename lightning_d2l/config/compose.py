@@ -270,7 +270,8 @@ def _first_value(override: Override) -> str:
 def explained(error: Exception, parsed: list[Override]) -> RequestError:
     """The reason why Hydra can't compose a request, in one line."""
     if isinstance(error, HydraException) and (missing := missing_option(error)):
-        (group, _, option), options = missing[0].rpartition("/"), list(missing[1])
+        group, _, option = missing[0].rpartition("/")
+        options = list(missing[1]) or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
         allowed = f" (allowed: {', '.join(options)})" if options else ""
         return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
     if isinstance(error, OmegaConfBaseException) and error.full_key:

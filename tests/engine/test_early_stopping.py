@@ -90,7 +90,7 @@ def test_each_member_stops_as_lightning_stops_it_by_itself(optimizer: Any) -> No
 
 
 def test_a_group_ends_when_all_of_its_members_have_stopped() -> None:
-    asked = [{"monitor": "loss/val", "patience": 1, "min_delta": 1e9}] * 2
+    asked: list[dict[str, Any]] = [{"monitor": "loss/val", "patience": 1, "min_delta": 1e9}] * 2
     members = [member(*built(n, SGD), [EarlyStopping(**settings)]) for n, settings in enumerate(asked)]
     alone = trainer(torch.float64, epochs=EPOCHS)
     alone.fit(Ensemble(members, range(1, EPOCHS + 1)))
