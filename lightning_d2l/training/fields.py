@@ -8,7 +8,8 @@ from typing import Any
 STATUSES = ("completed", "diverged", "failed", "running")
 DEEPEST = 20  # levels of a configuration
 LARGEST = 2**63  # what a whole number must be below, so that it is also a float
-GROUPS = ("data", "model", "optimizer", "trainer", "penalty", "logger", "scheduler")  # nodes of a configuration
+# Nodes of a configuration.
+GROUPS = ("data", "model", "optimizer", "trainer", "penalty", "logger", "scheduler", "callbacks")
 
 
 def check_fields(fields: Any) -> None:
@@ -97,6 +98,11 @@ def _is_process(value: Any) -> bool:
     return isinstance(value, dict) and _is_count(value.get("pid")) and _is_text(value.get("host"))
 
 
+def _is_end(value: Any) -> bool:
+    return isinstance(value, dict) and _is_count(value.get("epoch")) and all(_is_text(value.get(k)) for k in ENDED)
+
+
+ENDED = ("reason", "by")  # texts of the field `stopped`
 _TEXT = ("text", _is_text)
 _COUNT = ("a whole number from 0 up", _is_count)
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -120,6 +126,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "versions": ("a mapping of names to texts", _maps_to_text),
     "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),
     "process": ("a process", _is_process),
+    "stopped": ("an epoch, a reason, and what stopped the run by it", _is_end),
+    "found": ("a mapping of names to numbers", _is_numbers),
     "plugins": ("a list of plugins", is_plugins),
     "before": ("a list of attempts", _is_history),
 }

@@ -12,7 +12,8 @@ from hydra.utils import get_object
 
 from lightning_d2l.config.callbacks import CALLBACKS, FINDERS
 from lightning_d2l.config.check import RequestError, check, check_settings
-from lightning_d2l.config.compose import CONF, compose_checked, plain
+from lightning_d2l.config.compose import compose_checked, plain
+from lightning_d2l.config.options import CONF
 from lightning_d2l.training.callbacks import build_callbacks, names_of
 
 FILES = sorted((CONF / "callbacks").glob("*.yaml"))

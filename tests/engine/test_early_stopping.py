@@ -105,7 +105,9 @@ def test_what_happens_to_a_stopped_member_does_not_mark_it() -> None:
         member(*diverging, [EarlyStopping("loss/val", stopping_threshold=1e30)]),
         member(*built(1, SGD), [EarlyStopping("loss/val", patience=EPOCHS)]),
     ]
-    trainer(torch.float64, epochs=EPOCHS).fit(Ensemble(members, range(1, EPOCHS + 1)))
+    ensemble = Ensemble(members, range(1, EPOCHS + 1))
+    trainer(torch.float64, epochs=EPOCHS).fit(ensemble)
+    assert not ensemble.stack[0][0].isfinite().all()
     assert (members[0].stopped, members[0].diverged) == (1, "")
     assert members[0].rows[0] == members[0].rows[-1] == members[0].best
     assert len(members[1].rows) == EPOCHS
