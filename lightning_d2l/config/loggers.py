@@ -14,6 +14,8 @@ WANDB = "pytorch_lightning.loggers.WandbLogger"
 MLFLOW = "pytorch_lightning.loggers.MLFlowLogger"
 EXTRAS = {WANDB: "wandb", MLFLOW: "mlflow"}
 """The package that a logger needs; the extra that installs it has the same name."""
+MLFLOW_STORE = "mlflow.db"
+"""In the folder of a sweep or of a single run."""
 
 _NAME = either(TEXT, NULL)
 _PREFIX = Rule("text", lambda v: isinstance(v, str))

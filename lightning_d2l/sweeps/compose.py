@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, copy_cache
-from lightning_d2l.config.compose import plain
+from lightning_d2l.config.compose import LISTS, plain
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -25,7 +25,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self.loader, self.master = loader, master
-        self._groups = {str(group) for group in master.hydra.runtime.choices}
+        self._groups = {*map(str, master.hydra.runtime.choices), *LISTS}  # Hydra's choices leave lists out
         self._templates: dict[tuple[str, ...], bytes] = {}  # pickled, without the `hydra` node
         self._parse = functools.cache(OverridesParser.create().parse_override)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import signal
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.loggers import MLFLOW, MLFLOW_STORE, WANDB
 from lightning_d2l.config.text import cut, duration, number
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.training.record import RunRecord
@@ -147,10 +149,21 @@ def tell(
     lines = [f"\n{_statuses(records)}"]
     lines += [cut(f"left out     {job.name}: {reason}", 160) for job, reason in list(left_out.items())[:MOST_FAILURES]]
     lines += [f"\nsweep folder  {terminal(str(from_here(folder)))}  ({duration(fields['seconds'])})", *table]
-    print("\n".join([*lines, *answer]), flush=True)
+    print("\n".join([*lines, *answer, *_commands(from_here(folder), list(records))]), flush=True)
     if advice and any(record.state not in FINISHED for record in records.values()):
         what = f"stopped by {signal.Signals(stopped).name}; resume with" if stopped else "train the rest"
         print(f"{what:12}  {terminal(advice)}", flush=True)
+
+
+def _commands(folder: Path, jobs: Sequence[RunSpec]) -> list[str]:
+    """The commands that show what loggers of services hold of a sweep, as lines."""
+    groups = [group for job in jobs for group in job.config["logger"].values()]
+    targets, found = {group["_target_"] for group in groups}, []
+    if MLFLOW in targets and (folder / MLFLOW_STORE).exists():
+        found.append(shlex.join(["mlflow", "ui", "--backend-store-uri", f"sqlite:///{folder / MLFLOW_STORE}"]))
+    if WANDB in targets and all(group["offline"] for group in groups if group["_target_"] == WANDB):
+        found.append(f"wandb sync {shlex.quote(str(folder))}/*/wandb/offline-run-*")
+    return [f"look at it    {terminal(command)}" for command in found]
 
 
 def _report(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import inspect
 import io
 import logging
 import os
@@ -105,7 +104,7 @@ class RunMLflow(RunLogger):
     def __init__(self, label: str, spec: RunSpec, settings: Mapping[str, Any], recorded: Ids) -> None:
         super().__init__(label, waiting(_MLFlowLogger)(spec.folder))
         self.store = folder_of_sweep(spec).absolute()
-        local = f"sqlite:///{(self.store / 'mlflow.db').as_posix()}"
+        local = f"sqlite:///{(self.store / known.MLFLOW_STORE).as_posix()}"
         self.uri = settings["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or local
         self.local, self.run_id = self.uri == local, recorded.get("run_id")
         sweep = sweep_of(spec)
@@ -154,7 +153,9 @@ class RunMLflow(RunLogger):
     def look(self) -> str:
         if not self.local:
             return ""
-        return shlex.join(["mlflow", "ui", "--backend-store-uri", f"sqlite:///{from_here(self.store / 'mlflow.db')}"])
+        return shlex.join(
+            ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{from_here(self.store / known.MLFLOW_STORE)}"]
+        )
 
 
 def build_loggers(spec: RunSpec, recorded: Mapping[str, Ids]) -> list[RunLogger]:
@@ -182,16 +183,19 @@ def build_loggers(spec: RunSpec, recorded: Mapping[str, Ids]) -> list[RunLogger]
 
 def _registered(label: str, spec: RunSpec, target: str, settings: dict[str, Any]) -> Logger:
     """A registered logger; its `save_dir`, if it takes one, is the run's folder unless it is set."""
-    kind = named(target)
-    if not issubclass(kind, Logger):
-        raise RequestError(f"logger={label}: {target} is not a Logger of Lightning's")
+    if settings.get("save_dir", "") is None:
+        settings["save_dir"] = str(spec.folder)
     try:
-        if "save_dir" in inspect.signature(kind).parameters and settings.get("save_dir") is None:
-            settings["save_dir"] = str(spec.folder)
-        logger: Logger = waiting(kind)(**settings)
+        logger = named(target)(**settings)
     except Exception as error:
         reason = (str(error).strip() or "no reason").splitlines()[0]
         raise RequestError(f"logger={label}: {type(error).__name__}: {reason[:200]}") from error
+    if not isinstance(logger, Logger):
+        raise RequestError(
+            f"logger={label}: {target} makes a {type(logger).__name__}, which is no Logger of Lightning's"
+        )
+    if isinstance(getattr(type(logger), "experiment", None), property):
+        logger.__class__ = waiting(type(logger))
     return logger
 
 
