@@ -28,10 +28,6 @@ class TableInputs(StaysFloat64):
 
     mean: Tensor
     scale: Tensor
-    numbers: Tensor
-    hot_columns: Tensor
-    hot_codes: Tensor
-    indicated: Tensor
 
     def __init__(self, columns: Sequence[Mapping[str, Any]], target: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -43,15 +39,13 @@ class TableInputs(StaysFloat64):
         for name in ("mean", "scale"):
             values = [float(self.columns[i][name]) for i in numbers]
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
-        # Of the settings, so that no checkpoint has to hold them.
-        for name, index in (("numbers", numbers), ("indicated", indicated)):
-            self.register_buffer(name, torch.tensor(index, dtype=torch.int64), persistent=False)
-        self.register_buffer("hot_columns", torch.tensor([i for i, _ in hot], dtype=torch.int64), persistent=False)
-        self.register_buffer("hot_codes", torch.tensor([c for _, c in hot], dtype=torch.float64), persistent=False)
+        # No buffers: the settings tell them.
+        self._numbers, self._indicated = torch.tensor(numbers).long(), torch.tensor(indicated).long()
+        self._hot = torch.tensor([i for i, _ in hot]).long(), torch.tensor([code for _, code in hot]).double()
 
     @property
     def num_features(self) -> int:
-        return len(self.numbers) + len(self.hot_columns) + len(self.indicated)
+        return len(self._numbers) + len(self._hot[0]) + len(self._indicated)
 
     @property
     def feature_names(self) -> list[str]:
@@ -62,14 +56,14 @@ class TableInputs(StaysFloat64):
 
     def forward(self, raw: Tensor) -> Tensor:
         raw = raw.to(self.mean.device, torch.float64)
-        parts = []
-        if len(self.numbers):
-            numbers = raw if len(self.numbers) == len(self.columns) else raw[:, self.numbers]
+        parts, (column, code) = [], (t.to(raw.device) for t in self._hot)
+        if len(self._numbers):
+            numbers = raw if len(self._numbers) == len(self.columns) else raw[:, self._numbers.to(raw.device)]
             parts.append((numbers - self.mean).div(self.scale).nan_to_num(nan=0.0))
-        if len(self.hot_columns):
-            parts.append((raw[:, self.hot_columns] == self.hot_codes).to(raw.dtype))
-        if len(self.indicated):
-            parts.append(raw[:, self.indicated].isnan().to(raw.dtype))
+        if len(column):
+            parts.append((raw[:, column] == code).to(raw.dtype))
+        if len(self._indicated):
+            parts.append(raw[:, self._indicated.to(raw.device)].isnan().to(raw.dtype))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def of_target(self, y: Tensor) -> Tensor:

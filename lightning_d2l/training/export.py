@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.data.batches import as_input
+from lightning_d2l.nets.preprocessing import TableInputs
 from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.files import replacing
 
@@ -49,11 +51,45 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
     if form == "onnx":
         x = built.data.splits["train"][0]
         shape, scale = ", ".join(["n", *map(str, x.shape[1:])]), " in [0, 1]" if x.dtype == torch.uint8 else ""
+        kind = "float32"
+        if built.data.preprocessing is not None:
+            shape, kind = f"n, {len(built.data.preprocessing['columns'])}", f"float64\n{_columns(built)}"
         session = f"import onnxruntime\nsession = onnxruntime.InferenceSession({path})"
-        return f"{session}\n(output,) = session.run(None, {{'input': x}})  # x ({shape}) float32{scale}"
+        return f"{session}\n(output,) = session.run(None, {{'input': x}})  # x ({shape}) {kind}{scale}"
     if form == "safetensors":
         return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path})"
     return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True))"
+
+
+def _columns(built: BuiltRun) -> str:
+    """Comments that say what an ONNX model of a table takes and gives."""
+    described, classes = _described(built), ", ".join(built.data.class_names)
+    lines = [f"the columns of x: {', '.join(column['name'] for column in described['columns'])}"]
+    for column in described["columns"]:
+        if codes := ", ".join(f"{i} {name}" for i, name in enumerate(column.get("categories", ()))):
+            lines.append(f"{column['name']}: {codes}, -1 any other")
+    lines.append("a missing value is nan")
+    lines.append(
+        f"output (n, {built.data.num_outputs}): {f'logits of {classes}' if classes else described['target']['name']}"
+    )
+    return "\n".join(f"# {textwrap.shorten(terminal(line), 300, placeholder=' ...')}" for line in lines)
+
+
+def _described(built: BuiltRun) -> dict[str, Any]:
+    """The description of a table's columns and its target; empty for other data."""
+    return dict(built.data.preprocessing or {})
+
+
+class _Raw(nn.Module):
+    """A network behind the layer that encodes the raw rows of a table, with outputs in the target's own unit."""
+
+    def __init__(self, inputs: TableInputs, net: nn.Module) -> None:
+        super().__init__()
+        self.inputs, self.net = inputs, net
+
+    def forward(self, raw: Tensor) -> Tensor:
+        output: Tensor = self.net(self.inputs(raw).to(next(self.net.parameters()).dtype))
+        return self.inputs.in_own_unit(output)
 
 
 def metadata(built: BuiltRun) -> dict[str, str]:
@@ -63,6 +99,7 @@ def metadata(built: BuiltRun) -> dict[str, str]:
         "data": built.data.name,
         "source": built.data.source,
         "classes": json.dumps(built.data.class_names),
+        **({"preprocessing": json.dumps(built.data.preprocessing)} if built.data.preprocessing else {}),
         "lightning_d2l": lightning_d2l.__version__,
     }
 
@@ -99,9 +136,15 @@ def _safetensors(net: nn.Module, built: BuiltRun) -> bytes:
 
 
 def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
-    """The ONNX model maps a float batch of any size to the outputs (logits for classification)."""
+    """The ONNX model maps a float batch of any size to the outputs (logits for classification).
+
+    That of a table takes its raw columns.
+    """
     samples = built.data.splits["train"][0]
     x = as_input(samples.new_zeros(2, *samples.shape[1:]), next(net.parameters()).dtype)
+    if described := _described(built):
+        net = _Raw(TableInputs(described["columns"], described["target"]), net)
+        x = torch.zeros(2, len(described["columns"]), dtype=torch.float64)
     try:
         with _silence():
             program = torch.onnx.export(

@@ -80,9 +80,7 @@ def _located_table(data: Mapping[str, Any], record: RunRecord, given: str | None
             checksum = str(recorded(record).get("checksum"))[:12]
             raise OtherData(
                 f"{record.folder}: its data with checksum {checksum} not found at {found[key]}\n"
-                f"give data.path=FILE, the CSV file"
-                + f", beside which {os.path.basename(test)} is looked for"
-                * (key == "test_path")
+                f"give data.path=FILE, the CSV file{', beside which that of data.test_path lies' if test else ''}"
             )
     return found
 
