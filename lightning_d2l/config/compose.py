@@ -278,21 +278,27 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
     if key := unmatched_key(error):
         groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-        siblings = _siblings(key, parsed) or groups
+        parent, siblings = _siblings(key, parsed)
+        if not siblings and parent in groups:  # such as callbacks.early_stopping.patience without early_stopping
+            options = sorted(path.stem for path in (CONF / parent).glob("*.yaml"))
+            option = next((word for word in key.split(".")[1:2] if word in options), options[0])
+            choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
+            return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
+        siblings = siblings or groups
         return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
     reason = " ".join(str(error).split())[:300]
     return RequestError(reason or f"{', '.join(str(o.input_line) for o in parsed)}: can't be composed")
 
 
-def _siblings(key: str, parsed: list[Override]) -> list[str]:
-    """The keys beside `key` in the configuration that the chosen options compose to."""
+def _siblings(key: str, parsed: list[Override]) -> tuple[str, list[str]]:
+    """The nearest group above `key` in the configuration that the chosen options compose to, and the keys in it."""
     choices = [_first_value(o) for o in parsed if (CONF / o.key_or_group).is_dir()]
     try:
         config = compose(NAME, choices)
     except HydraException:
-        return []
+        return "", []
     parent = key.rpartition(".")[0]
-    while parent and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
+    while parent and parent not in config and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
         parent = parent.rpartition(".")[0]
     node = OmegaConf.select(config, parent) if parent else config
-    return [str(name) for name in node if name != "_target_"]
+    return parent, [str(name) for name in node or () if name != "_target_"]
