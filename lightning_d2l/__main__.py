@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     of the command line are taken.
     """
     from lightning_d2l.config.program import without_plugins
-    from lightning_d2l.plugins import Ended, loading
+    from lightning_d2l.plugins import Ended, is_loading
 
-    if loading():  # the program is named by --plugin, and has registered what it adds
+    if is_loading():  # the program is named by --plugin, and has registered what it adds
         raise Ended
     frame = inspect.currentframe()
     caller = frame.f_back.f_globals if frame and frame.f_back else {}

@@ -69,6 +69,10 @@ def _main(arguments: list[str], started: Program) -> int:
 def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     """The parser of a command line; with `demos` its help lists them, for which Hydra must be imported."""
     parser = _Parser(prog="lightning-d2l", description="Experiments on linear networks and multilayer perceptrons.")
+    extra: dict[str, Any] = {"metavar": "FILE", "help": "a Python file or module that registers what the run uses"}
+    parser.add_argument(
+        PLUGIN, **extra
+    )  # several may be given, before or after the other words; `_main` takes them out
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     commands.add_parser("train", help="train, as `python train.py` does: lightning-d2l train model=mlp", add_help=False)
 
@@ -94,6 +98,7 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
                 "if they have moved."
             )
         sub = commands.add_parser(name, **settings)
+        sub.add_argument(PLUGIN, **extra)
         sub.set_defaults(command=work)
         return sub
 

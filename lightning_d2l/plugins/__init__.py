@@ -1,7 +1,9 @@
 """What is your own: registering it, and loading the files and packages that do."""
 
-from lightning_d2l.plugins.loading import LOADED, Ended, attach, load, load_installed, loading, start
+from lightning_d2l.plugins.loading import LOADED, Ended, attach, is_loading, load, load_installed, start
 from lightning_d2l.plugins.origin import Plugin
 from lightning_d2l.plugins.registering import REGISTERED, register
 
-__all__ = ["LOADED", "REGISTERED", "Ended", "Plugin", "attach", "load", "load_installed", "loading", "register", "start"]
+__all__ = [
+    "LOADED", "REGISTERED", "Ended", "Plugin", "attach", "is_loading", "load", "load_installed", "register", "start",
+]  # fmt: skip

@@ -104,7 +104,7 @@ def load_installed() -> None:
             print(f"warning: {error}; it is left out", file=sys.stderr)
 
 
-def loading() -> bool:
+def is_loading() -> bool:
     """Whether a plugin is being loaded."""
     return bool(under_load)
 
@@ -129,7 +129,7 @@ def _file(path: Path, what: str) -> Plugin:
         sys.modules[module.__name__] = module  # as dataclasses and pickle expect
         try:
             with _importable(path.parent):
-                exec(compile(source, str(path), "exec"), module.__dict__)
+                exec(compile(source, str(path), "exec", dont_inherit=True), module.__dict__)
         except Ended:
             pass
         except BaseException:
@@ -155,7 +155,7 @@ def _module(name: str, what: str, folder: Path | None, entry: importlib.metadata
     if file and (there := _loaded(file)):
         return there
     distribution = entry.dist if entry else _distribution(name)
-    plugin = Plugin(entry.name if entry else name, file, distribution.name if distribution else name)
+    plugin = Plugin(entry.name if entry else name, file, name, distribution.name if distribution else None)
     plugin.version = distribution.version if distribution else None
     plugin.sha256 = sha256(file) if file else ""
 
@@ -201,7 +201,7 @@ def _adopt(plugin: Plugin, folder: Path | None) -> None:
     """Let a package that was imported before it is loaded as a plugin have what it registered then."""
     for key, made in REGISTERED.items():
         path = Path(made.file)
-        if made.plugin is plugin or made.plugin.package or not plugin.package or not path.is_file():
+        if made.plugin is plugin or made.plugin.module or not plugin.module or not path.is_file():
             continue
         inside = folder is not None and (folder / "__init__.py").is_file() and path.resolve().is_relative_to(folder)
         if inside or path.resolve() == plugin.file:
@@ -250,11 +250,11 @@ def _beside(plugin: Plugin, folder: Path | None, modules: set[str]) -> list[Path
     """The files that a plugin uses beside its own: modules of its folder, or all those of its package."""
     if folder is None:
         return []
-    if plugin.package or (plugin.file and plugin.file.name == "__init__.py"):
+    if plugin.module or (plugin.file and plugin.file.name == "__init__.py"):
         files = list(folder.rglob("*.py"))[:MOST_FILES] if (folder / "__init__.py").is_file() else []
     else:
         origins = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
-        files = [Path(origin).resolve() for origin in origins if origin]
+        files = [Path(origin).resolve() for origin in origins if origin and os.path.isabs(origin)]
         files = [path for path in files if path.is_relative_to(folder) and not _is_installed(path)]
     return [path for path in files if path != plugin.file]
 

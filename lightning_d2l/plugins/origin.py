@@ -16,18 +16,20 @@ class Plugin:
 
     name: str
     file: Path | None = None
-    package: str | None = None  # of a module: its distribution, else the module's own name
+    module: str | None = None  # the name that it is imported by, of a module
+    package: str | None = None  # the distribution that a module belongs to, if there is one
     version: str | None = None
     sha256: str = ""
     beside: str = ""  # the checksum of the files beside it: what it imports from its folder or package, and conf/
     conf: Path | None = None
 
     def __str__(self) -> str:
-        return shown(self.file) if self.file and not self.package else self.package or self.name
+        return self.module or (shown(self.file) if self.file else self.name)
 
     def as_record(self) -> dict[str, Any]:
         """What run.json and sweep.json hold of it."""
         place = {"package": self.package} if self.package else {"file": str(self.file) if self.file else None}
+        place |= {"module": self.module} if self.module else {}
         more = {"sha256_beside": self.beside} if self.beside else {}
         return {"name": self.name, **place, "version": self.version, "sha256": self.sha256, **more}
 

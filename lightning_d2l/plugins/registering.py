@@ -13,7 +13,8 @@ from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.optimizers import NO_DECAY
 from lightning_d2l.config.options import CONF, OPTIONS, Option
-from lightning_d2l.config.rules import NOT_NEGATIVE, NULL, POSITIVE, TEXT, Rule, Settings, either
+from lightning_d2l.config.own_data import own_data_rules
+from lightning_d2l.config.rules import NOT_NEGATIVE, NULL, POSITIVE, TEXT, Setting, Settings, either
 from lightning_d2l.config.schedulers import INTERVAL
 from lightning_d2l.config.signature import REQUIRED, SignatureError, defaults_of, parameters, settings_of, takes_any
 from lightning_d2l.config.text import print_error
@@ -208,6 +209,9 @@ def _add_node(made: Registration) -> None:
         package, own = "_global_", is_lightning_module(target)
         node = {"model": node} | ({} if own else {"optimizer": {"lr": 0.1}})
         (registry.WHOLE_MODELS.add if own else registry.WHOLE_MODELS.discard)(name)
+    elif kind == "data" and not is_a(target, "lightning_d2l.data.base", "TensorDataModule"):
+        rules, values = own_data_rules(parameters(target))
+        settings, node = _with(settings, **rules), {**node, **values}
     elif kind == "optimizer":
         settings = _with_lr_and_decay(settings, target)
         node = {
@@ -235,7 +239,7 @@ def _filled(kind: str, target: Any) -> tuple[str, ...]:
     return ("save_dir",) if kind == "logger" else ()
 
 
-def _with(settings: Settings, **optional: Rule) -> Settings:
+def _with(settings: Settings, **optional: Setting) -> Settings:
     """Settings with further ones that may be left out."""
     return Settings(settings.rules, open=settings.open, optional={**settings.optional, **optional})
 

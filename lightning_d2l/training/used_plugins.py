@@ -85,8 +85,8 @@ def require_plugins(fields: Mapping[str, Any], what: str, *, every: bool = False
     there = [(entry, _present(entry)) for entry in recorded]
     absent = [entry for entry, plugin in there if plugin is None]
     if lacking or (absent and every):
-        thing = f"{what}: its {lacking[0][0]} {lacking[0][1]}" if lacking else f"{what}: a part of it"
-        raise RequestError(f"{thing} comes from a plugin that is not loaded\n{_advice([*absent, *recorded][0])}")
+        thing = f"its {lacking[0][0]} {lacking[0][1]} comes from" if lacking else "was made with"
+        raise RequestError(f"{what}: {thing} a plugin that is not loaded\n{_advice([*absent, *recorded][0])}")
     for entry, plugin in there:
         if plugin and (plugin.sha256, plugin.beside) != (entry["sha256"], entry.get("sha256_beside", "")):
             warning = f"{what}: the plugin {plugin} has changed since"
@@ -110,16 +110,21 @@ def _present(entry: Mapping[str, Any]) -> Plugin | None:
     """The loaded plugin that a record holds: of the same content, else of the same name."""
     loaded = {id(plugin): plugin for plugin in [*LOADED.values(), *(made.plugin for made in REGISTERED.values())]}
     alike = [plugin for plugin in loaded.values() if plugin.sha256 == entry["sha256"]]
-    package = entry.get("package")
-    alike += [p for p in loaded.values() if p.name == entry["name"] or (package is not None and p.package == package)]
+    same = ("name", "module", "package")
+    held = [(plugin, plugin.as_record()) for plugin in loaded.values()]
+    alike += [plugin for key in same for plugin, here in held if here.get(key) and here.get(key) == entry.get(key)]
     return next(iter(alike), None)
 
 
 def _advice(entry: Mapping[str, Any]) -> str:
     """Which plugin to name or install."""
-    if package := entry.get("package"):
+    module, file, package = (entry.get(key) for key in ("module", "file", "package"))
+    flag = shlex.join([PLUGIN, str(module or file)])
+    if package:
         version = f"=={entry['version']}" if entry.get("version") else ""
-        return f"install {package}{version}, or name its module, if you trust it: {PLUGIN} {shlex.quote(entry['name'])}"
-    if file := entry.get("file"):
-        return f"name its file, if you trust it: {PLUGIN} {shlex.quote(str(file))}"
+        return f"install {package}{version}, or name its module, if you trust it: {flag}"
+    if module:
+        return f"name its module, if you trust it: {flag} ({file})"
+    if file:
+        return f"name its file, if you trust it: {flag}"
     return "it was registered in an interactive session; register it again there, or put it into a file"
