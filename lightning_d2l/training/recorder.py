@@ -180,9 +180,8 @@ class LoggingPoints(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._losses:
-            losses = trainer.strategy.all_gather(torch.stack(self._losses))
-            by_step = losses.reshape(-1, len(self._losses)).sum(0)  # over the processes
-            require_finite(list(by_step), trainer.global_step, next(iter(trainer.optimizers), None))
+            over_all = trainer.strategy.reduce(torch.stack(self._losses), reduce_op="sum")  # processes
+            require_finite(list(over_all), trainer.global_step, next(iter(trainer.optimizers), None))
 
 
 def logged_metrics(trainer: pl.Trainer, ours: bool = True) -> Row:
@@ -198,7 +197,8 @@ def logged_metrics(trainer: pl.Trainer, ours: bool = True) -> Row:
     checked = {name: value for name, value in found.items() if ours or name.startswith("loss/")}
     require_finite_metrics(checked, trainer.global_step, next(iter(trainer.optimizers), None))
     order = {split: number for number, split in enumerate(("test", "train", "val"))}
-    return dict(sorted(found.items(), key=lambda item: order.get(item[0].rpartition("/")[2], len(order))))
+    last = len(order)
+    return dict(sorted(found.items(), key=lambda item: (order.get(item[0].rpartition("/")[2], last), item[0] == "lr")))
 
 
 def remove_checkpoints(folder: Path) -> None:
