@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.figures import BLUE, GREY, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREY, ORANGE, RED
 
 Noise = Callable[[int], Tensor]
 """A function from a number of copies m to the noisy inputs (m, n, d)."""

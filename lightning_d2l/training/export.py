@@ -56,9 +56,11 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
             shape, kind = f"n, {len(built.data.preprocessing['columns'])}", f"float64\n{_columns(built)}"
         session = f"import onnxruntime\nsession = onnxruntime.InferenceSession({path})"
         return f"{session}\n(output,) = session.run(None, {{'input': x}})  # x ({shape}) {kind}{scale}"
+    encoded = f"\n# net takes the {built.data.num_inputs} features of a row; --as=onnx takes the raw columns"
+    encoded = encoded if built.data.preprocessing is not None else ""
     if form == "safetensors":
-        return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path})"
-    return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True))"
+        return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path}){encoded}"
+    return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True)){encoded}"
 
 
 def _columns(built: BuiltRun) -> str:

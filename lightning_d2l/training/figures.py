@@ -19,11 +19,13 @@ from lightning_d2l.config.escape import label
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training.files import replacing
-from lightning_d2l.training.predictions import Prediction, outputs
+from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED, with_panels
+from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs
+from lightning_d2l.training.table_figures import predicted_and_true, probabilities
 
-BLUE, ORANGE, RED, GREEN, GREY = "#0072B2", "#E69F00", "#D55E00", "#009E73", "#777777"  # Okabe and Ito (2008)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
 NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
+MOST_CLASSES = 50  # of a confusion matrix
 LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
@@ -35,7 +37,9 @@ def draw(
     figures: dict[str, Figure | None] = {"curves": curves(history)}
     x, y = data.splits["test"]
     output = outputs(net, x)
-    if data.task == "classification":
+    if data.preprocessing is not None:
+        figures |= _of_table(data, y, output)
+    elif data.task == "classification":
         figures |= {
             "predictions": predictions(x, y, output, data.class_names),
             "confusion_matrix": confusion_matrix(y, output, data.class_names),
@@ -49,6 +53,15 @@ def draw(
     return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
+def _of_table(data: TensorDataModule, y: Tensor, output: Tensor) -> dict[str, Figure]:
+    assert data.preprocessing is not None
+    target = str(data.preprocessing["target"]["name"])
+    if not data.class_names:
+        return {"predicted": predicted_and_true(target, in_own_unit(data, y), in_own_unit(data, output))}
+    few = len(data.class_names) <= MOST_CLASSES
+    return {"confusion_matrix": confusion_matrix(y, output, data.class_names)} if few else {}
+
+
 @matplotlib.rc_context(NO_LATEX)
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG file atomically; its folder is created in one that exists."""
@@ -58,17 +71,12 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
 def curves(history: Sequence[dict[str, float]]) -> Figure | None:
     """Every metric over the epochs; all splits of a metric share a chart."""
     metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name))
     if not metrics:
         return None
-    figure, panels = _panels(1, len(metrics), 4.6 * len(metrics), 3.4)
+    figure, panels = with_panels(1, len(metrics), 4.6 * len(metrics), 3.4)
     for panel, metric in zip(panels, metrics, strict=True):
         found = {name.split("/")[1] for row in history for name in row if name.startswith(f"{metric}/")}
         for split in sorted(found, key=[*STYLES, *found].index):
@@ -106,7 +114,7 @@ def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> F
     shown = [*range(min(16, len(x))), *worst]
     h, w = x.shape[-2:]
     down, across = h // 2, w // 3
-    figure, (panel,) = _panels(1, 1, 9, 5.9)
+    figure, (panel,) = with_panels(1, 1, 9, 5.9)
     _mosaic(panel, x[shown, 0].float(), 8, (down, across), cmap="gray_r")
     for number, index in enumerate(shown):
         true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
@@ -127,7 +135,7 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
     n = len(names)
     counts = torch.bincount(y * n + output.argmax(1), minlength=n * n).reshape(n, n)
     share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
-    figure, (panel,) = _panels(1, 1, 6.2, 5.6)
+    figure, (panel,) = with_panels(1, 1, 6.2, 5.6)
     picture = panel.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for row in range(n):
         for column in range(n):
@@ -159,7 +167,7 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     h, w = image
     down, columns = h // 3, 5 if classes else 8
     largest = float(weight[shown].abs().max()) / 2  # saturates a few weights, so that the others are visible
-    figure, (panel,) = _panels(1, 1, 8, 3.6 if classes else 5.4)
+    figure, (panel,) = with_panels(1, 1, 8, 3.6 if classes else 5.4)
     style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
     picture = _mosaic(panel, weight[shown].reshape(-1, h, w), columns, (down, 3), **style)
     for number, unit in enumerate(shown):
@@ -171,7 +179,7 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
 
 def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
     """The training samples of one input, the true function and the fitted function."""
-    figure, (panel,) = _panels(1, 1, 5.6, 4)
+    figure, (panel,) = with_panels(1, 1, 5.6, 4)
     # Inputs are N(0, 1), so nearly all lie in this range.
     inputs = torch.linspace(-3, 3, 301, dtype=torch.float64)[:, None]
     x, y = data.inputs["train"][:, 0], data.splits["train"][1]
@@ -189,7 +197,7 @@ def fit(data: RegressionData, net: nn.Module) -> Figure:
     shown = data.num_raw if data.num_raw <= 3 else 0
     weight = first_weight(net, data.num_inputs)
     learned = weight is not None and shown == 0 and len(weight) == 1
-    figure, panels = _panels(1, shown + learned + 1, 3.6 * (shown + learned + 1), 3.4)
+    figure, panels = with_panels(1, shown + learned + 1, 3.6 * (shown + learned + 1), 3.4)
     inputs, (_, y) = data.inputs["train"], data.splits["train"]
     for j in range(shown):
         others = inputs.clone()
@@ -224,12 +232,15 @@ def _true_and_fitted(panel: Axes, x: Tensor, data: RegressionData, net: nn.Modul
 def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figure:
     """Each image with its class probabilities as bars; for regression, the predicted values as points."""
     if not data.class_names:
-        figure, (panel,) = _panels(1, 1, 6, 3.6)
+        figure, (panel,) = with_panels(1, 1, 6, 3.6)
         panel.plot([float(item.output[0]) for item in items], "o", color=BLUE)
         panel.set_xticks(range(len(items)), [label(item.name) for item in items], rotation=45, ha="right", fontsize=7)
         panel.set(xlabel="input", ylabel="predicted y")
         return figure
-    figure, panels = _panels(len(items), 2, 6, 1.7 * len(items))
+    if data.preprocessing is not None:
+        found = [item.output.softmax(0) for item in items]
+        return probabilities(data.class_names, [item.name for item in items], found)
+    figure, panels = with_panels(len(items), 2, 6, 1.7 * len(items))
     for item, left, right in zip(items, panels[::2], panels[1::2], strict=True):
         left.imshow(item.x[0], cmap="gray_r")
         left.set_title(label(item.name), fontsize=8)

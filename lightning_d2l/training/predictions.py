@@ -43,7 +43,7 @@ class Prediction:
             return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.tolist()):<12}{note}"
         probabilities = self.output.softmax(0)
         best = probabilities.argsort(descending=True)[:3].tolist()
-        return f"{name:<16}" + "  ".join(f"{classes[i]} {float(probabilities[i]):.1%}" for i in best) + note
+        return f"{name:<15} " + "  ".join(f"{classes[i]} {float(probabilities[i]):.1%}" for i in best) + note
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.nets.mlp import MLP
-from lightning_d2l.training.figures import BLUE, ORANGE
+from lightning_d2l.training.panels import BLUE, ORANGE
 
 WIDTHS = [32, 32, 32, 32]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.scratch.regularisation import dropout_layer
-from lightning_d2l.training.figures import BLUE, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, ORANGE, RED
 
 PROBABILITIES = (0.0, 0.5, 1.0)
 

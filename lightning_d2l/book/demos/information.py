@@ -16,7 +16,7 @@ from lightning_d2l.modules.information import (
     prediction_information,
     surprisal,
 )
-from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 
 def coin(p: Tensor | float) -> Tensor:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.data.synthetic import PolynomialData
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.figures import BLUE, GREY, ORANGE
+from lightning_d2l.training.panels import BLUE, GREY, ORANGE
 
 FOLDS, DEGREES = 5, range(1, 11)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.data.streams import generator
-from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 N, MATRICES = 4, 101
 PUBLISHED = (20, 27)

@@ -17,7 +17,7 @@ from lightning_d2l.scratch.softmax_regression import (
     softmax,
     stable_softmax,
 )
-from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

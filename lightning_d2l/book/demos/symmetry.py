@@ -13,7 +13,7 @@ from lightning_d2l.data.batches import Batches
 from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import Init
 from lightning_d2l.nets.mlp import MLP
-from lightning_d2l.training.figures import BLUE, GREEN, ORANGE
+from lightning_d2l.training.panels import BLUE, GREEN, ORANGE
 
 UNITS, EPOCHS, LR = 8, 40, 0.05
 CASES: dict[str, tuple[Init, float]] = {

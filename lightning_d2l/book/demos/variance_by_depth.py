@@ -17,7 +17,7 @@ from lightning_d2l.book.demos.activations import value_and_gradient
 from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import gain
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
-from lightning_d2l.training.figures import BLUE, GREEN, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREEN, ORANGE, RED
 
 SHOWN = ("identity", "relu", "leaky_relu", "sigmoid", "tanh")
 WIDTH, DEPTH, BATCH, SEEDS = 128, 50, 64, 4

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.figures import BLUE, GREEN, GREY, ORANGE, RED
+from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 N, D, BATCH, LR, DECAY, EPOCHS = 20, 200, 5, 0.003, 3.0, 100  # the book's experiment
 STEPS = EPOCHS * N // BATCH

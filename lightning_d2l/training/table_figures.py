@@ -1,0 +1,50 @@
+"""The figures of a table: predicted against true values, residuals, probabilities of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from lightning_d2l.config.escape import label
+from lightning_d2l.training.panels import BLUE, ORANGE, with_panels
+
+MOST_POINTS = 5000  # of a figure
+
+
+def predicted_and_true(target: str, y: Tensor, predicted: Tensor) -> Figure:
+    """Predicted against true values of the test rows, both (n, 1) in the target's own unit, and the residuals."""
+    y, predicted = y[:, 0].double(), predicted[:, 0].double()
+    residuals, spread = y - predicted, (y - y.mean()).square().sum()
+    # Too few rows, or equal ones, have no share of explained variance.
+    explained = f",  R² = {1 - float(residuals.square().sum() / spread):.3f}" if spread > 0 else ""
+    step = -(-len(y) // MOST_POINTS)
+    figure, (left, right) = with_panels(1, 2, 8.4, 3.8)
+    style: Any = {"color": BLUE, "markersize": 3, "alpha": 0.6}
+    left.plot(y[::step], predicted[::step], "o", **style)
+    left.axline((float(y[0]), float(y[0])), slope=1, color=ORANGE, linestyle="--")
+    left.set(xlabel=label(f"true {target}"), ylabel=label(f"predicted {target}"))
+    left.set_title(f"root mean squared error {float(residuals.square().mean().sqrt()):.4g}{explained}", fontsize=8)
+    right.plot(predicted[::step], residuals[::step], "o", **style)
+    right.axhline(0, color=ORANGE, linestyle="--")
+    right.set(xlabel=label(f"predicted {target}"), ylabel="residual: true less predicted")
+    for panel in (left, right):
+        panel.grid(alpha=0.3)
+        panel.xaxis.set_major_locator(MaxNLocator(5))
+    return figure
+
+
+def probabilities(names: Sequence[str], rows: Sequence[str], found: Sequence[Tensor]) -> Figure:
+    """The probabilities of classes for some rows of a table, a panel each."""
+    figure, bars = with_panels(len(rows), 1, 5, 0.6 + 0.22 * len(names) * len(rows) + 0.3 * len(rows))
+    for panel, row, values in zip(bars, rows, found, strict=True):
+        panel.barh(range(len(names)), values.tolist(), color=BLUE)
+        panel.set_yticks(range(len(names)), [*map(label, names)], fontsize=6)
+        panel.set_title(label(row), fontsize=8)
+        panel.invert_yaxis()
+        panel.set_xlim(0, 1)
+    bars[-1].set_xlabel("probability")
+    return figure
