@@ -16,7 +16,11 @@ from torch import Tensor
 
 LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 """The loops whose states a checkpoint holds."""
-CHATTY_LOGGERS = ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero")
+CHATTY_LOGGERS = (
+    "pytorch_lightning.utilities.rank_zero",
+    "lightning_fabric.utilities.rank_zero",
+    "lightning_fabric.utilities.distributed",
+)
 """The Python loggers of Lightning's notices and advertisements."""
 
 

@@ -34,6 +34,7 @@ _CHATTER = (
     "exists and is not empty",
     "Received SIGTERM", "Please use the new API settings", "Consider setting `num_workers",
     "`torch.jit.trace`", "`torch.jit.trace_method`",
+    "Initializing distributed", "All distributed processes registered", "`fast_dev_run` mode",
     "Converting a tensor to a Python boolean", "The `srun` command is available",
 )  # fmt: skip
 
