@@ -56,16 +56,3 @@ IMAGE_DATA: dict[str, Settings] = {
         }
     ),
 }
-
-OWN_DATA: dict[str, Setting] = {
-    "in_memory": FLAG,
-    "val_size": SIZE,
-    "test_size": SIZE,
-    "batch_size": COUNT,
-    "seed": SEED,
-    "folds": either(whole(2), NULL),
-    "fold": either(whole(0), NULL),
-    "target": either(TEXT, NULL),
-    **INPUTS,
-}
-"""Settings of a registered LightningDataModule or function that this package reads, where the class has no such."""

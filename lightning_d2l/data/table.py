@@ -81,7 +81,7 @@ class TableData(TensorDataModule):
             self.splits = self.draw()
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
-        table = open_table(self.path, f"data.path={_relative(self.path)}", **self.form)
+        table = self._open()
         names = self._features(table)
         frame = table.read(text=[name for name in self.categories if name != self.target])
         columns = [column_of(table, frame[name], name, text=name in self.categories) for name in names]
@@ -150,6 +150,9 @@ class TableData(TensorDataModule):
         table = open_table(path, what, **self.form)
         table.require([*(column["name"] for column in columns), *others])
         return table, table.read(text=[column["name"] for column in columns if "categories" in column])
+
+    def _open(self) -> Table:
+        return open_table(self.path, f"data.path={_relative(self.path)}", **self.form)
 
     def _features(self, table: Table) -> list[str]:
         table.require([self.target], "data.target")
