@@ -90,7 +90,7 @@ OPTIMIZERS: dict[str, Settings] = {
         tolerance_grad=NOT_NEGATIVE,
         tolerance_change=NOT_NEGATIVE,
         history_size=COUNT,
-        line_search_fn=either(choice("strong_wolfe"), NULL),
+        line_search_fn=either(NULL, choice("strong_wolfe")),
         maximize=FLAG,
     ),
     MUON: _optimizer(
@@ -99,7 +99,7 @@ OPTIMIZERS: dict[str, Settings] = {
         ns_coefficients=_numbers("three numbers", REAL, REAL, REAL),
         eps=NOT_NEGATIVE,
         ns_steps=whole(1, 99),
-        adjust_lr_fn=either(choice("original", "match_rms_adamw"), NULL),
+        adjust_lr_fn=either(NULL, choice("original", "match_rms_adamw")),
     ),
     "torch.optim.NAdam": _adam(momentum_decay=NOT_NEGATIVE, decoupled_weight_decay=FLAG, **_HOW),
     "torch.optim.RAdam": _adam(decoupled_weight_decay=FLAG, **_HOW),

@@ -11,6 +11,7 @@ from pytorch_lightning.core.hooks import ModelHooks
 from lightning_d2l.config.trainer import DEFAULTS
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.build import named, needs_closure
 from lightning_d2l.modules.callbacks import runs_in_fast_loop
 
 # Arguments of the Trainer that mean the same for both loops, or nothing for the fast one.
@@ -48,6 +49,8 @@ def needs_lightning(
             return f"{type(module).__name__}.{name}"
     if not isinstance(data, TensorDataModule):
         return f"the data of {type(data).__name__}, which are not tensors in memory,"
+    if (described := module.hparams.get("optimizer")) and needs_closure(kind := named(described["_target_"])):
+        return f"{kind.__name__}, whose step evaluates the loss several times,"
     for callback in callbacks:
         if not runs_in_fast_loop(callback):
             return f"the callback {type(callback).__name__}"

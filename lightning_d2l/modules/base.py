@@ -15,7 +15,7 @@ from lightning_d2l.compat_lightning import trainer_of
 from lightning_d2l.config.check import nearest
 from lightning_d2l.config.registry import METRICS
 from lightning_d2l.data.batches import Batch
-from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory
+from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory, require_parameters
 from lightning_d2l.modules.losses import GaussianNLL, build_loss
 from lightning_d2l.modules.metrics import SampleMeans
 from lightning_d2l.modules.schedule import looks, looks_after, monitored, rate, scheduler_config
@@ -88,6 +88,7 @@ class SupervisedModule(pl.LightningModule):
         self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
         self._seen: dict[str, list[Batch]] = {}  # outputs and targets by split that are not measured yet
         self._means: dict[str, SampleMeans] = {}  # by split
+        self._place: tuple[int, int] | None = None  # epoch and batch of the last training step
         self._rate: float | None = None  # the learning rate of the last step, where there is a schedule
 
     # What is computed: pure functions of tensors, which the engine calls too
@@ -158,6 +159,7 @@ class SupervisedModule(pl.LightningModule):
     def build_optimizer(self) -> Optimizer:
         """The optimizer; its weight decay acts on weights alone."""
         parameters = list(self.parameters())
+        require_parameters(self.hparams.get("optimizer"), self)
         optimizer = self.optimizer_factory(parameters)
         if not optimizer.defaults.get("weight_decay"):
             return optimizer  # one group of parameters takes a shorter step than two
@@ -168,6 +170,10 @@ class SupervisedModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss, output = self.objective(batch)
+        place = self.current_epoch, batch_idx
+        if place == self._place:  # LBFGS evaluates a batch several times
+            return loss
+        self._place = place
         if batch_idx == 0:  # after a resume at the end of an epoch Lightning calls no on_train_epoch_start
             self._seen.pop("train", None)
             self._means.pop("train", None)
@@ -197,6 +203,7 @@ class SupervisedModule(pl.LightningModule):
         found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
         found |= self._computed("train")
         self.log_dict(found | self._scheduled(found), sync_dist=True)
+        self._place = None
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler, but for one that looks at a metric: the end of the epoch does."""

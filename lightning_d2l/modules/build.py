@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,8 +12,8 @@ from hydra.utils import get_object
 from torch import nn
 from torch.optim import Optimizer
 
-from lightning_d2l.config.check import nearest
-from lightning_d2l.config.optimizers import OPTIMIZERS
+from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.optimizers import MUON, OPTIMIZERS, SPARSE_ADAM
 from lightning_d2l.config.registry import LAYERS, MODELS, OBJECTS
 from lightning_d2l.nets.description import description_of
 
@@ -72,7 +73,42 @@ def optimizer_factory(
         return optimizer, described
     if optimizer.get("_target_") not in OPTIMIZERS:
         raise ValueError(f"optimizer: _target_={optimizer.get('_target_')} is not a registered optimizer")
-    return functools.partial(build, optimizer), dict(optimizer)
+    passed = dict(optimizer)
+    if not optimizer.get("weight_decay") and "weight_decay" not in parameters_of(named(optimizer["_target_"])):
+        passed.pop("weight_decay", None)  # every configuration has it
+    return functools.partial(build, passed), dict(optimizer)
+
+
+@functools.cache
+def parameters_of(make: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of what a class or function takes."""
+    return tuple(inspect.signature(make).parameters)
+
+
+@functools.cache
+def needs_closure(kind: Any) -> bool:
+    """Whether a step of a class evaluates the loss itself, several times, as that of LBFGS."""
+    step = getattr(kind, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
+def require_parameters(optimizer: Mapping[str, Any] | None, net: nn.Module) -> None:
+    """Raise RequestError if the described optimizer can't step for the parameters of a network."""
+    target = optimizer.get("_target_") if optimizer else None
+    if target == MUON:
+        for name, parameter in net.named_parameters():
+            if parameter.dim() != 2:
+                shape = tuple(parameter.shape)
+                raise RequestError(f"optimizer=muon: steps for matrices alone, and {name} has the shape {shape}")
+    if target == SPARSE_ADAM:
+        embeddings = [layer for layer in net.modules() if isinstance(layer, (nn.Embedding, nn.EmbeddingBag))]
+        sparse = {id(layer.weight) for layer in embeddings if layer.sparse}
+        if dense := [name for name, parameter in net.named_parameters() if id(parameter) not in sparse]:
+            raise RequestError(
+                f"optimizer=sparse_adam: steps along sparse gradients alone, and {dense[0]} has dense ones, "
+                "since it is not the weight of an nn.Embedding(sparse=True); optimizer=adam takes both"
+            )
 
 
 def _described(factory: OptimizerFactory) -> dict[str, Any] | None:

@@ -80,6 +80,13 @@ def _length(node: Mapping[str, Any], total: int) -> int | list[int]:
     return max(1, -(-total // {STEP: 3, WARMUP: 10}.get(target, 1)))
 
 
+def length_of_run(description: Mapping[str, Any]) -> str:
+    """The setting, such as "T_max=null", for which a schedule takes the length of the run, or an empty string."""
+    if (key := LENGTHS.get(description["_target_"])) and description.get(key) is None:
+        return f"{key}=null"
+    return "then=cosine" if description.get("then") == "cosine" else ""
+
+
 def parts(configured: Any) -> tuple[Optimizer, dict[str, Any] | None]:
     """The optimizer and the `lr_scheduler`, or None, that a SupervisedModule's configure_optimizers returned."""
     if isinstance(configured, Optimizer):

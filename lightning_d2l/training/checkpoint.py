@@ -7,7 +7,7 @@ import random
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from lightning_d2l import compat_lightning
 from lightning_d2l.compat_torch import tree_map
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.engine.optimizers import why_alone
 from lightning_d2l.training.fields import is_number
 from lightning_d2l.training.files import read_bounded, replacing
 
@@ -137,18 +138,30 @@ def require_sound(optimizer: Optimizer) -> None:
                 raise ValueError(f"its optimizer has {name}={str(group.get(name))[:80]}")
         for parameter in group["params"]:
             for name, value in optimizer.state.get(parameter, {}).items():
-                fits = isinstance(value, Tensor) and value.is_floating_point() and value.layout == torch.strided
-                fits = fits and (value.shape == parameter.shape or value.numel() == 1)
-                if value is not None and not fits and not is_number(value):
+                shapes = None if why_alone(optimizer) else (parameter.shape, torch.Size(), torch.Size([1]))
+                if not _is_state(value, shapes):
                     raise ValueError(f"its optimizer has another {str(name)[:80]!r} than its parameters")
 
 
 def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(default, (tuple, list)):
-        return isinstance(value, (tuple, list)) and len(value) == len(default) and all(map(is_number, value))
+        same_length = isinstance(value, (tuple, list)) and len(value) == len(default)
+        return same_length and all(map(_same_kind, value, default))
     if isinstance(default, bool) or default is None:
         return value is None or isinstance(value, bool)
+    if isinstance(default, str):
+        return isinstance(value, str)
     return is_number(value) or isinstance(value, Tensor)
+
+
+def _is_state(value: Any, shapes: Sequence[torch.Size] | None) -> bool:
+    """Whether an optimizer may remember a value; None for `shapes` allows tensors of any shape, and lists of them."""
+    if isinstance(value, Tensor):
+        known = shapes is None or value.shape in shapes
+        return known and value.is_floating_point() and value.layout == torch.strided
+    if isinstance(value, (list, tuple)):
+        return shapes is None and all(_is_state(each, None) for each in value)
+    return value is None or is_number(value)
 
 
 def random_states() -> dict[str, Any]:

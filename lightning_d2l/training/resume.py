@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lightning_d2l.compat_lightning import progress_is_whole
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.modules.schedule import length_of_run
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
 from lightning_d2l.training.fields import is_number
 from lightning_d2l.training.files import BEST, LAST, METRICS, MetricsFile, Row
@@ -30,6 +32,7 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     states = last.get("optimizer_states")
     if not isinstance(states, list) or not states or not progress_is_whole(last["loops"]):
         raise RequestError(f"{folder / LAST}: lacks states of its optimizer or loop, so a run can't continue from it")
+    _require_schedule(module, last, folder / LAST)
     if start > points[-1]:
         raise RequestError(f"trainer.max_epochs={points[-1]}: must be at least {start}, the epochs of {folder}")
     rows = _rows_until(start, folder, points)
@@ -42,6 +45,23 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     if best:
         load_best(folder, module, best, newer_than=start)
     return start, rows
+
+
+def _require_schedule(module: nn.Module, checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raise RequestError unless a checkpoint has the state of the module's schedule, in a run of the same length."""
+    now = getattr(module, "scheduler", None)
+    if not now:
+        return
+    states = checkpoint.get("lr_schedulers")
+    if not isinstance(states, list) or not states:
+        raise RequestError(f"{path}: lacks the state of its schedule, so a run can't continue from it")
+    described = checkpoint.get(SupervisedModule.CHECKPOINT_HYPER_PARAMS_KEY)
+    before = described.get("scheduler") if isinstance(described, Mapping) else None
+    epochs = before.get("total_epochs") if isinstance(before, Mapping) else None
+    if epochs != now["total_epochs"] and (key := length_of_run(now)):
+        raise RequestError(
+            f"trainer.max_epochs={now['total_epochs']}: must be {epochs}, of which scheduler.{key} made a schedule"
+        )
 
 
 def load_best(folder: Path, module: nn.Module, best: Row, newer_than: float = float("inf")) -> dict[str, Tensor]:
