@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import os
 import re
 import sys
@@ -19,7 +18,7 @@ from lightning_d2l import plugins
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.places import require_file, require_new_folder, require_writable
 from lightning_d2l.config.program import PLUGIN, Program, without_plugins
-from lightning_d2l.config.text import exit_code
+from lightning_d2l.config.text import exit_code, finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +46,8 @@ def main(arguments: list[str] | None = None, started: Program | None = None) -> 
     if words[:1] == ["train"]:
         from lightning_d2l import app
 
-        return app.main(
-            [*(f"{PLUGIN}={name}" for name in named), *words[1:]], started or Program(("lightning-d2l", "train"))
-        )
+        flags = [f"{PLUGIN}={name}" for name in named]
+        return app.main([*flags, *words[1:]], started or Program(("lightning-d2l", "train")))
     return exit_code(lambda: _main(arguments, started or Program()), verbose="--verbose" in arguments)
 
 
@@ -66,39 +64,38 @@ def _main(arguments: list[str], started: Program) -> int:
     return int(args.command(args))
 
 
+def _shared(*names: str, **settings: Any) -> argparse.ArgumentParser:
+    """An argument of several commands."""
+    made = argparse.ArgumentParser(add_help=False)
+    made.add_argument(*names, **settings)
+    return made
+
+
 def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     """The parser of a command line; with `demos` its help lists them, for which Hydra must be imported."""
-    parser = _Parser(prog="lightning-d2l", description="Experiments on linear networks and multilayer perceptrons.")
-    extra: dict[str, Any] = {"metavar": "FILE", "help": "a Python file or module that registers what the run uses"}
-    parser.add_argument(
-        PLUGIN, **extra
-    )  # several may be given, before or after the other words; `_main` takes them out
+    text = "Experiments on linear networks and multilayer perceptrons."
+    # several may be given, and anywhere, so that `_main` takes them out
+    plugin = _shared(PLUGIN, metavar="FILE", help="a Python file or module that registers what a run uses")
+    parser = _Parser(prog="lightning-d2l", description=text, parents=[plugin])
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     commands.add_parser("train", help="train, as `python train.py` does: lightning-d2l train model=mlp", add_help=False)
 
-    def shared(*names: str, **settings: Any) -> argparse.ArgumentParser:
-        """An argument of several commands."""
-        made = argparse.ArgumentParser(add_help=False)
-        made.add_argument(*names, **settings)
-        return made
-
-    run = shared("folder", type=Path, metavar="RUN_FOLDER")
-    checkpoint = shared("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
-    formats = shared("--format", choices=("text", "json"), default="text")
-    verbose = shared("--verbose", action="store_true", help="show the traceback of an error")
+    run = _shared("folder", type=Path, metavar="RUN_FOLDER")
+    checkpoint = _shared("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
+    formats = _shared("--format", choices=("text", "json"), default="text")
+    verbose = _shared("--verbose", action="store_true", help="show the traceback of an error")
 
     def command(
         name: str, work: Callable[[argparse.Namespace], int], text: str, *parents: argparse.ArgumentParser, **more: Any
     ) -> argparse.ArgumentParser:
         """A command that does `work`; `text` describes it, with `help` for the list of commands if that is shorter."""
-        settings = {"help": text, "description": text, "parents": [*parents, verbose], **more}
+        settings = {"help": text, "description": text, "parents": [*parents, verbose, plugin], **more}
         if name in OF_RUNS:
             settings["epilog"] = (
                 "data.root=FOLDER, or data.path=FILE of a table, beside RUN_FOLDER says where the run's data are now, "
                 "if they have moved."
             )
         sub = commands.add_parser(name, **settings)
-        sub.add_argument(PLUGIN, **extra)
         sub.set_defaults(command=work)
         return sub
 
@@ -292,16 +289,7 @@ def _report(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace, found: object, text: Callable[[], str]) -> None:
     """Print what a command found as JSON, in which numbers that are not finite are null, or with --format=text so."""
-    print(json.dumps(_finite(found), indent=2, allow_nan=False) if args.format == "json" else text())
-
-
-def _finite(found: Any) -> Any:
-    """Nested values with None for numbers that are not finite, which JSON does not have."""
-    if isinstance(found, Mapping):
-        return {key: _finite(value) for key, value in found.items()}
-    if isinstance(found, (list, tuple)):
-        return [_finite(value) for value in found]
-    return None if isinstance(found, float) and not math.isfinite(found) else found
+    print(json.dumps(finite(found), indent=2, allow_nan=False) if args.format == "json" else text())
 
 
 def _quiet(args: argparse.Namespace) -> None:

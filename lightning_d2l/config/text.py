@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
@@ -73,6 +74,15 @@ def exit_code(work: Callable[[], int], *, verbose: bool) -> int:
             traceback.print_exception(shown)
         print_error(shown)
         return code
+
+
+def finite(found: Any) -> Any:
+    """Nested values with None for numbers that are not finite, which JSON does not have."""
+    if isinstance(found, Mapping):
+        return {key: finite(value) for key, value in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def show(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_d2l.config import registry
 from lightning_d2l.nets.description import described
@@ -23,8 +23,25 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 def activation_layer(name: str) -> nn.Module:
     """The layer of an activation's name: one of ACTIVATIONS, or one that a plugin registered."""
-    made: nn.Module = (registry.ACTIVATIONS.get(name) or ACTIVATIONS[name])()
+    registered = registry.ACTIVATIONS.get(name)
+    if registered is not None and not isinstance(registered, type):
+        return Function(registered)
+    made: nn.Module = (registered or ACTIVATIONS[name])()
     return made
+
+
+class Function(nn.Module):
+    """A function of a tensor as a layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def extra_repr(self) -> str:
+        return getattr(self.function, "__name__", "")
 
 
 @described
