@@ -91,7 +91,7 @@ def document(findings: Findings, caption: str | None) -> list[Block]:
             blocks += [Block("heading", "Importance of the settings"), Block("paragraph", text)]
             blocks += [table(["setting", "share"], rows)]
     together = f"{findings.counted}. Together they took {duration(findings.seconds)}."
-    blocks += [Block("heading", "Runs"), Block("paragraph", together)]
+    blocks += [Block("heading", "Runs"), Block("paragraph", " ".join(filter(None, [together, findings.stopped])))]
     if findings.unfinished:
         rows = [[run.name, run.state, reason] for run, reason in findings.unfinished.items()]
         blocks += [table(["run", "status", "reason"], _first(rows))]

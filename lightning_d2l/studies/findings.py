@@ -67,6 +67,16 @@ class Findings:
         return ", ".join(f"{n} {name}" for name, n in self.counts.items())
 
     @property
+    def stopped(self) -> str:
+        """How many of the completed runs a callback stopped early, and when; empty if there are none."""
+        completed = [run for run in self.runs if run.completed]
+        ends = sorted(run.fields["stopped"]["epoch"] for run in completed if run.fields.get("stopped"))
+        if not ends:
+            return ""
+        when = f"epoch {ends[0]}" if ends[0] == ends[-1] else f"epochs {ends[0]} to {ends[-1]}"
+        return f"{len(ends)} of {len(completed)} completed runs stopped early, after {when}."
+
+    @property
     def unreadable(self) -> dict[Path, str]:
         return {path: reason for sweep in self.sweeps for path, reason in sweep.unreadable.items()}
 

@@ -68,6 +68,7 @@ class Report:
             "diagnosis": found.diagnosis,
             "warnings": findings.warnings,
             "counts": findings.counts,
+            "stopped": findings.stopped or None,
             "points": [point.as_dict() for point in findings.points],
             "runs": tables.results(findings),
             "unfinished": [
@@ -184,7 +185,8 @@ def text(made: Report) -> str:
             [cut(terminal(setting)), value, diagnosis.short if diagnosis else ""] for setting, value, diagnosis in cells
         ]
         paragraphs.append(columns([["best first", terminal(metric), ""], *rows]))
-    paragraphs.append(f"{findings.counted}.")
+    counted = " ".join(filter(None, [f"{findings.counted}.", findings.stopped]))
+    paragraphs.append(textwrap.fill(counted, 80) if findings.stopped else counted)
     lost = [f"  {run.name}: {reason}" for run, reason in findings.unfinished.items()]
     lost += [f"  {path}: {reason}" for path, reason in findings.unreadable.items()]
     lost = [*map(terminal, lost[:10]), *([f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else [])]

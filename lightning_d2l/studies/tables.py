@@ -31,11 +31,12 @@ NO_ESTIMATE: dict[str, Any] = {
 def results(findings: Findings) -> list[dict[str, Any]]:
     """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis.
 
-    Missing values are None.
+    If a callback stopped any of them early, the epoch after which it did is `stopped`. Missing values are None.
     """
-    rows = []
+    rows, ends = [], any(run.fields.get("stopped") for run in findings.runs)
     for run, diagnosis in zip(findings.runs, run_diagnoses(findings.runs, findings.points), strict=True):
         row: dict[str, Any] = {"run": run.name, "status": run.state}
+        row |= {"stopped": (run.fields.get("stopped") or {}).get("epoch")} if ends else {}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
         rows.append({**row, "diagnosis": str(diagnosis) if diagnosis else None})

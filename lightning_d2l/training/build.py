@@ -94,10 +94,18 @@ class BuiltRun:
         found = {"found": self.spec.found} if self.spec.found else {}
         return {"data": self.data.identity(), "model": self.model, **numbers, **found}
 
+    def stopped_after(self, epoch: float) -> dict[str, Any] | None:
+        """Why a callback or the time stopped a run whose last epoch is `epoch`: epoch, reason, by; or None."""
+        found = stopped_early(self.spec.config, self.callbacks, int(epoch), self.max_epochs)
+        limit = self.spec.config["trainer"]["max_time"]
+        if found is None and limit is not None and epoch < self.max_epochs:
+            return {"epoch": int(epoch), "reason": f"the time of {limit} is over", "by": "trainer.max_time"}
+        return found
+
     def outcome(self, final: dict[str, float], best: dict[str, float]) -> dict[str, Any]:
         """What the record holds of the end, beside the analytic solution where there is one."""
         found: dict[str, Any] = {"metrics": {"final": final, "best": best}}
-        stopped = stopped_early(self.spec.config, self.callbacks, int(final["epoch"]), self.max_epochs)
+        stopped = self.stopped_after(final["epoch"])
         if stopped or self.spec.resuming:
             found["stopped"] = stopped
         if self.exact and self.supervised:

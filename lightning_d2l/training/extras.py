@@ -64,7 +64,7 @@ class Loggers:
         if self.board:
             self.board.open(self.spec.folder, hyperparameters(built), built.metric_names, built.rows)
             if not self.spec.part_of_sweep:
-                x = built.data.splits["train"][0][:1]
+                x, _ = built.data.samples("train", 1)
                 self.board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
         return self.open_others(built, built.rows)
 
@@ -80,8 +80,9 @@ class Loggers:
         """Draw the figures of a single run, and close the loggers with them and the test metrics."""
         pictures = [] if self.spec.part_of_sweep else _draw(built)
         if self.board:
-            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, built.max_epochs)
-            self.board.add_pictures(pictures, built.max_epochs)
+            epoch = int(final["epoch"])
+            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, epoch)
+            self.board.add_pictures(pictures, epoch)
         self.close(final, 0)
 
     def close(self, final: Row, code: int) -> None:
@@ -136,9 +137,12 @@ def _draw(built: BuiltRun) -> list[Path]:
         from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
 
         exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
-        how = "exact solution" if exact else f"{built.max_epochs} epochs"
+        epoch = int(built.rows[-1]["epoch"])
+        stopped = epoch if built.stopped_after(epoch) else None
+        how = f"stopped early after {epoch} epochs" if stopped else f"{built.max_epochs} epochs"
+        how = "exact solution" if exact else how
         title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
-        return figures.draw(built.spec.folder, built.data, built.net, built.rows, title)
+        return figures.draw(built.spec.folder, built.data, built.net, built.rows, title, stopped)
     return []
 
 

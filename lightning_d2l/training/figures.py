@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,55 +11,88 @@ import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from lightning_d2l.config.escape import label
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training.class_figures import (
+    confusion_matrix,
+    first_layer_weights,
+    first_weight,
+    images_with_probabilities,
+    pictures,
+    predicted_images,
+)
 from lightning_d2l.training.files import replacing
 from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED, with_panels
 from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs
+from lightning_d2l.training.predictions import probabilities as proper
 from lightning_d2l.training.table_figures import predicted_and_true, probabilities
 
+log = logging.getLogger(__name__)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
 NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
-MOST_CLASSES = 50  # of a confusion matrix
+MOST_SAMPLES = 20_000  # of the figures
 LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
 @matplotlib.rc_context(NO_LATEX)
 def draw(
-    folder: Path, data: TensorDataModule, net: nn.Module, history: Sequence[dict[str, float]], title: str
+    folder: Path,
+    data: TensorDataModule,
+    net: nn.Module,
+    history: Sequence[dict[str, float]],
+    title: str,
+    stopped: int | None = None,
 ) -> list[Path]:
-    """Draw every figure that applies to the data and the network, titled `title`; returns the PNG files."""
-    figures: dict[str, Figure | None] = {"curves": curves(history)}
-    x, y = data.splits["test"]
-    output = outputs(net, x)
-    if data.preprocessing is not None:
-        figures |= _of_table(data, y, output)
-    elif data.task == "classification":
-        figures |= {
-            "predictions": predictions(x, y, output, data.class_names),
-            "confusion_matrix": confusion_matrix(y, output, data.class_names),
-            "first_layer_weights": first_layer_weights(net, x.shape[-2:], data.class_names),
-        }
-    elif isinstance(data, RegressionData):
+    """Draw every figure that applies to the data and the network, titled `title`; returns the PNG files.
+
+    `stopped` is the epoch after which a callback stopped the run early.
+    """
+    figures: dict[str, Figure | None] = {"curves": curves(history, stopped)}
+    if isinstance(data, RegressionData):
         figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
+    elif data.task:
+        figures |= _of_outputs(data, net)
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
     for figure in drawn.values():
         figure.suptitle(label(title), fontsize=9, color=GREY)
     return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _of_table(data: TensorDataModule, y: Tensor, output: Tensor) -> dict[str, Figure]:
-    assert data.preprocessing is not None
-    target = str(data.preprocessing["target"]["name"])
+def _of_outputs(data: TensorDataModule, net: nn.Module) -> dict[str, Figure | None]:
+    """The figures of what a network makes of the test samples, or of the last split that there is.
+
+    None if its outputs are no logits of the classes and no number a target, as those of a custom module may be.
+    """
+    split = data.split_names[-1]
+    x, y = data.samples(split, MOST_SAMPLES)
+    try:
+        output = outputs(net, x)
+    except Exception as error:  # a custom module may have no forward
+        log.debug("no figures of outputs: %s", error)
+        return {}
     if not data.class_names:
-        return {"predicted": predicted_and_true(target, in_own_unit(data, y), in_own_unit(data, output))}
-    few = len(data.class_names) <= MOST_CLASSES
-    return {"confusion_matrix": confusion_matrix(y, output, data.class_names)} if few else {}
+        if output.numel() != len(x) or y.numel() != len(x):
+            return {}
+        target = "y" if data.preprocessing is None else str(data.preprocessing["target"]["name"])
+        true, found = (in_own_unit(data, values.reshape(-1, 1)) for values in (y, output))
+        return {"predicted": predicted_and_true(target, true, found)}
+    if output.shape != (len(x), len(data.class_names)) or not 0 <= int(y.min()) <= int(y.max()) < len(data.class_names):
+        return {}
+    names = data.class_names
+    found_figures: dict[str, Figure | None] = {"confusion_matrix": confusion_matrix(y, output, names)}
+    if pictures(x[:1]) is not None:
+        found_figures["predictions"] = predicted_images(x, y, output, names, ink=_is_ink(data), split=split)
+        found_figures["first_layer_weights"] = first_layer_weights(net, x.shape[1:], names)
+    return found_figures
+
+
+def _is_ink(data: TensorDataModule) -> bool:
+    """Whether images are light drawings on black, which are shown as dark ones on white."""
+    return bool(getattr(data, "usual", None))
 
 
 @matplotlib.rc_context(NO_LATEX)
@@ -71,8 +104,8 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def curves(history: Sequence[dict[str, float]]) -> Figure | None:
-    """Every metric over the epochs; all splits of a metric share a chart."""
+def curves(history: Sequence[dict[str, float]], stopped: int | None = None) -> Figure | None:
+    """Every metric over the epochs; all splits of a metric share a chart. A line marks where the run stopped early."""
     metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name))
     if not metrics:
         return None
@@ -90,90 +123,9 @@ def curves(history: Sequence[dict[str, float]]) -> Figure | None:
         panel.set(xlabel="epoch", ylabel=label(LABELS.get(metric, metric)))
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
+        if stopped is not None:
+            panel.axvline(stopped, color=GREY, linestyle=":", label="stopped early")
         panel.legend()
-    return figure
-
-
-def _mosaic(panel: Axes, images: Tensor, columns: int, gap: tuple[int, int], **style: object) -> AxesImage:
-    """Images (n, h, w) in a grid on one panel, faster than a panel each; `gap`: blank pixels above and beside each."""
-    n, h, w = images.shape
-    (down, across), rows = gap, -(-n // columns)
-    sheet = torch.full((rows * (h + down), columns * (w + across)), math.nan)
-    for number, image in enumerate(images):
-        top, left = number // columns * (h + down) + down, number % columns * (w + across)
-        sheet[top : top + h, left : left + w] = image
-    panel.axis("off")
-    return panel.imshow(sheet, interpolation="nearest", **style)  # type: ignore[arg-type]
-
-
-def predictions(x: Tensor, y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
-    """The first test images and the most confident mistakes, each with its true and its predicted class."""
-    confidence, predicted = output.softmax(1).max(1)
-    wrong = (predicted != y).nonzero().flatten()
-    worst = wrong[confidence[wrong].argsort(descending=True)][:16].tolist()
-    shown = [*range(min(16, len(x))), *worst]
-    h, w = x.shape[-2:]
-    down, across = h // 2, w // 3
-    figure, (panel,) = with_panels(1, 1, 9, 5.9)
-    _mosaic(panel, x[shown, 0].float(), 8, (down, across), cmap="gray_r")
-    for number, index in enumerate(shown):
-        true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
-        at = (number % 8 * (w + across) + w / 2, number // 8 * (h + down) + down - 1)
-        text = f"{true}\n{guess} {confidence[index]:.0%}"
-        panel.text(*at, text, fontsize=7, color=GREEN if true == guess else RED, ha="center", va="bottom")
-    panel.text(
-        0, (h + down) * 4 + 3,
-        "true name, below it the prediction with its probability\n"
-        "rows 1 and 2: the first test images;  rows 3 and 4: the most confident mistakes",
-        fontsize=8, va="top",
-    )  # fmt: skip
-    return figure
-
-
-def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure:
-    """Percentage of each true class (row) that is predicted as each class (column)."""
-    n = len(names)
-    counts = torch.bincount(y * n + output.argmax(1), minlength=n * n).reshape(n, n)
-    share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
-    figure, (panel,) = with_panels(1, 1, 6.2, 5.6)
-    picture = panel.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    for row in range(n):
-        for column in range(n):
-            if counts[row, column]:
-                colour, percent = "white" if share[row, column] > 50 else "black", round(float(share[row, column]))
-                panel.text(column, row, str(percent or "·"), ha="center", va="center", fontsize=7.5, color=colour)
-    panel.set_xticks(range(n), [*map(label, names)], rotation=45, ha="right", fontsize=8)
-    panel.set_yticks(range(n), [*map(label, names)], fontsize=8)
-    panel.set(xlabel="predicted", ylabel="true")
-    figure.colorbar(picture, ax=panel, label="% of the true class", shrink=0.8)
-    return figure
-
-
-def first_weight(net: nn.Module, num_inputs: int) -> Tensor | None:
-    """The weight (units, num_inputs) of the first layer, or None if no weight has that size."""
-    first = next((p.detach().float().cpu() for p in net.parameters() if p.dim() == 2), torch.empty(0, 0))
-    if first.shape[1] == num_inputs:
-        return first
-    return first.T if first.shape[0] == num_inputs else None  # networks from scratch have (num_inputs, units)
-
-
-def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[str]) -> Figure | None:
-    """Weights of the first linear layer as images: one for each class, or the 40 hidden units of largest norm."""
-    weight = first_weight(net, math.prod(image))
-    if weight is None:
-        return None
-    classes = len(weight) == len(names)
-    shown = list(range(len(names))) if classes else weight.norm(dim=1).argsort(descending=True)[:40].tolist()
-    h, w = image
-    down, columns = h // 3, 5 if classes else 8
-    largest = float(weight[shown].abs().max()) / 2  # saturates a few weights, so that the others are visible
-    figure, (panel,) = with_panels(1, 1, 8, 3.6 if classes else 5.4)
-    style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
-    picture = _mosaic(panel, weight[shown].reshape(-1, h, w), columns, (down, 3), **style)
-    for number, unit in enumerate(shown):
-        at = (number % columns * (w + 3) + w / 2, number // columns * (h + down) + down - 1)
-        panel.text(*at, label(names[unit]) if classes else f"unit {unit}", fontsize=7, ha="center", va="bottom")
-    figure.colorbar(picture, ax=panel, label="weight", shrink=0.7)
     return figure
 
 
@@ -237,17 +189,7 @@ def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figu
         panel.set_xticks(range(len(items)), [label(item.name) for item in items], rotation=45, ha="right", fontsize=7)
         panel.set(xlabel="input", ylabel="predicted y")
         return figure
-    if data.preprocessing is not None:
-        found = [item.output.softmax(0) for item in items]
-        return probabilities(data.class_names, [item.name for item in items], found)
-    figure, panels = with_panels(len(items), 2, 6, 1.7 * len(items))
-    for item, left, right in zip(items, panels[::2], panels[1::2], strict=True):
-        left.imshow(item.x[0], cmap="gray_r")
-        left.set_title(label(item.name), fontsize=8)
-        left.axis("off")
-        right.barh(range(len(data.class_names)), item.output.softmax(0), color=BLUE)
-        right.set_yticks(range(len(data.class_names)), [*map(label, data.class_names)], fontsize=6)
-        right.invert_yaxis()
-        right.set_xlim(0, 1)
-    panels[-1].set_xlabel("probability")
-    return figure
+    drawn = images_with_probabilities(items, data.class_names, ink=_is_ink(data))
+    if drawn is not None:
+        return drawn
+    return probabilities(data.class_names, [item.name for item in items], [proper(item.output) for item in items])
