@@ -20,6 +20,8 @@ ALL_DIFFERENT = 10  # values; so many categories of one row each are names of th
 BOOLEANS = ("false", "true")
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}([-/])\d{1,2}\2\d{2,4}|\d{1,2}\.\d{1,2}\.\d{4}")
 
+THOUSANDS = re.compile(r"[+-]?\d{1,3}(([,' ]\d{3})+(\.\d+)?|(\.\d{3}){2,}|(\.\d{3})+,\d+)")
+
 Values = NDArray[np.float64]
 
 
@@ -36,8 +38,9 @@ class Numbers:
         missing = np.isnan(chosen)
         present = chosen[~missing] if missing.any() else chosen
         constant = not len(present) or present.min() == present.max()
-        mean = float(present.mean()) if len(present) else 0.0
-        scale = 1.0 if constant else float(present.std()) or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by the caller
+            mean = float(present.mean()) if len(present) else 0.0
+            scale = 1.0 if constant else float(present.std()) or 1.0
         return {"name": self.name, "mean": mean, "scale": scale, "missing": bool(missing.any())}
 
     def raw(self, fitted: Mapping[str, Any]) -> Values:
@@ -75,10 +78,11 @@ class Categories:
 Column = Numbers | Categories
 
 
-def column_of(table: Table, series: pd.Series, name: str, *, text: bool = False) -> Column:
+def column_of(table: Table, series: pd.Series, name: str, *, text: bool = False, otherwise: str = "") -> Column:
     """A column as numbers if it holds numbers, else as categories; with `text` as categories whatever it holds.
 
-    Raises RequestError on an infinite number, and where nearly all values are numbers and one is not.
+    Raises RequestError on an infinite number, where nearly all values are numbers and one is not, and on numbers that
+    are written otherwise; `otherwise` is what the message offers beside a correction.
     """
     if series.dtype == bool:
         return Categories(name, series.to_numpy().astype(np.int64), list(BOOLEANS))
@@ -98,13 +102,25 @@ def column_of(table: Table, series: pd.Series, name: str, *, text: bool = False)
             row = int(np.isin(codes, np.flatnonzero(np.isnan(values))).argmax())
             raise RequestError(
                 f"{table.at(row, name)}: {shown(series.iloc[row])} is not a number, and {share:.0%} of the column are\n"
-                f"correct it, or name the column in data.categories or data.drop"
+                f"correct it{otherwise and f', or {otherwise}'}"
             )
+        _require_plain_numbers(table, name, texts)
     if {each.lower() for each in texts} <= set(BOOLEANS):
         texts = [each.lower() for each in texts]
     names = sorted(set(texts) - {""})
     place = {each: i for i, each in enumerate(names)}
     return Categories(name, np.array([*(place.get(each, -1) for each in texts), -1])[codes], names)
+
+
+def _require_plain_numbers(table: Table, name: str, texts: Sequence[str]) -> None:
+    """Raise RequestError if nearly all of the texts are numbers with decimal or thousands separators."""
+    other = "," if table.decimal == "." else "."
+    decimals = np.isfinite(as_numbers(texts, other)) & np.isnan(as_numbers(texts, table.decimal))
+    hint = f"data.decimal='{other}' reads decimals like this" if decimals.mean() >= NEARLY_ALL else ""
+    if np.mean([bool(THOUSANDS.fullmatch(each)) for each in texts]) >= NEARLY_ALL:
+        hint = "thousands must not be separated"
+    if hint:
+        raise RequestError(f"{table.what}: column {name}: {shown(texts[0])} is not a number; {hint}")
 
 
 def raw_values(table: Table, series: pd.Series, column: Mapping[str, Any]) -> Values:
@@ -136,11 +152,9 @@ def check_feature(table: Table, column: Column, most: int) -> None:
             f"make numbers of them in the file, such as a year, or {leave_out}"
         )
     if len(names) > most:
-        numbers = np.isfinite(as_numbers(names, "," if table.decimal == "." else ".")).mean() >= NEARLY_ALL
-        decimal = f"; its numbers may need data.decimal='{',' if table.decimal == '.' else '.'}'" if numbers else ""
         raise RequestError(
             f"{table.what}: column {column.name} has {len(names):,} categories: must have at most {most:,}, "
-            f"data.max_categories\n{leave_out}{decimal}"
+            f"data.max_categories\n{leave_out}"
         )
     if len(names) == n >= ALL_DIFFERENT:
         raise RequestError(f"{table.what}: column {column.name} has another text in each row\n{leave_out}")

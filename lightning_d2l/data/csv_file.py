@@ -98,14 +98,15 @@ class Table:
 
     def numbers(self, column: pd.Series, name: str) -> NDArray[np.float64]:
         """The numbers (n,) of a column of text, NaN where it is missing; raises RequestError on other text."""
-        codes, texts = pd.factorize(column)
+        codes, found = pd.factorize(column)
+        texts = [str(text).strip() for text in found]
         values = as_numbers(texts, self.decimal)
-        if wrong := np.flatnonzero(np.isnan(values) & (np.char.strip(texts.astype(str)) != "")).tolist():
+        if wrong := [code for code, text in enumerate(texts) if text and np.isnan(values[code])]:
             row = int(np.flatnonzero(np.isin(codes, wrong))[0])
             raise RequestError(f"{self.at(row, name)}: {shown(column.iloc[row])} is not a number")
-        found: NDArray[np.float64] = np.append(values, np.nan)[codes]
-        self.require_finite(found, name)
-        return found
+        numbers: NDArray[np.float64] = np.append(values, np.nan)[codes]
+        self.require_finite(numbers, name)
+        return numbers
 
     def require_finite(self, values: NDArray[np.float64], name: str) -> None:
         """Raise RequestError that names the first infinite value of a column."""

@@ -71,7 +71,7 @@ class TableData(TensorDataModule):
         self.features = None if features is None else _names(features)
         self.drop, self.categories, self.max_categories = _names(drop), _names(categories), max_categories
         self.log_target, self.standardize_target = log_target, standardize_target
-        self.sizes = {"test": 0 if test_path else test_size, "val": 0 if self.folds else val_size}
+        self.held_out = {"test": 0 if test_path else test_size, "val": 0 if self.folds else val_size}
         self.group = None if group is None else str(group)
         self.form: dict[str, Any] = {"encoding": encoding, "separator": separator, "decimal": decimal}
         self._asked_task, self._checksum = task, ""
@@ -83,8 +83,9 @@ class TableData(TensorDataModule):
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         table = self._open()
         names = self._features(table)
-        frame = table.read(text=[name for name in self.categories if name != self.target])
-        columns = [column_of(table, frame[name], name, text=name in self.categories) for name in names]
+        frame = table.read(text=self.categories)
+        otherwise = "name the column in data.categories or data.drop"
+        columns = [column_of(table, frame[c], c, text=c in self.categories, otherwise=otherwise) for c in names]
         for column in columns:
             check_feature(table, column, self.max_categories)
         target = self._target(table, frame[self.target])
@@ -94,6 +95,8 @@ class TableData(TensorDataModule):
         classes = target.codes if isinstance(target, Categories) else None
         rows = self._rows(n, classes, groups)
         fitted = [column.fitted(rows["train"]) for column in columns]
+        if large := [each for each in fitted if not np.isfinite(each.get("mean", 0.0) + each.get("scale", 1.0))]:
+            raise RequestError(f"{table.what}: column {large[0]['name']}: its numbers are too large to be standardised")
         inputs = self._fitted(fitted, self._described(target, rows["train"]))
         self._require_memory(n, inputs)
         raw, y = [c.raw(f) for c, f in zip(columns, fitted, strict=True)], _y(target)
@@ -159,9 +162,10 @@ class TableData(TensorDataModule):
         table.require(self.drop, "data.drop")
         table.require(self.categories, "data.categories")
         table.require([self.group] if self.group else [], "data.group")
-        if self.target in [*self.drop, *(self.features or ())]:
-            key = "data.drop" if self.target in self.drop else "data.features"
-            raise RequestError(f"{key}: must not hold {self.target}, which is data.target")
+        for key in ("drop", "categories", "features"):
+            if self.target in (getattr(self, key) or ()):
+                hint = "; data.task=classification makes classes of numbers" if key == "categories" else ""
+                raise RequestError(f"data.{key}: must not hold {self.target}, which is data.target{hint}")
         if self.group == self.target:
             raise RequestError(f"data.group={self.group}: must be another column than data.target")
         if self.features is not None:
@@ -201,9 +205,9 @@ class TableData(TensorDataModule):
         return self.inputs
 
     def _rows(self, n: int, classes: Rows | None, groups: Rows | None) -> dict[str, Rows]:
-        if not self.test_path and not self.sizes["test"]:
+        if not self.test_path and not self.held_out["test"]:
             raise RequestError("data.test_size=0: must be above 0, or data.test_path must name a file of test rows")
-        rows = held_out(n, self.sizes, self.seed, classes=classes, groups=groups)
+        rows = held_out(n, self.held_out, self.seed, classes=classes, groups=groups)
         if not self.folds:
             return rows
         assert self.fold is not None

@@ -20,7 +20,7 @@ def target_of(table: Table, series: pd.Series, name: str, task: str | None) -> C
     """The column `name` as numbers or classes, as the task says, or else the values: text, booleans and few different
     whole numbers are classes. Raises RequestError where a value is missing or does not suit the task."""
     text = task == "classification" and not pd.api.types.is_numeric_dtype(series.dtype)
-    column = column_of(table, series, name, text=text)
+    column = column_of(table, series, name, text=text, otherwise="give data.task=classification")
     missing = np.isnan(column.values) if isinstance(column, Numbers) else column.codes < 0
     if missing.any():
         more = f", and in {int(missing.sum()) - 1:,} more rows" if missing.sum() > 1 else ""
