@@ -23,7 +23,7 @@ from lightning_d2l.training.callbacks import names_of
 from lightning_d2l.training.finders import finders
 
 INPUTS = -1  # replaces the number of input features in a shape
-RUN = ("trainer", "logger", "verbose", "gradients", "information", "loss")  # settings that members share
+RUN = ("trainer", "verbose", "gradients", "information", "loss")  # settings that members share
 ALLOWED = (EarlyStopping, LearningRateMonitor, ModelSummary)  # each member's own, or of no consequence to a group
 OWN = frozenset(vars(nn.Module()))  # the attributes of every nn.Module
 

@@ -23,6 +23,8 @@ from lightning_d2l.training.files import METRICS, Row
 from lightning_d2l.training.run_logger import Ids, RunLogger, waiting
 from lightning_d2l.training.spec import RunSpec
 
+log = logging.getLogger(__name__)
+
 CSV_LOGS, HPARAMS = "csv_logs", "hparams.yaml"  # the folder of CSVLogger inside a run's, and a file of it
 SWEEP_FILE = "sweep.json"  # in the folder of a sweep
 
@@ -70,6 +72,8 @@ class RunWandb(RunLogger):
                 stack.enter_context(contextlib.redirect_stderr(io.StringIO()))  # notices on the offline mode
             run = self.logger.experiment
         self.folder, self.url = Path(run.dir).parent, "" if self.offline else str(run.url or "")
+        if self.url:
+            log.info("%s  %s", self.label, self.url)
         if run.resumed:
             self.known_until = int(run.summary.get("trainer/global_step", 0))
         for row in () if run.resumed else history:
@@ -81,7 +85,9 @@ class RunWandb(RunLogger):
             self.logger.experiment.finish(exit_code=code)
 
     def look(self) -> str:
-        return shlex.join(["wandb", "sync", str(from_here(self.folder))]) if self.offline else self.url
+        if not self.offline or self.folder.name == "wandb":
+            return self.url
+        return shlex.join(["wandb", "sync", str(from_here(self.folder))])
 
 
 class _MLFlowLogger(MLFlowLogger):
@@ -106,19 +112,26 @@ class RunMLflow(RunLogger):
         self.store = folder_of_sweep(spec).absolute()
         local = f"sqlite:///{(self.store / known.MLFLOW_STORE).as_posix()}"
         self.uri = settings["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or local
-        self.local, self.run_id = self.uri == local, recorded.get("run_id")
+        file = Path(self.uri.removeprefix("sqlite:///"))
+        if self.uri not in (local, str(file)) and not os.access(file.parent, os.W_OK):  # which MLflow tries for minutes
+            raise RequestError(
+                f"logger.{label}.tracking_uri={self.uri}: {file.parent} is no folder that can be written"
+            )
+        self.local, self.run_id, self.continued = self.uri == local, recorded.get("run_id"), False
         sweep = sweep_of(spec)
         tags = {**({"sweep": sweep} if sweep else {}), **(settings["tags"] or {})}
         self.settings = {**settings, "run_name": settings["run_name"] or spec.name, "tags": tags}
 
     def start(self, history: Sequence[Row]) -> Ids:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # its 7 take minutes
         with _environment("MLFLOW_TRACKING_URI", self.uri):  # which Lightning's class sets for good
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
 
             for chatty in ("mlflow", "alembic"):
                 logging.getLogger(chatty).setLevel(logging.WARNING)
+            logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning for each retry
             client = MlflowClient(self.uri)
             if self.run_id is not None:
                 try:
@@ -151,7 +164,7 @@ class RunMLflow(RunLogger):
         return "KILLED" if code > 128 else super().status(code)
 
     def look(self) -> str:
-        if not self.local:
+        if not self.local or self.run_id is None:
             return ""
         return shlex.join(
             ["mlflow", "ui", "--backend-store-uri", f"sqlite:///{from_here(self.store / known.MLFLOW_STORE)}"]

@@ -58,9 +58,13 @@ class RunLogger:
             return {}
         self.opened = self.logger.opened_by_run = True
         ids: Ids = {}
-        with self._warned():
-            ids = self.start(history)
-        self.send_parameters(parameters)
+        try:
+            with self._warned():
+                ids = self.start(history)
+                self.send_parameters(parameters)
+        except BaseException:  # a signal: there is nothing that could be ended
+            self.failed = True
+            raise
         self.send("save")
         return ids
 

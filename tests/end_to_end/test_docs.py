@@ -143,7 +143,7 @@ def smaller(overrides: list[str]) -> list[str]:
     if config.data["_target_"].endswith("FashionMNISTData"):
         extra |= {"data.source": "generated", "data.n_train": min(200, config.data.n_train or 200)}
         extra |= {"data.val_size": min(100, config.data.val_size)}
-    if config.logger is not None and not any("logger" in text for text in small):
+    if config.logger and not any("logger" in text for text in small):
         extra["logger"] = "none"
     axes = {o.key_or_group for o in swept}
     small += [f"{key}={value}" for key, value in extra.items() if key not in axes]

@@ -50,6 +50,8 @@ def _services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def single(_services: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that every logger has logged."""
+    pytest.importorskip("mlflow")
+    pytest.importorskip("wandb")
     folder = tmp_path_factory.mktemp("single") / "run"
     words = [*ROWS, ALL, "trainer.max_epochs=3", "logger.wandb.project=garments", "logger.mlflow.tags={team: vision}"]
     assert run_here(folder, *words, part_of_sweep=False) == 0
@@ -291,6 +293,18 @@ def test_a_logger_that_fails_is_a_warning_and_the_others_go_on(tmp_path, calls, 
         "calls: nothing more is logged: the service is down"
     ]
     assert csv_rows(tmp_path) == approximately(expected(tmp_path))
+
+
+def test_a_service_that_is_not_there_is_a_warning(tmp_path, caplog):
+    pytest.importorskip("mlflow")
+    words = [*ROWS, "logger=[csv,mlflow]", "logger.mlflow.tracking_uri=nowhere://x", "trainer.max_epochs=2"]
+    assert run_here(tmp_path, *words) == 0
+    assert [text for text in caplog.messages if text.startswith("mlflow: nothing more is logged: ")]
+    assert csv_rows(tmp_path) == approximately(expected(tmp_path))
+    assert "loggers" not in RunRecord.read(tmp_path).fields
+    with pytest.raises(RequestError, match=r"^logger\.mlflow\.tracking_uri=sqlite:///no/such/x\.db: "):
+        run_here(tmp_path / "b", *words, "logger.mlflow.tracking_uri=sqlite:///no/such/x.db", part_of_sweep=False)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_run_that_a_signal_stops_is_killed(store, calls):
