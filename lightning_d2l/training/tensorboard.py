@@ -168,7 +168,7 @@ def write_events(
 
 
 def _scalars(row: Row) -> Row:
-    return {name: value for name, value in row.items() if "/" in name}
+    return {name: value for name, value in row.items() if "/" in name or name == "lr"}
 
 
 def _hparams(folder: Path, hparams: Mapping[str, Any]) -> events.Summary:
