@@ -80,6 +80,15 @@ class TensorDataModule(pl.LightningDataModule):
         return x[:n], y[:n]
 
     @property
+    def split_names(self) -> list[str]:
+        """The splits, in the order train, val, test."""
+        return sorted(self.splits, key=["train", "val", "test", *self.splits].index)
+
+    def sizes(self) -> dict[str, int | None]:
+        """The number of samples of each split."""
+        return {split: len(y) for split, (_, y) in self.splits.items()}
+
+    @property
     def num_inputs(self) -> int:
         """Features of one sample."""
         return math.prod(self.splits["train"][0].shape[1:])

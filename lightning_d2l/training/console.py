@@ -171,8 +171,9 @@ class Console:
     def row(self, metrics: Mapping[str, float]) -> None:
         """Show the metrics of a logging point."""
         epoch, now = int(metrics["epoch"]), time.monotonic()
-        samples = (epoch - self.last_epoch) * len(self.data.splits["train"][0])
-        rate = f"{samples / max(now - self.last_time, 1e-9):,.0f} samples/s"
+        epochs, size = epoch - self.last_epoch, self.data.sizes()["train"]
+        done, unit = (epochs * self.data.num_batches, "batches") if size is None else (epochs * size, "samples")
+        rate = f"{done / max(now - self.last_time, 1e-9):,.0f} {unit}/s"
         level = logging.DEBUG if self.bar else logging.INFO
         log.log(level, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate)
         if self.bar:

@@ -49,7 +49,7 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
         raise RequestError(f"--into={into}: cannot be written ({error.strerror})") from error
     path = repr(str(into))
     if form == "onnx":
-        x = built.data.splits["train"][0]
+        x, _ = built.data.samples("train", 1)
         shape, scale = ", ".join(["n", *map(str, x.shape[1:])]), " in [0, 1]" if x.dtype == torch.uint8 else ""
         kind = "float32"
         if built.data.preprocessing is not None:
@@ -142,7 +142,7 @@ def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
 
     That of a table takes its raw columns.
     """
-    samples = built.data.splits["train"][0]
+    samples, _ = built.data.samples("train", 1)
     x = as_input(samples.new_zeros(2, *samples.shape[1:]), next(net.parameters()).dtype)
     if described := _described(built):
         net = _Raw(TableInputs(described["columns"], described["target"]), net)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lightning_d2l.config.escape import label
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
+from lightning_d2l.training import table_figures
 from lightning_d2l.training.class_figures import (
     confusion_matrix,
     first_layer_weights,
@@ -27,15 +28,13 @@ from lightning_d2l.training.class_figures import (
 )
 from lightning_d2l.training.files import replacing
 from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED, with_panels
-from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs
-from lightning_d2l.training.predictions import probabilities as proper
-from lightning_d2l.training.table_figures import predicted_and_true, probabilities
+from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs, probabilities
 
 log = logging.getLogger(__name__)
 STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
 NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
 MOST_SAMPLES = 20_000  # of the figures
-LABELS = {"acc": "accuracy", "norm": "norm of the weights", "sigma": "estimated noise"}
+LABELS = {"acc": "accuracy", "lr": "learning rate", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
 @matplotlib.rc_context(NO_LATEX)
@@ -79,7 +78,7 @@ def _of_outputs(data: TensorDataModule, net: nn.Module) -> dict[str, Figure | No
             return {}
         target = "y" if data.preprocessing is None else str(data.preprocessing["target"]["name"])
         true, found = (in_own_unit(data, values.reshape(-1, 1)) for values in (y, output))
-        return {"predicted": predicted_and_true(target, true, found)}
+        return {"predicted": table_figures.predicted_and_true(target, true, found)}
     if output.shape != (len(x), len(data.class_names)) or not 0 <= int(y.min()) <= int(y.max()) < len(data.class_names):
         return {}
     names = data.class_names
@@ -106,18 +105,19 @@ def save(figure: Figure, path: Path) -> Path:
 
 def curves(history: Sequence[dict[str, float]], stopped: int | None = None) -> Figure | None:
     """Every metric over the epochs; all splits of a metric share a chart. A line marks where the run stopped early."""
-    metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name))
+    metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name or name == "lr"))
     if not metrics:
         return None
     figure, panels = with_panels(1, len(metrics), 4.6 * len(metrics), 3.4)
     for panel, metric in zip(panels, metrics, strict=True):
-        found = {name.split("/")[1] for row in history for name in row if name.startswith(f"{metric}/")}
+        found = {name.partition("/")[2]: name for row in history for name in row if name.split("/")[0] == metric}
         for split in sorted(found, key=[*STYLES, *found].index):
             colour, line = STYLES.get(split, (GREEN, "-"))
-            points = [(row["epoch"], row[f"{metric}/{split}"]) for row in history if f"{metric}/{split}" in row]
+            points = [(row["epoch"], row[found[split]]) for row in history if found[split] in row]
             epochs, values = zip(*points, strict=True)
-            panel.plot(epochs, values, line, color=colour, label=label(split), marker="o", markersize=3)
-        shown = [row[name] for row in history for name in row if name.startswith(f"{metric}/")]
+            name = label(split or "of the last step")  # the learning rate
+            panel.plot(epochs, values, line, color=colour, label=name, marker="o", markersize=3)
+        shown = [row[name] for row in history for name in found.values() if name in row]
         if min(shown) > 0 and max(shown) > 20 * min(shown):
             panel.set_yscale("log")
         panel.set(xlabel="epoch", ylabel=label(LABELS.get(metric, metric)))
@@ -192,4 +192,5 @@ def few_predictions(data: TensorDataModule, items: Sequence[Prediction]) -> Figu
     drawn = images_with_probabilities(items, data.class_names, ink=_is_ink(data))
     if drawn is not None:
         return drawn
-    return probabilities(data.class_names, [item.name for item in items], [proper(item.output) for item in items])
+    found = [probabilities(item.output) for item in items]
+    return table_figures.probabilities(data.class_names, [item.name for item in items], found)

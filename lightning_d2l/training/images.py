@@ -27,7 +27,7 @@ def read_image(file: Path, data: TensorDataModule) -> tuple[Tensor, str]:
 
     Raises RequestError if the file is no image of at most `MOST_PIXELS` in one of `FORMATS`.
     """
-    channels, side, width = data.splits["train"][0].shape[1:]
+    channels, side, width = data.samples("train", 1)[0].shape[1:]
     if not data.usual:
         pixels, notes = read_pixels(file, "L" if channels == 1 else "RGB", (side, width))
         return torch.tensor(pixels)[None], "; ".join(notes)

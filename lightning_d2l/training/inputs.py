@@ -49,7 +49,7 @@ def read_inputs(files: Sequence[Path], data: TensorDataModule) -> Iterator[Input
 
     Raises RequestError that names the file, and in a CSV file the row and the column, if one can't be read.
     """
-    x = data.splits["train"][0]
+    x, _ = data.samples("train", 1)
     for file in files:
         if data.preprocessing is not None:
             yield from read_table(file, cast("TableData", data))

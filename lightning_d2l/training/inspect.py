@@ -43,7 +43,7 @@ def tensors(built: BuiltRun) -> list[NamedTensor]:
     """
     module, data = built.module, built.data
     dtype = next(module.parameters()).dtype
-    x, y = (part[: data.batch_size] for part in data.splits["train"])
+    x, y = data.samples("train", data.batch_size)
     module.eval()
     module.zero_grad()
     if len(x) and isinstance(module, SupervisedModule):

@@ -40,6 +40,8 @@ class Optimum:
 
 def exact_optimum(module: SupervisedModule, data: TensorDataModule, optimizer: dict[str, Any]) -> Optimum | None:
     """The optimum that training approaches, or None if it has no closed form."""
+    if not isinstance(data, TensorDataModule):
+        return None
     linear = isinstance(module.net, (LinearRegression, LinearRegressionScratch))
     decay = optimizer.get("weight_decay", 0.0)
     decoupled = decay and optimizer["_target_"] == ADAM_W  # AdamW's decay is not the gradient of a penalty

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lightning_d2l.data.table import TableData
 
 
+SAMPLES_AT_ONCE = 1024  # of a convolution's activations
+
+
 @dataclass
 class Prediction:
     """An input, its output, and a note on how the input was read."""
@@ -32,8 +35,8 @@ class Prediction:
     def as_json(self, classes: Sequence[str]) -> dict[str, object]:
         """Plain values: a probability for each class, or the numbers that are predicted where there are no classes."""
         if classes:
-            probabilities = dict(zip(classes, self.output.softmax(0).tolist(), strict=True))
-            return {"input": self.name, "probabilities": probabilities, "note": self.note}
+            by_class = dict(zip(classes, probabilities(self.output).tolist(), strict=True))
+            return {"input": self.name, "probabilities": by_class, "note": self.note}
         return {"input": self.name, "prediction": self.output.tolist(), "note": self.note}
 
     def as_text(self, classes: Sequence[str]) -> str:
@@ -41,9 +44,16 @@ class Prediction:
         note, name = f"   ({self.note})" if self.note else "", terminal(self.name)
         if not classes:
             return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.tolist()):<12}{note}"
-        probabilities = self.output.softmax(0)
-        best = probabilities.argsort(descending=True)[:3].tolist()
-        return f"{name:<15} " + "  ".join(f"{classes[i]} {float(probabilities[i]):.1%}" for i in best) + note
+        found = probabilities(self.output)
+        best = found.argsort(descending=True)[:3].tolist()
+        return f"{name:<15} " + "  ".join(f"{classes[i]} {float(found[i]):.1%}" for i in best) + note
+
+
+def probabilities(output: Tensor) -> Tensor:
+    """The probabilities of classes (..., num_classes) of logits, or of outputs that are probabilities already."""
+    sums = output.double().sum(-1)
+    already = bool((output >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    return output if already else output.softmax(-1)
 
 
 @torch.no_grad()
@@ -51,7 +61,9 @@ def outputs(net: nn.Module, x: Tensor) -> Tensor:
     """The outputs (n, num_outputs) of a network in evaluation mode for x (n, ...), moved to the CPU."""
     like = next(net.parameters())
     net.eval()
-    return torch.cat([net(as_input(part.to(like.device), like.dtype)).cpu() for part in torch.split(x, 4096)])
+    numbers = x.is_floating_point() or x.dtype == torch.uint8  # other whole numbers may be indices
+    parts = (part.to(like.device) for part in torch.split(x, SAMPLES_AT_ONCE))
+    return torch.cat([net(as_input(part, like.dtype) if numbers else part).cpu() for part in parts])
 
 
 def in_own_unit(data: TensorDataModule, y: Tensor) -> Tensor:
@@ -61,7 +73,7 @@ def in_own_unit(data: TensorDataModule, y: Tensor) -> Tensor:
 
 def save_predictions(path: Path, data: TensorDataModule, net: nn.Module) -> None:
     """Write a CSV of the test samples with the target y, the true function (generated data only) and each output."""
-    x, y = data.splits["test"]
+    x, y = data.samples(data.split_names[-1])
     columns = {"y": in_own_unit(data, y).reshape(len(y))}
     if isinstance(data, RegressionData):
         columns["true"] = data.true_function(data.inputs["test"])[:, 0]

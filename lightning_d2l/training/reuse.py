@@ -196,10 +196,11 @@ def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
     if files:
         inputs = list(read_inputs(files, data))
     else:
-        x, y = (part[:10] for part in data.splits["test"])
+        split = data.split_names[-1]  # test, where there is such a split
+        x, y = data.samples(split, 10)
         y = in_own_unit(data, y)
-        truth = [data.class_names[int(t)] if data.class_names else number(float(t[0])) for t in y]
-        inputs = [(f"test {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
+        truth = [data.class_names[int(t)] if data.class_names else number(float(t.flatten()[0])) for t in y]
+        inputs = [(f"{split} {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
     made = []
     found = in_own_unit(data, outputs(built.net, torch.cat([x for _, x, _ in inputs])))
     for (name, x, note), output in zip(inputs, found, strict=True):
