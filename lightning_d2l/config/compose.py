@@ -36,7 +36,8 @@ from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
 from lightning_d2l.config.loader import OwnLoader
 from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS, names, store_options
-from lightning_d2l.config.places import paths_of_data
+from lightning_d2l.config.other_data import for_other_data
+from lightning_d2l.config.places import make_paths_absolute
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
 
@@ -126,6 +127,7 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     Raises RequestError that names the key, the value and what is allowed.
     """
     parsed = parse(overrides)
+    parsed += parse(for_other_data(NAME, parsed))
     single = [text for o in parsed if (text := _first_value(o))]
     try:
         config = compose(NAME, single, return_hydra_config=True)
@@ -210,9 +212,7 @@ def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
         raise RequestError("a setting refers to itself, or nests too deep") from error
-    data = own.get("data")
-    for key in paths_of_data(data) if isinstance(data, dict) else ():
-        data[key] = os.path.join(folder or os.getcwd(), os.path.expanduser(data[key])) if data[key] else None
+    make_paths_absolute(own.get("data"), folder)
     return own
 
 

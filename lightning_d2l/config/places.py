@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,14 @@ PLACES_OF_DATA = ("root", "source", "path", "test_path")
 """The settings of data that say where they lie, and may change: a checksum tells whether the data are the same."""
 
 
-def paths_of_data(data: Mapping[str, Any]) -> list[str]:
-    """The keys of the settings of data that are paths; the `path` of registered data may be anything."""
-    ours = data.get("_target_") in [*TABLES_DATA, *IMAGE_DATA]
-    return [key for key in (("root", "path", "test_path") if ours else ("root",)) if isinstance(data.get(key), str)]
+def make_paths_absolute(data: Any, folder: str | None) -> None:
+    """Make relative paths in the settings of data absolute, from `folder` or the current one; an empty one is none."""
+    if not isinstance(data, dict):
+        return
+    ours = data.get("_target_") in [*TABLES_DATA, *IMAGE_DATA]  # the `path` of registered data may be anything
+    for key in ("root", "path", "test_path") if ours else ("root",):
+        if isinstance(path := data.get(key), str):
+            data[key] = os.path.join(folder or os.getcwd(), os.path.expanduser(path)) if path else None
 
 
 def require_file(path: Path) -> None:
