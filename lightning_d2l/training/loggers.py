@@ -112,11 +112,10 @@ class RunMLflow(RunLogger):
         self.store = folder_of_sweep(spec).absolute()
         local = f"sqlite:///{(self.store / known.MLFLOW_STORE).as_posix()}"
         self.uri = settings["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or local
-        file = Path(self.uri.removeprefix("sqlite:///"))
-        if self.uri not in (local, str(file)) and not os.access(file.parent, os.W_OK):  # which MLflow tries for minutes
-            raise RequestError(
-                f"logger.{label}.tracking_uri={self.uri}: {file.parent} is no folder that can be written"
-            )
+        folder = Path(self.uri.removeprefix("sqlite:///")).parent
+        if self.uri.startswith("sqlite:///") and self.uri != local and not os.access(folder, os.W_OK):
+            # MLflow would try for minutes.
+            raise RequestError(f"logger.{label}.tracking_uri={self.uri}: {folder} is not a folder to write to")
         self.local, self.run_id, self.continued = self.uri == local, recorded.get("run_id"), False
         sweep = sweep_of(spec)
         tags = {**({"sweep": sweep} if sweep else {}), **(settings["tags"] or {})}
