@@ -10,15 +10,15 @@ from omegaconf import OmegaConf
 
 from lightning_d2l.compat_hydra import Override, Quote, QuotedString
 
+FOLDS = ("folds", "fold")
 OUTER = ("study", "experiment", "model")  # options that choose data, or set something of them
 
 
 def for_other_data(name: str, parsed: Sequence[Override]) -> list[str]:
     """The overrides that leave data of the command line as their option has them, beside what the command line sets.
 
-    A study sets the sizes and the noise of its own data, which mean nothing elsewhere; what refers to another setting,
-    as data.seed to the seed, stays. `name` is the primary configuration. None are needed for the data that the study
-    would choose itself.
+    A study sets the sizes and the noise of its own data, which mean nothing for data without such settings. Folds, and
+    what refers to another setting, as data.seed to the seed, stay. `name` is the primary configuration.
     """
     given = {override.key_or_group: override for override in parsed}
     outer = [given[key] for key in OUTER if key in given]
@@ -32,15 +32,14 @@ def for_other_data(name: str, parsed: Sequence[Override]) -> list[str]:
         own, here = (_raw(compose(name, overrides).data) for overrides in ([data], [*around, data]))
     except Exception:  # the composition of the whole command line says what is wrong
         return []
-    if usual == given["data"].value():
+    if usual == given["data"].value() or here.keys() <= own.keys():
         return []
     found = []
     for key, value in here.items():
         refers = isinstance(value, str) and "${" in value
-        if f"data.{key}" not in given and not refers and value != own.get(key, value):
-            found.append(f"data.{key}={_text(own[key])}")
-        elif f"data.{key}" not in given and key not in own:
-            found.append(f"~data.{key}")
+        if f"data.{key}" in given or refers or key in FOLDS or value == own.get(key, ...):
+            continue
+        found.append(f"data.{key}={_text(own[key])}" if key in own else f"~data.{key}")
     return found
 
 
@@ -55,10 +54,6 @@ def _text(value: Any) -> str:
         return f"[{','.join(map(_text, value))}]"
     if isinstance(value, dict):
         return f"{{{','.join(f'{key}:{_text(each)}' for key, each in value.items())}}}"
-    return (
-        QuotedString(value, Quote.single).with_quotes()
-        if isinstance(value, str)
-        else "null"
-        if value is None
-        else str(value).lower()
-    )
+    if isinstance(value, str):
+        return QuotedString(value, Quote.single).with_quotes()
+    return "null" if value is None else str(value).lower()
