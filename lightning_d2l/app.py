@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ from lightning_d2l.config.compose import (
 from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.options import CONF
 from lightning_d2l.config.places import PLACES_OF_DATA
-from lightning_d2l.config.program import Program, arguments_of, program, train_words
+from lightning_d2l.config.program import PLUGIN, Program, arguments_of, program, train_words, without_plugins
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.references import safe_references, variables_named_in
 from lightning_d2l.config.text import exit_code, print_error
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None, started: Program | None = None) -> 
 
 
 def _main(arguments: list[str], started: Program) -> int:
-    arguments = plugins.start(arguments, started)
+    arguments = plugins.start([*arguments, *_plugins_of_completion(arguments)], started)
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     args = parser.parse_intermixed_args(arguments)
@@ -91,6 +92,16 @@ def _main(arguments: list[str], started: Program) -> int:
             return _run(config, loader, task)
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
+
+
+def _plugins_of_completion(arguments: Sequence[str]) -> list[str]:
+    """The --plugin flags of the line that a shell completes, which Hydra does not know and so must not see there."""
+    line = os.environ.get("COMP_LINE", "")
+    if not {"-sc", "--shell-completion"} & {*arguments} or PLUGIN not in line:
+        return []
+    words, names = without_plugins(line.split())
+    os.environ["COMP_LINE"] = " ".join([*words, *[""] * line.endswith(" ")])
+    return [f"{PLUGIN}={name}" for name in names if name]
 
 
 def _run(config: DictConfig, loader: SafeLoader, task: Task) -> int:
@@ -216,6 +227,7 @@ def _folder(config: DictConfig, overrides: list[str]) -> Path:
 
 def _resumable(config: DictConfig) -> Path:
     """The folder that `resume` names; raises RequestError unless its run has the same configuration."""
+    from lightning_d2l.config.trainer import FREE
     from lightning_d2l.sweeps.ownership import difference
     from lightning_d2l.training.record import RUN_FILE, to_resume
 
@@ -224,7 +236,7 @@ def _resumable(config: DictConfig) -> Path:
         raise RequestError(f"resume={folder}: not a run folder (it has no {RUN_FILE})")
     record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
-    free: tuple[str, ...] = ("resume", "verbose", "trainer.max_epochs", "trainer.checkpoint_every_n_seconds", "logger")
+    free: tuple[str, ...] = ("resume", "verbose", "logger", *(f"trainer.{name}" for name in FREE))
     free += ("callbacks",)  # such as a longer patience
     free += tuple(f"data.{name}" for name in PLACES_OF_DATA)  # data may have moved; the run's own are looked for
     if different := difference(flat(record.config), flat(plain(config)), free):

@@ -214,9 +214,8 @@ def _add_node(made: Registration) -> None:
         settings, node = _with(settings, **rules), {**node, **values}
     elif kind == "optimizer":
         settings = _with_lr_and_decay(settings, target)
-        node = {
-            key: value for key, value in node.items() if key != "lr" or value != REQUIRED
-        }  # the model's file sets it
+        if node.get("lr") == REQUIRED:  # the model's file sets it
+            del node["lr"]
     elif kind == "scheduler":
         settings, node = _with(settings, interval=INTERVAL), {**node, "interval": "epoch"}
         if is_a(target, "torch.optim.lr_scheduler", "ReduceLROnPlateau"):

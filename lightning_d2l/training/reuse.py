@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.image_data import IMAGE_FOLDER
 from lightning_d2l.config.places import LOCK, require_new_folder
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.tables import TABLES_DATA
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import parameter_type
-from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training import console
-from lightning_d2l.training.build import BuiltRun, build_data, build_module
+from lightning_d2l.training.build import BuiltRun, build_data, build_module, unread_data
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
 from lightning_d2l.training.files import BEST, LAST, missing_folders, remove_empty
 from lightning_d2l.training.fit import run
@@ -45,12 +45,15 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     record = RunRecord.read(folder)
     config = configuration(record)
     found = load_checkpoint(folder / checkpoint)  # refused before data are read
-    data = build_node(config["data"])
+    data = unread_data(config)
     if not samples and config["data"]["_target_"] in TABLES_DATA:
         _restore_encoding(data, found, folder / checkpoint)
+    if not samples and config["data"]["_target_"] == IMAGE_FOLDER:
+        data.restore(recorded(record))
     empty = None if samples else data.no_samples()
     if empty is not None:
         data.splits, data.source = {"train": empty}, str(recorded(record).get("source", data.source))
+        data.transform = found.get("hyper_parameters", {}).get("transform")
     else:
         config = located(config, record, root)
         data = build_data(config)
@@ -103,7 +106,8 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
         check_accelerator(config)
         require_same_data(before, build_data(config))
         overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
-        code = run(RunSpec(config, into, overrides, command))
+        found = before.fields.get("found") or {}
+        code = run(RunSpec(config, into, overrides, command, found=found))
     after, there = RunRecord.read(into), console.from_here(folder)
     if code == 1 and before.status == after.status == "diverged":
         print(f"{there} diverged too: {before.error}")
