@@ -25,6 +25,7 @@ from lightning_d2l.engine.choice import needs_lightning
 from lightning_d2l.engine.chunks import ChunkedModule
 from lightning_d2l.engine.loop import Diverged
 from lightning_d2l.training import console
+from lightning_d2l.training.averaged import are_averaged, measure_averaged
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.extras import Loggers, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
@@ -241,6 +242,8 @@ def fit(
         raise RequestError(f"{last}: the run can't continue from it ({reason[:200]})") from error
     if not recorder.began and place.rank == 0:  # no epoch was left to train
         recorder.begin(int(built.rows[-1]["epoch"]) if built.rows else 0)
+    if place.rank == 0 and are_averaged(built):
+        return measure_averaged(built, recorder.best)
     return recorder.best
 
 

@@ -86,10 +86,21 @@ class Recorder(Checkpoint):
             set_random_states(self._random_states)
             for optimizer in trainer.optimizers:
                 require_sound(optimizer)
+        if compat_lightning.ends_here(trainer) and compat_lightning.within_epoch(compat_lightning.loop_states(trainer)):
+            self._stay()
+            return
         if trainer.is_global_zero:
             self.begin(trainer.current_epoch)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.io.flush()
+
+    def _stay(self) -> None:
+        """Keep what a run left that ended within an epoch, since no step is left to train."""
+        self._begin()
+        self.began = True
+        self.rows[:] = self.file.rows()
+        monitor = self.run.monitor
+        self.best = min(self.rows, key=lambda row: row.get(monitor, math.inf)) if monitor else self.rows[-1]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -106,8 +117,8 @@ class Recorder(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         epoch = trainer.current_epoch + 1
         ends = epoch == trainer.max_epochs or compat_lightning.ends_here(trainer)
-        if epoch not in self.points and not ends:
-            return
+        if epoch > self.points[-1] or (epoch not in self.points and not ends):
+            return  # an epoch more is one of batch normalisation alone, for averaged weights
         measured = self._validated == trainer.global_step if ends else self._validated is not None
         if trainer.enable_validation and not measured:
             compat_lightning.validate_now(trainer)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -31,6 +31,9 @@ from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import configuration, located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
 
+if TYPE_CHECKING:
+    from lightning_d2l.data.image_folder import ImageFolderData
+
 ROUNDING = {"float32": 1e-5, "float64": 1e-9, "bfloat16": 1e-2, "float16": 1e-2}
 """By type of the parameters: how much equal runs may differ, relative to the largest number of the same metric."""
 
@@ -49,7 +52,7 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     if not samples and config["data"]["_target_"] in TABLES_DATA:
         _restore_encoding(data, found, folder / checkpoint)
     if not samples and config["data"]["_target_"] == IMAGE_FOLDER:
-        data.restore(recorded(record))
+        cast("ImageFolderData", data).restore(recorded(record))
     empty = None if samples else data.no_samples()
     if empty is not None:
         data.splits, data.source = {"train": empty}, str(recorded(record).get("source", data.source))
