@@ -102,6 +102,8 @@ OWN: dict[str, Rule] = {
     "save_predictions": FLAG,
 }
 TRAINER: dict[str, Setting] = {**{name: rule for name, (_, rule) in ARGUMENTS.items()}, **OWN}
+FREE = ("max_epochs", "max_steps", "max_time", "checkpoint_every_n_seconds", "enable_progress_bar")
+"""The settings that may differ when a run is resumed."""
 DEFAULTS: dict[str, Any] = {name: default for name, (default, _) in ARGUMENTS.items()}
 
 

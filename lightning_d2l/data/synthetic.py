@@ -35,7 +35,7 @@ class RegressionData(TensorDataModule):
     ) -> None:
         super().__init__(**settings)
         self.w, self.b, self.noise, self.test_seed = torch.tensor(w, dtype=torch.float64)[:, None], b, noise, test_seed
-        self.sizes = {"train": n_train, "val": n_val, "test": n_test}
+        self.lengths = {"train": n_train, "val": n_val, "test": n_test}
         self.inputs: dict[str, Tensor] = {}
         self.num_raw = len(w)  # inputs of a sample, before `features`
 
@@ -58,7 +58,7 @@ class RegressionData(TensorDataModule):
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         splits = {}
-        for split, n in self.sizes.items():
+        for split, n in self.lengths.items():
             if n == 0:
                 continue
             seed = self.seed if self.test_seed is None or split != "test" else self.test_seed

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_d2l.compat_lightning import progress_is_whole
+from lightning_d2l.compat_lightning import progress_is_whole, within_epoch
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.schedule import length_of_run
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
 from lightning_d2l.training.fields import is_number
-from lightning_d2l.training.files import BEST, LAST, METRICS, MetricsFile, Row
+from lightning_d2l.training.files import BEST, BEST_BEFORE, LAST, METRICS, MetricsFile, Row
 
 
 def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> tuple[int, list[Row]]:
@@ -35,7 +35,7 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     _require_schedule(module, last, folder / LAST)
     if start > points[-1]:
         raise RequestError(f"trainer.max_epochs={points[-1]}: must be at least {start}, the epochs of {folder}")
-    rows = _rows_until(start, folder, points)
+    rows = _rows_until(start, folder, points, ended=not within_epoch(last["loops"]))
     if best and not any(row == best for row in rows):
         raise RequestError(
             f"{folder / LAST}: its best epoch is {best.get('epoch')}, of which {METRICS} has another row"
@@ -43,7 +43,8 @@ def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> t
     if bool(best) != bool(rows):
         raise RequestError(f"{folder / LAST}: has no best epoch, though {METRICS} has rows")
     if best:
-        load_best(folder, module, best, newer_than=start)
+        path = BEST_BEFORE if (folder / BEST_BEFORE).exists() else BEST
+        load_best(folder, module, best, newer_than=start, path=path)
     return start, rows
 
 
@@ -64,12 +65,15 @@ def _require_schedule(module: nn.Module, checkpoint: Mapping[str, Any], path: Pa
         )
 
 
-def load_best(folder: Path, module: nn.Module, best: Row, newer_than: float = float("inf")) -> dict[str, Tensor]:
+def load_best(
+    folder: Path, module: nn.Module, best: Row, newer_than: float = float("inf"), path: Path = BEST
+) -> dict[str, Tensor]:
     """The weights of the best epoch; raises RequestError if best.ckpt does not hold them.
 
     A best.ckpt after `newer_than` epochs is allowed: a killed run wrote it, and will write it again.
     """
-    checkpoint, path = load_checkpoint(folder / BEST), folder / BEST
+    path = folder / path
+    checkpoint = load_checkpoint(path)
     require_weights_of(module, checkpoint, path)
     epochs = finished_epochs(checkpoint)
     if epochs != best["epoch"] and epochs <= newer_than:
@@ -88,8 +92,11 @@ def _best(checkpoint: Mapping[str, Any], path: Path) -> Row:
     return best
 
 
-def _rows_until(start: int, folder: Path, points: Sequence[int]) -> list[Row]:
-    """The rows of metrics.csv until an epoch; raises RequestError unless each logging point has one."""
+def _rows_until(start: int, folder: Path, points: Sequence[int], *, ended: bool) -> list[Row]:
+    """The rows of metrics.csv until an epoch; raises RequestError unless each logging point has one.
+
+    The epoch itself has one too if the attempt `ended` there, and not within the next epoch.
+    """
     path = folder / METRICS
     try:
         rows = [row for row in MetricsFile(folder).rows() if row["epoch"] <= start]
@@ -99,7 +106,7 @@ def _rows_until(start: int, folder: Path, points: Sequence[int]) -> list[Row]:
     if epochs != sorted(set(epochs)):
         raise RequestError(f"{path}: its epochs are not in order, as if two runs had written it; it can't be resumed")
     there = set(epochs)
-    needed = {*itertools.takewhile(lambda epoch: epoch <= start, points), *([start] if start else [])}
+    needed = {*itertools.takewhile(lambda epoch: epoch <= start, points), *([start] if start and ended else [])}
     lost = sorted(needed - there)
     if lost:
         which = f"epoch {lost[0]}" if len(lost) == 1 else f"{len(lost)} epochs from {lost[0]} to {lost[-1]}"
