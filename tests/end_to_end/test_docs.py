@@ -166,6 +166,7 @@ def demo(*words: str) -> int:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(fashion_mnist, "generated_garments", few_garments)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")  # the files of the pages' examples
     monkeypatch.setattr(figures, "draw", lambda *_: [])  # test_run looks at pictures; they take most of a small run
     folder = ""
     for line in commands(page):
