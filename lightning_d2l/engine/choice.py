@@ -50,7 +50,7 @@ def needs_lightning(
     if not isinstance(data, TensorDataModule):
         return f"the data of {type(data).__name__}, which are not tensors in memory,"
     if (described := module.hparams.get("optimizer")) and needs_closure(kind := named(described["_target_"])):
-        return f"{kind.__name__}, whose step evaluates the loss several times,"
+        return f"{kind.__name__}.step(closure)"
     for callback in callbacks:
         if not runs_in_fast_loop(callback):
             return f"the callback {type(callback).__name__}"
