@@ -6,6 +6,7 @@ import contextlib
 import logging
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,11 +43,14 @@ def optional(what: str) -> Iterator[None]:
 class Loggers:
     """The loggers that a run asks for: TensorBoard, the others of Lightning, registered ones.
 
-    As a context it closes them after an error. Raises RequestError if a registered logger can't be built.
+    There are none in a `fast_dev_run`, where Lightning has none either. As a context it closes them after an error.
+    Raises RequestError if a registered logger can't be built.
     """
 
     def __init__(self, spec: RunSpec, recorded: Mapping[str, Ids] | None) -> None:
         self.spec = spec
+        if spec.config["trainer"]["fast_dev_run"]:
+            spec = replace(spec, config={**spec.config, "logger": {}})
         boards = [group for group in spec.config["logger"].values() if group["_target_"] == TENSORBOARD]
         self.board: TensorBoard | None = build_node(boards[0]) if boards else None
         self.others = build_loggers(spec, recorded or {})

@@ -75,7 +75,7 @@ class RunWandb(RunLogger):
         if self.url:
             log.info("%s  %s", self.label, self.url)
         if run.resumed:
-            self.known_until = int(run.summary.get("trainer/global_step", 0))
+            self.known_until = int(run.summary.get("trainer/global_step", -1))
         for row in () if run.resumed else history:
             self.log_row(row)
         return {"id": str(run.id), "project": str(run.project)}
@@ -136,7 +136,7 @@ class RunMLflow(RunLogger):
                 try:
                     client.update_run(self.run_id, status="RUNNING")
                     logged = client.get_metric_history(self.run_id, f"{self._prefix}epoch")
-                    self.known_until = max((metric.step for metric in logged), default=0)
+                    self.known_until = max((metric.step for metric in logged), default=-1)
                 except MlflowException:  # another store, or it was deleted there
                     self.run_id = None
             name = self.settings["experiment_name"]

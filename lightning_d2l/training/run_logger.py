@@ -40,7 +40,7 @@ class RunLogger:
     def __init__(self, label: str, logger: Any) -> None:
         self.label, self.logger = label, logger
         self.opened = self.failed = False
-        self.known_until = 0  # the step until which the service has the metrics of a resumed run
+        self.known_until = -1  # the step until which the service has the metrics of a resumed run
         passed_on = ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize")
         self._methods = {name: getattr(logger, name) for name in passed_on}
         for name in passed_on:  # what the Trainer calls
@@ -80,7 +80,7 @@ class RunLogger:
         if not self.opened:
             return
         if test:
-            self.known_until = 0  # the last row has the same step
+            self.known_until = -1  # the last row has the same step
             self.log_row(test)
         self.send("finalize", self.status(code))
         self.opened = False
