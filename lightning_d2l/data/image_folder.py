@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,30 @@ class ImageFolderData(ImageData):
         self.path = Path(os.path.expanduser(path))
         self.source = self.path.resolve().name or str(path)
         self.mode, self.on_error = mode, on_error
+        self._shape: tuple[int, ...] | None = None  # of an image, where it is known before they are read
         self.size = None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1])
         self.val_size, self.test_size, self.n_train, self.label_noise = val_size, test_size, n_train, label_noise
+
+    def identity(self) -> dict[str, Any]:
+        """Name, source, checksum, and what `restore` takes: the shape of an image and the names of the classes."""
+        x, _ = self.splits["train"]
+        return super().identity() | {"shape": list(x.shape[1:]), "classes": list(self.class_names)}
+
+    def restore(self, known: Mapping[str, Any]) -> None:
+        """Take the shape of the images and the classes from an `identity`, for which no file is read."""
+        shape, classes = known.get("shape"), known.get("classes")
+        if (
+            isinstance(shape, list)
+            and isinstance(classes, list)
+            and len(shape) == 3
+            and all(_is_side(n) for n in shape)
+        ):
+            self._shape, self.class_names = tuple(shape), tuple(map(str, classes))
+
+    def no_samples(self) -> tuple[Tensor, Tensor] | None:
+        if self._shape is None:
+            return None
+        return torch.empty(0, *self._shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
         files = listed(self.path)
@@ -95,6 +117,10 @@ class ImageFolderData(ImageData):
             x, y = x[rows["train"]], y[rows["train"]]
         held = self.held_out(x, y, val_size, self.n_train, self.label_noise, shares=True)
         return {**held, **splits}
+
+
+def _is_side(n: Any) -> bool:
+    return isinstance(n, int) and 0 < n <= 2**13
 
 
 def listed(path: Path) -> dict[str, dict[str, Listing]]:

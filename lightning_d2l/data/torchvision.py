@@ -10,6 +10,7 @@ import functools
 import gzip
 import io
 import math
+import os
 import pickle
 import tarfile
 import zipfile
@@ -115,6 +116,23 @@ def images_and_labels(dataset: str, subset: str, split: str, root: Path) -> tupl
     ) as error:
         raise RequestError(f"data.root={root}: the files of {dataset} can't be read ({error})") from error
     return torch.tensor(images), torch.tensor(labels.astype(np.int64))
+
+
+def has_files(dataset: str, root: Path) -> bool:
+    """Whether the files of a data set are below a root; they are not checked."""
+    from torchvision import datasets
+
+    of: Any = getattr(datasets, dataset)
+    if dataset == "EMNIST":
+        paths = [root / "EMNIST" / "raw" / "gzip.zip"]
+    elif dataset == "SVHN":
+        paths = [root / of.split_list[split][1] for split in ("train", "test")]
+    elif dataset.startswith("CIFAR"):
+        paths = [root / of.filename]
+    else:
+        listed = [*of.resources["train"], *of.resources["test"]] if dataset == "QMNIST" else of.resources
+        paths = [root / dataset / "raw" / name.rpartition("/")[2] for name, _ in listed]
+    return all(os.path.isfile(path) for path in paths)
 
 
 def class_names(dataset: str, subset: str) -> tuple[str, ...]:

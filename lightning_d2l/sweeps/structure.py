@@ -46,6 +46,8 @@ def structure(built: BuiltRun, member: Member) -> Hashable:
         raise CannotStack(f"{reason} needs Lightning's own loop")
     if not isinstance(optimizer, Exact) and (reason := why_alone(optimizer) or why_apart(member)):
         raise CannotStack(reason)
+    if member.data.transform and member.data.transform.get("augment"):
+        raise CannotStack(f"data.augment={config['data']['augment']} draws for each sample".replace("'", ""))
     if frozen := [name for name, p in module.net.named_parameters() if not p.requires_grad]:
         raise CannotStack(f"{frozen[0]} is not trained")
     if unused := _decays_unused(member):

@@ -64,14 +64,14 @@ def predicted_images(
         return None
     h, w = images.shape[1:3]
     down, across = max(h // 2, w // 3), w // 3
-    figure, (panel,) = with_panels(1, 1, 9, 5.9)
+    rows = -(-len(shown) // 8)
+    figure, (panel,) = with_panels(1, 1, 9, 0.9 + 1.25 * rows)
     mosaic(panel, images, 8, (down, across), cmap="gray", vmin=0, vmax=1)
     for number, index in enumerate(shown):
         true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
         at = (number % 8 * (w + across) + w / 2, number // 8 * (h + down) + down - 1)
         text = f"{_cut(true)}\n{_cut(guess)} {confidence[index]:.0%}"
         panel.text(*at, text, fontsize=7, color=GREEN if true == guess else RED, ha="center", va="bottom")
-    rows = -(-len(shown) // 8)
     panel.text(
         0, (h + down) * rows + h / 9,
         "true name, below it the prediction with its probability\n"
@@ -148,7 +148,8 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     if len(weight[0]) == 3:
         colours = (weight[shown] / (2 * largest) + 0.5).clamp(0, 1)
         picture = mosaic(panel, colours.permute(0, 2, 3, 1), columns, (down, gap))
-        panel.text(0, 0, "colours: weights of red, green and blue; grey is 0", fontsize=7, va="bottom")
+        below = -(-len(shown) // columns) * (h + down)
+        panel.text(0, below, "colours: weights of red, green and blue; grey is 0", fontsize=7, va="top")
     else:
         style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
         picture = mosaic(panel, weight[shown][:, 0], columns, (down, gap), **style)

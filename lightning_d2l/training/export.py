@@ -117,8 +117,13 @@ def _construction(built: BuiltRun) -> str:
     module, _, name = settings.pop("_target_").rpartition(".")
     sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
     arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
-    call = textwrap.fill(f"net = {name}({arguments})", 70, subsequent_indent=" " * 4)
-    return f"from {module} import {name}\n{call}"
+    imports, made = f"from {module} import {name}", f"{name}({arguments})"
+    if built.data.transform:
+        inputs = {key: value for key, value in built.data.transform.items() if key != "_target_"}
+        before = ", ".join(f"{key}={value!r}" for key, value in inputs.items())
+        imports = f"from torch import nn\nfrom lightning_d2l.nets.images import ImageInputs\n{imports}"
+        made = f"nn.Sequential(ImageInputs({before}), {made})"
+    return imports + "\n" + textwrap.fill(f"net = {made}", 70, subsequent_indent=" " * 4, break_long_words=False)
 
 
 def _state_dict(net: nn.Module, built: BuiltRun) -> bytes:
@@ -145,7 +150,7 @@ def _onnx(net: nn.Module, built: BuiltRun) -> bytes:
     samples, _ = built.data.samples("train", 1)
     x = as_input(samples.new_zeros(2, *samples.shape[1:]), next(net.parameters()).dtype)
     if described := _described(built):
-        net = _Raw(TableInputs(described["columns"], described["target"]), net)
+        net = _Raw(TableInputs(described["columns"], described["target"]), net).eval()
         x = torch.zeros(2, len(described["columns"]), dtype=torch.float64)
     try:
         with _silence():

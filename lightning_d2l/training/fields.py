@@ -58,6 +58,23 @@ def _maps_to_text(value: Any) -> bool:
     return isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values())
 
 
+def _is_data(value: Any) -> bool:
+    """The name, source and checksum, texts or null; beside them the sizes, the shape of a sample and the classes."""
+    known = ("samples", "shape", "classes")
+    if not isinstance(value, Mapping) or not _maps_to_text(
+        {k: v for k, v in value.items() if k not in known and v is not None}
+    ):
+        return False
+    samples, shape = value.get("samples", {}), value.get("shape", [])
+    return (
+        isinstance(samples, Mapping)
+        and all(n is None or is_number(n) for n in samples.values())
+        and isinstance(shape, list)
+        and all(map(is_number, shape))
+        and _is_texts(value.get("classes", []))
+    )
+
+
 def _maps_to_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_maps_to_text, value.values()))
 
@@ -122,7 +139,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seconds": ("a number", is_number),
     "metrics": ("a mapping of names to numbers", _is_metrics),
     "distance_to_exact": ("a mapping of names to numbers", _is_numbers),
-    "data": ("a mapping of names to texts", _maps_to_text),
+    "data": ("the name, source and checksum of data", _is_data),
     "versions": ("a mapping of names to texts", _maps_to_text),
     "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),
     "process": ("a process", _is_process),

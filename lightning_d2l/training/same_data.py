@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.image_data import IMAGE_FOLDER, TORCHVISION
 from lightning_d2l.config.records import has_other_streams, up_to_date
 from lightning_d2l.config.registry import FASHION_MNIST
 from lightning_d2l.config.tables import TABLES_DATA
@@ -48,6 +49,14 @@ def located(config: Mapping[str, Any], record: RunRecord, given: str | None = No
     data, known = config["data"], recorded(record)
     if data["_target_"] in TABLES_DATA:
         return {**config, "data": _located_table(data, record, given)}
+    if data["_target_"] == IMAGE_FOLDER:
+        return {**config, "data": {**data, "path": _located_folder(data, record, given)}}
+    if data["_target_"] == TORCHVISION:
+        from lightning_d2l.data.torchvision import has_files  # imports torch
+
+        places = [given, data["root"], _setting(record, "root"), os.environ.get(VARIABLE), None]
+        there = [str(data_root(root)) for root in places if has_files(data["dataset"], data_root(root))]
+        return {**config, "data": {**data, "root": given or (there[0] if there else data["root"])}}
     if "root" not in data:
         if given:
             raise RequestError(f"data.root={given}: the data of {record.folder} are read from no folder")
@@ -85,6 +94,18 @@ def _located_table(data: Mapping[str, Any], record: RunRecord, given: str | None
     return found
 
 
+def _located_folder(data: Mapping[str, Any], record: RunRecord, given: str | None) -> str:
+    """Where the folder of images of a run is now."""
+    path = os.path.abspath(os.path.expanduser(given or data["path"]))
+    if not os.path.exists(path):
+        checksum = str(recorded(record).get("checksum"))[:12]
+        raise OtherData(
+            f"{record.folder}: its data with checksum {checksum} not found at {path}\n"
+            "give data.path=FOLDER, which holds a folder a class"
+        )
+    return path
+
+
 def require_same_data(record: RunRecord, data: TensorDataModule) -> None:
     """Raise OtherData if a record names data with another checksum than these.
 
@@ -98,7 +119,7 @@ def require_same_data(record: RunRecord, data: TensorDataModule) -> None:
         there = f"{known.get('name')} ({known.get('source')}) with checksum {str(known.get('checksum'))[:12]}"
         raise OtherData(
             f"{record.folder}: its data were {there}; these are {here['name']} ({here['source']}) with checksum "
-            f"{here['checksum'][:12]}"
+            f"{str(here['checksum'])[:12]}"
         )
 
 
