@@ -188,6 +188,14 @@ def check_task(config: Mapping[str, Any], classes: bool) -> None:
         raise RequestError(f"loss={config['loss']}: must be {', '.join(allowed)} or null for this data")
     if config["information"] and not classes:
         raise RequestError("information=true: must be false for this data, which holds numbers and not classes")
+    exact, loss = (config["optimizer"] or {}).get("_target_") == EXACT, config["loss"]
+    if (
+        exact
+        and net in registry.LINEAR_IN_PARAMETERS
+        and (loss != "one_hot_mse" if classes else loss == "gaussian_nll")
+    ):
+        wanted = "one_hot_mse" if classes else "mse, half_mse, squared_scratch or null"
+        raise RequestError(f"loss={_show(loss)}: must be {wanted} for optimizer=exact, which solves squared losses")
 
 
 def _check_folds(data: Mapping[str, Any]) -> None:
@@ -204,14 +212,10 @@ def _check_folds(data: Mapping[str, Any]) -> None:
 
 
 def _check_exact(config: Mapping[str, Any]) -> None:
-    net, loss = config["model"]["_target_"], config["loss"]
+    net = config["model"]["_target_"]
     if net not in registry.LINEAR_IN_PARAMETERS:
         name = net.rpartition(".")[2]
         raise RequestError(f"optimizer=exact: must be for a model that is linear in its parameters, not for {name}")
-    classes = config["data"]["_target_"] in registry.CLASSIFICATION_DATA
-    if loss != "one_hot_mse" if classes else loss == "gaussian_nll":
-        allowed = "one_hot_mse" if classes else "mse, half_mse, squared_scratch or null"
-        raise RequestError(f"loss={_show(loss)}: must be {allowed} for optimizer=exact, which solves squared losses")
     if (augment := config["data"].get("augment", "none")) != "none":
         raise RequestError(f"data.augment={augment}: must be none for optimizer=exact, which sees each image once")
     if config["trainer"]["engine"] == "lightning":

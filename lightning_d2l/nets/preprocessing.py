@@ -39,7 +39,8 @@ class TableInputs(StaysFloat64):
         for name in ("mean", "scale"):
             values = [float(self.columns[i][name]) for i in numbers]
             self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
-        # No buffers: the settings tell them.
+        # No buffers: the settings tell them. Tensors, since a number in an ONNX model has the digits of float32 alone.
+        self._moments = torch.tensor([float(self.target["mean"]), float(self.target["scale"])], dtype=torch.float64)
         self._numbers, self._indicated = torch.tensor(numbers).long(), torch.tensor(indicated).long()
         self._hot = torch.tensor([i for i, _ in hot]).long(), torch.tensor([code for _, code in hot]).double()
 
@@ -59,7 +60,8 @@ class TableInputs(StaysFloat64):
         parts, (column, code) = [], (t.to(raw.device) for t in self._hot)
         if len(self._numbers):
             numbers = raw if len(self._numbers) == len(self.columns) else raw[:, self._numbers.to(raw.device)]
-            parts.append((numbers - self.mean).div(self.scale).nan_to_num(nan=0.0))
+            standardised = (numbers - self.mean).div(self.scale)
+            parts.append(torch.where(standardised.isnan(), 0.0, standardised))
         if len(column):
             parts.append((raw[:, column] == code).to(raw.dtype))
         if len(self._indicated):
@@ -69,11 +71,13 @@ class TableInputs(StaysFloat64):
     def of_target(self, y: Tensor) -> Tensor:
         """What the network is trained to predict for targets (n, 1) in their own unit."""
         y = y.log() if self.target["log"] else y
-        return (y - self.target["mean"]) / self.target["scale"] if self._standardised else y
+        return (y - self._moments[0]) / self._moments[1] if self._standardised else y
 
     def in_own_unit(self, output: Tensor) -> Tensor:
         """The target in its own unit for outputs (n, 1) of the network; logits of classes stay as they are."""
-        output = output * self.target["scale"] + self.target["mean"] if self._standardised else output
+        if self._standardised:
+            mean, scale = self._moments.to(output.device, output.dtype)
+            output = output * scale + mean
         return output.exp() if self.target["log"] else output
 
     @property
