@@ -51,14 +51,18 @@ class Loggers:
         self.spec = spec
         if spec.config["trainer"]["fast_dev_run"]:
             spec = replace(spec, config={**spec.config, "logger": {}})
-        boards = [group for group in spec.config["logger"].values() if group["_target_"] == TENSORBOARD]
-        self.board: TensorBoard | None = build_node(boards[0]) if boards else None
+        boards = {label: group for label, group in spec.config["logger"].items() if group["_target_"] == TENSORBOARD}
+        self.board_label = next(iter(boards), "")
+        self.board: TensorBoard | None = build_node(boards[self.board_label]) if boards else None
         self.others = build_loggers(spec, recorded or {})
 
     @property
     def of_trainer(self) -> list[Logger]:
-        """What Lightning's Trainer is given."""
-        return [*([self.board] if self.board else []), *(each.logger for each in self.others)]
+        """What Lightning's Trainer is given, in the order of the configuration; `module.logger` is the first."""
+        found: dict[str, Logger] = {each.label: each.logger for each in self.others}
+        if self.board:
+            found[self.board_label] = self.board
+        return [found[label] for label in self.spec.config["logger"] if label in found]
 
     def open(self, built: BuiltRun) -> dict[str, Ids]:
         """Start to log: the hyperparameters, and TensorBoard's graph unless the run is part of a sweep.

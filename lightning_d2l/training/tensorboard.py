@@ -63,6 +63,11 @@ class TensorBoard(Logger):
         self.failed = False
         self.writer: SummaryWriter | None = None
 
+    @property
+    def experiment(self) -> SummaryWriter | None:
+        """What a custom module writes to by itself; None before `open`."""
+        return self.writer
+
     @_never_fails
     def open(self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[Row]) -> None:
         """Start writing into a run's folder; `history` holds the logged rows of a resumed run."""

@@ -23,9 +23,11 @@ from lightning_d2l.config.compose import compose_checked
 from lightning_d2l.config.rules import ANYTHING
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.training import fit
+from lightning_d2l.training.extras import Loggers
 from lightning_d2l.training.files import MetricsFile
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.tensorboard import TensorBoard
 from tests.runs import config, run_here
 
 SMALL = ["model=polynomial_regression", "data.n_train=20", "data.n_val=10", "data.n_test=10", "trainer.accelerator=cpu"]
@@ -345,13 +347,12 @@ def test_a_folder_of_the_name_of_a_package_is_not_that_package(tmp_path, monkeyp
         compose_checked([*SMALL, "logger=csv"])
 
 
-def test_the_class_of_a_logger_is_lightnings_own(tmp_path):
-    from lightning_d2l.training.loggers import build_loggers
-
-    spec = RunSpec(config(*SMALL, "logger=csv"), tmp_path / "run")
-    (logger,) = build_loggers(spec, {})
-    assert isinstance(logger.logger, CSVLogger)
-    assert logger.logger.experiment is None  # type: ignore[comparison-overlap]
+def test_the_trainer_is_given_lightnings_own_classes_in_the_order_that_is_asked_for(tmp_path):
+    loggers = Loggers(RunSpec(config(*SMALL, "logger=[csv,tensorboard]"), tmp_path / "run"), {})
+    first, second = loggers.of_trainer
+    assert isinstance(first, CSVLogger)
+    assert isinstance(second, TensorBoard)
+    assert first.experiment is second.experiment is None  # nothing is written before the run is checked
     assert not (tmp_path / "run").exists()
 
 
