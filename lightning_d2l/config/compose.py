@@ -111,7 +111,7 @@ def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hyd
         further = {} if config_dir is None else {"command-line": Path(config_dir)}
         further |= {f"plugin-{number}": folder for number, folder in enumerate(PLUGIN_FOLDERS)}
         with variables_named_in(overrides), open_hydra(CONF, further) as hydra:
-            store_options()
+            store_options(further.values())
             hydra.config_loader = OwnLoader(hydra.config_loader)
             yield hydra
     finally:

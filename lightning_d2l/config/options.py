@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ OPTIONS: dict[tuple[str, str], Option] = {}
 """Registered options by group and name, such as ("model", "LeNet")."""
 PLUGIN_FOLDERS: list[Path] = []
 """The conf/ folders of plugins. A file there replaces the registered option of its group and name."""
+_stored: set[tuple[str, str]] = set()  # what Hydra has of OPTIONS
 
 
 def names(group: str) -> list[str]:
@@ -31,10 +32,15 @@ def names(group: str) -> list[str]:
     return sorted({*files, *(name for of, name in OPTIONS if of == group)})
 
 
-def store_options() -> None:
-    """Let Hydra's composition find the registered options."""
+def store_options(folders: Collection[Path]) -> None:
+    """Let Hydra's composition find the registered options, but those that a file in one of the folders replaces."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
+    for group, name in _stored:
+        store.repo[group].pop(f"{name}.yaml", None)
+    _stored.clear()
     for (group, name), option in OPTIONS.items():
-        store.store(name, dict(option.node), group, option.package, "plugin")
+        if not any((folder / group / f"{name}.yaml").is_file() for folder in folders):
+            store.store(name, dict(option.node), group, option.package, "plugin")
+            _stored.add((group, name))
