@@ -5,7 +5,7 @@ import logging
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -96,6 +96,78 @@ def test_validate_in_this_epoch_chooses_the_epochs_that_end_with_a_validation():
     chosen = Chosen()
     trainer(6, chosen).fit(Plain(), loader(), loader())
     assert chosen.validated == [0, 3, 4]
+
+
+class Logs(Plain):
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val", self.layer.weight.sum())
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train", self.layer.weight.sum())
+
+
+def test_validate_now_measures_the_weights_at_the_end_of_an_epoch_and_changes_nothing_else():
+    class Late(Checkpoint):
+        def __init__(self) -> None:
+            self.found: list[dict[str, float]] = []
+
+        def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            assert trainer.training
+            compat_lightning.validate_now(trainer)
+            assert trainer.training
+            assert pl_module.training
+            self.found.append({name: value.item() for name, value in trainer.callback_metrics.items()})
+
+    late, module, plain = Late(), Logs(), Logs()
+    plain.load_state_dict(module.state_dict())
+    used = pl.Trainer(
+        max_epochs=3, logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu",
+        callbacks=[late], num_sanity_val_steps=0, check_val_every_n_epoch=9,
+    )  # fmt: skip
+    used.fit(module, loader(), loader())
+    trainer(3).fit(plain, loader())
+    assert torch.equal(module.layer.weight, plain.layer.weight)
+    assert len(late.found) == 3
+    assert all(found["val"] == found["train"] for found in late.found)
+
+
+def test_ends_here_and_within_epoch_know_where_training_by_steps_ends():
+    class Steps(Callback):
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, bool, bool]] = []
+
+        def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            compat_lightning.hold_back_steps(trainer, -1)
+
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            compat_lightning.hold_back_steps(trainer, 3)
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            within = compat_lightning.within_epoch(compat_lightning.loop_states(trainer))
+            self.seen.append((trainer.global_step, compat_lightning.ends_here(trainer), within))
+
+    steps = Steps()
+    used = trainer(9, steps)
+    used.fit(Plain(), loader())
+    assert steps.seen == [(1, False, True), (2, False, True), (3, True, True)]
+    assert used.global_step == 3
+    assert not compat_lightning.within_epoch(compat_lightning.loop_states(used))
+
+
+def test_ends_here_where_a_callback_stops_unless_there_are_epochs_to_come():
+    class Stops(Callback):
+        def __init__(self) -> None:
+            self.seen: list[bool] = []
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            trainer.should_stop = True
+            self.seen.append(compat_lightning.ends_here(trainer))
+
+    stops = Stops()
+    used = trainer(9, stops)
+    used.fit_loop.min_epochs = 1
+    used.fit(Plain(), loader())
+    assert stops.seen == [False, False]
 
 
 class Heard(logging.Handler):
