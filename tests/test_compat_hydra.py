@@ -73,7 +73,7 @@ def test_create_main_hydra2_and_create_config_search_path_find_the_further_folde
     (tmp_path / "more" / "model").mkdir(parents=True)
     (tmp_path / "more" / "model" / "mine.yaml").write_text("width: 5\n")
     (tmp_path / "more" / "model" / "mlp.yaml").write_text("width: 7\n")
-    with compat.open_hydra(conf, str(tmp_path / "more")) as opened:
+    with compat.open_hydra(conf, {"command-line": tmp_path / "more"}) as opened:
         assert compat.GlobalHydra.instance().hydra is opened
         assert compose("train", ["model=mine"]).model.width == 5
         assert compose("train", ["model=mlp"]).model.width == 3  # the program's own options come first
