@@ -1,6 +1,6 @@
 """What sweeps cost with `hydra/launcher=vectorized`, beside the plain launchers and loops written by hand.
 
-    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py [capacity parts mlp members growth memory] [--quick]
+    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py [capacity stopping parts mlp members growth memory] [--quick]
 
 Whole programs are run as a person runs them, with every file they write. What is compared is measured in turn: quoted
 are medians, and ratios to the mean of the two measurements around. `benchmarks/page.py` makes docs/performance.md of
@@ -143,6 +143,15 @@ def capacity(results: Results, quick: bool, pairs: int) -> None:
     results.ratio(name, f"`vectorized`, training part of {study.members} runs", "hand-written loop", measured["fit"])
 
 
+def stopping(results: Results, quick: bool, pairs: int) -> None:
+    """The same sweep with early stopping that looks at each logging point and never stops, beside without."""
+    study = Capacity(quick)
+    never = ["callbacks=early_stopping", f"callbacks.early_stopping.patience={study.epochs}"]
+    stops = functools.partial(seconds, *study.all(), *never)
+    measured = in_turn(functools.partial(seconds, *study.all()), {"stops": stops}, pairs)
+    results.ratio("stopping", f"`vectorized`, {study.members} runs with early stopping", "without", measured["stops"])
+
+
 def parts_of(results: Results, quick: bool, pairs: int) -> None:
     """Where the time of the same sweep goes."""
     study = Capacity(quick)
@@ -283,7 +292,15 @@ def gpu(results: Results, quick: bool, pairs: int) -> None:
     results.ratio("gpu", f"`sequential`, {number_of} runs, estimated", "`vectorized`", measured)
 
 
-PARTS = {"capacity": capacity, "parts": parts_of, "mlp": mlp, "members": members, "growth": growth, "memory": memory}
+PARTS = {
+    "capacity": capacity,
+    "stopping": stopping,
+    "parts": parts_of,
+    "mlp": mlp,
+    "members": members,
+    "growth": growth,
+    "memory": memory,
+}
 
 
 def main() -> None:
