@@ -70,6 +70,7 @@ class Loggers:
         Returns what the record keeps, by the name of each logger.
         """
         if self.board:
+            self.board.by_step = built.supervised is None
             self.board.open(self.spec.folder, hyperparameters(built), built.metric_names, built.rows)
             if not self.spec.part_of_sweep:
                 x, _ = built.data.samples("train", 1)
@@ -88,9 +89,9 @@ class Loggers:
         """Draw the figures of a single run, and close the loggers with them and the test metrics."""
         pictures = [] if self.spec.part_of_sweep else _draw(built)
         if self.board:
-            epoch = int(final["epoch"])
-            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, epoch)
-            self.board.add_pictures(pictures, epoch)
+            end = int(final["step" if self.board.by_step else "epoch"])
+            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, end)
+            self.board.add_pictures(pictures, end)
         self.close(final, 0)
 
     def close(self, final: Row, code: int) -> None:
@@ -121,7 +122,8 @@ def write_board(built: BuiltRun, rows: Sequence[Row], test: Row) -> None:
     spec = built.spec
     if any(group["_target_"] == TENSORBOARD for group in spec.config["logger"].values()):
         with optional("TensorBoard"):
-            write_events(spec.folder, hyperparameters(built), built.metric_names, rows, test, built.max_epochs)
+            end = int(rows[-1]["epoch"]) if rows else built.max_epochs
+            write_events(spec.folder, hyperparameters(built), built.metric_names, rows, test, end)
 
 
 def log_member(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
@@ -26,6 +27,7 @@ from lightning_d2l.training.spec import RunSpec
 log = logging.getLogger(__name__)
 
 CSV_LOGS, HPARAMS = "csv_logs", "hparams.yaml"  # the folder of CSVLogger inside a run's, and a file of it
+PATIENCE = 120.0  # seconds to wait for another process that makes the tables of a store
 SWEEP_FILE = "sweep.json"  # in the folder of a sweep
 
 
@@ -112,10 +114,11 @@ class RunMLflow(RunLogger):
         self.store = folder_of_sweep(spec).absolute()
         local = f"sqlite:///{(self.store / known.MLFLOW_STORE).as_posix()}"
         self.uri = settings["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or local
-        folder = Path(self.uri.removeprefix("sqlite:///")).parent
-        if self.uri.startswith("sqlite:///") and self.uri != local and not os.access(folder, os.W_OK):
+        self.file = Path(self.uri.removeprefix("sqlite:///")) if self.uri.startswith("sqlite:///") else None
+        if self.file and self.uri != local and not os.access(self.file.parent, os.W_OK):
             # MLflow would try for minutes.
-            raise RequestError(f"logger.{label}.tracking_uri={self.uri}: {folder} is not a folder to write to")
+            raise RequestError(f"logger.{label}.tracking_uri={self.uri}: {self.file.parent} can't be written")
+        self.alone = self.store == spec.folder.absolute() and self.uri == local
         self.local, self.run_id, self.continued = self.uri == local, recorded.get("run_id"), False
         sweep = sweep_of(spec)
         tags = {**({"sweep": sweep} if sweep else {}), **(settings["tags"] or {})}
@@ -131,7 +134,8 @@ class RunMLflow(RunLogger):
             for chatty in ("mlflow", "alembic"):
                 logging.getLogger(chatty).setLevel(logging.WARNING)
             logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # a warning for each retry
-            client = MlflowClient(self.uri)
+            with self._making():
+                client = MlflowClient(self.uri)
             if self.run_id is not None:
                 try:
                     client.update_run(self.run_id, status="RUNNING")
@@ -150,6 +154,12 @@ class RunMLflow(RunLogger):
             for row in () if self.continued else history:
                 self.log_row(row)
         return {"run_id": str(self.run_id), "experiment": name}
+
+    def _making(self) -> contextlib.AbstractContextManager[object]:
+        """What processes hold while they make the tables of a SQLite store, which MLflow does not guard."""
+        if self.alone or not self.file:
+            return contextlib.nullcontext()
+        return FileLock(f"{self.file}.lock", timeout=PATIENCE)
 
     def send_parameters(self, parameters: Mapping[str, Any]) -> None:
         if not self.continued:  # parameters of a run can't change there
@@ -212,8 +222,8 @@ def _registered(label: str, spec: RunSpec, target: str, settings: dict[str, Any]
 
 
 def sweep_of(spec: RunSpec) -> str | None:
-    """What the runs of a sweep have in common: its id, else the name of its folder; None for a single run."""
-    return (spec.sweep or folder_of_sweep(spec).name) if spec.part_of_sweep else None
+    """What the runs of a sweep have in common: its id, or the name of the folder above; None for a single run."""
+    return (spec.sweep or spec.folder.absolute().parent.name) if spec.part_of_sweep else None
 
 
 def folder_of_sweep(spec: RunSpec) -> Path:

@@ -48,6 +48,7 @@ def _never_fails(
 class TensorBoard(Logger):
     """Logs scalars by epoch, hyperparameters, the graph, histograms and figures; all splits of a metric share a chart.
 
+    With `by_step`, set before `open`, the x axis is Lightning's own, for a custom module, which may log at any step.
     Before `open` nothing is written. An error, such as a full disk, is a warning: training does not need the events.
     `histograms_every_n_epochs` is the interval for histograms of weights and gradients; 0 writes none. Runs of a sweep
     have no graph, histograms or figures.
@@ -60,7 +61,7 @@ class TensorBoard(Logger):
         self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
         self.net: nn.Module | None = None
         self.next_histogram = 1
-        self.failed = False
+        self.failed = self.by_step = False
         self.writer: SummaryWriter | None = None
 
     @property
@@ -71,12 +72,12 @@ class TensorBoard(Logger):
     @_never_fails
     def open(self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[Row]) -> None:
         """Start writing into a run's folder; `history` holds the logged rows of a resumed run."""
-        last = int(history[-1]["epoch"]) if history else 0
+        last = int(history[-1]["step" if self.by_step else "epoch"]) if history else 0
         self.writer = SummaryWriter(str(folder), purge_step=last or None)  # later events are hidden
         self.metrics, self.has_layout = metrics, False
-        if history:  # its last events may be lost
+        if history and not self.by_step:  # its last events may be lost
             self.log_metrics(_scalars(history[-1]), last)
-        else:
+        if not history:
             events.add_summary(self.writer, _hparams(folder, hparams))
 
     @_never_fails
@@ -100,7 +101,7 @@ class TensorBoard(Logger):
         if self.writer is None:
             return
         if "epoch" in metrics:  # Lightning counts epochs from 0; the x axis is the number of finished epochs
-            step = int(metrics["epoch"]) + 1
+            step = step if self.by_step else int(metrics["epoch"]) + 1
             metrics = {name: value for name, value in metrics.items() if name != "epoch"}
         if not self.has_layout and "loss/train" in metrics:
             events.add_summary(self.writer, _layout(self.metrics, metrics))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.logger import Logger
 
@@ -368,3 +369,22 @@ def test_the_trainer_is_given_lightnings_own_classes_in_the_order_that_is_asked_
 def test_a_wrong_setting_is_refused(words, message, capsys):
     assert app.main([*SMALL, *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_process_at_a_time_makes_the_tables_of_a_store(store, tmp_path, monkeypatch):
+    import mlflow
+
+    held, real = [], mlflow.MlflowClient
+
+    def client(uri: str) -> Any:
+        with pytest.raises(Timeout):
+            FileLock(f"{store / 'mlflow.db'}.lock").acquire(timeout=0)
+        held.append(uri)
+        return real(uri)
+
+    words = [*ROWS, "logger=mlflow", f"logger.mlflow.tracking_uri=sqlite:///{store / 'mlflow.db'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow, "MlflowClient", client)
+        assert run_here(tmp_path / "own", *words, "trainer.max_epochs=1") == 0
+    assert len(held) == 1
+    assert mlflow_run(store, RunRecord.read(tmp_path / "own").fields["loggers"]["mlflow"]["run_id"])

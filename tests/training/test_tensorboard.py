@@ -104,3 +104,14 @@ def test_a_network_without_a_graph_can_be_trained(tmp_path, capfd, caplog):
     assert net.training
     assert caplog.messages == ["no graph for TensorBoard: not to be traced"]
     assert "No graph saved" not in "".join(capfd.readouterr())
+
+
+def test_what_a_custom_module_logs_at_any_step_is_at_that_step(tmp_path):
+    """Where Lightning's own logger has it."""
+    board = TensorBoard(graph=False, histograms_every_n_epochs=0, figures=False)
+    board.by_step = True
+    board.open(tmp_path, HPARAMS, (), [])
+    for step in range(6):
+        board.log_metrics({"train_loss_step": 1 / (1 + step), "epoch": step // 3}, step)
+    board.close()
+    assert scalars(tmp_path) == {"train_loss_step": [(step, np.float32(1 / (1 + step))) for step in range(6)]}
