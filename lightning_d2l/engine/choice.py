@@ -48,7 +48,7 @@ def needs_lightning(
         if getattr(type(module), name, None) is not getattr(SupervisedModule, name, None):
             return f"{type(module).__name__}.{name}"
     if not isinstance(data, TensorDataModule):
-        return f"the data of {type(data).__name__}, which are not tensors in memory,"
+        return f"the data of {getattr(data, 'name', None) or type(data).__name__}, which are not tensors in memory,"
     if (described := module.hparams.get("optimizer")) and needs_closure(kind := named(described["_target_"])):
         return f"{kind.__name__}.step(closure)"
     for callback in callbacks:

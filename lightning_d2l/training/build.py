@@ -169,12 +169,11 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
     fit the targets of the data.
     """
     torch.manual_seed(stream(INITIALISATION, config["seed"]))
-    sizes = {"num_inputs": data.num_inputs, "num_outputs": data.num_outputs}
     made = named(config["model"]["_target_"])
     if isinstance(made, type) and issubclass(made, pl.LightningModule):
-        module: pl.LightningModule = _custom_module(config, made, sizes)
+        module: pl.LightningModule = _custom_module(config, made, data)
     else:
-        module = _supervised_module(config, data, {**config["model"], **sizes})
+        module = _supervised_module(config, data, {**config["model"], **{name: getattr(data, name) for name in SIZES}})
     # Before the weights of a checkpoint are loaded, which it would round otherwise.
     kind = parameter_type(config["trainer"])
     return module if kind == "float32" else module.to(getattr(torch, kind))
@@ -206,6 +205,7 @@ def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: d
     return kind(net, config["loss"], config["optimizer"], **settings)
 
 
+SIZES = ("num_inputs", "num_outputs")  # of the data, which a network takes
 # Settings that a custom LightningModule has no use for, with their defaults.
 OF_SUPERVISED: dict[str, Any] = {
     "loss": None,
@@ -216,7 +216,7 @@ OF_SUPERVISED: dict[str, Any] = {
 }
 
 
-def _custom_module(config: Mapping[str, Any], made: type[pl.LightningModule], sizes: dict[str, int]) -> Any:
+def _custom_module(config: Mapping[str, Any], made: type[pl.LightningModule], data: TensorDataModule) -> Any:
     """A LightningModule of a plugin; the sizes of the data are passed where it takes them."""
     for key, default in OF_SUPERVISED.items():
         if config[key] != default:
@@ -225,4 +225,4 @@ def _custom_module(config: Mapping[str, Any], made: type[pl.LightningModule], si
         key = "penalty" if config["optimizer"] is None else "optimizer"
         raise RequestError(f"{key}: must be left out; {made.__name__} has its own, which model.* may set")
     known = inspect.signature(made).parameters
-    return build_node(config["model"], **{name: value for name, value in sizes.items() if name in known})
+    return build_node(config["model"], **{name: getattr(data, name) for name in SIZES if name in known})

@@ -72,7 +72,7 @@ class Loggers:
         if self.board:
             self.board.by_step = built.supervised is None
             self.board.open(self.spec.folder, hyperparameters(built), built.metric_names, built.rows)
-            if not self.spec.part_of_sweep:
+            if not self.spec.part_of_sweep and built.data.task:  # without one, only a custom module knows its batches
                 x, _ = built.data.samples("train", 1)
                 self.board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
         return self.open_others(built, built.rows)
