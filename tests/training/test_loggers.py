@@ -215,25 +215,29 @@ def logged_about(folder: Path) -> dict[str, Any]:
 
 
 def test_a_member_of_a_group_leaves_in_each_logger_what_it_leaves_by_itself(store, tmp_path, capsys):
-    words = ["-m", *ROWS, ALL, "trainer.max_epochs=3", "seed=0,1", "trainer.precision=64-true"]
-    both = []
-    for name, launcher in (("together", []), ("alone", ["hydra/launcher=sequential"])):
-        shutil.copytree(store, tmp_path / name)
-        assert app.main([*words, *launcher, f"hydra.sweep.dir={tmp_path / name}"]) == 0
-        assert f"mlflow ui --backend-store-uri sqlite:///{name}/mlflow.db" in capsys.readouterr().out
-        folders = [tmp_path / name / job["folder"] for job in read_sweep(tmp_path / name)["jobs"]]
-        both.append([logged(folder, tmp_path / name) for folder in folders])
-        sweep = RunRecord.read(folders[0]).fields["sweep"]
-        for _, about in both[-1]:
-            assert about["wandb"]["run_group"] == about["mlflow"].data.tags["sweep"] == sweep
-            assert (about["mlflow"].info.status, about["code"]) == ("FINISHED", 0)
-    assert "members" in RunRecord.read(tmp_path / "together" / folders[0].name).fields
-    for (together, about), (alone, other) in zip(*both, strict=True):
-        for name in together:
-            assert together[name] == approximately(alone[name]), name
+    words = ["-m", *ROWS, ALL, "trainer.max_epochs=3", "logger.wandb.name=a,b", "trainer.precision=64-true"]
+    together = Path(shutil.copytree(store, tmp_path / "together"))
+    assert app.main([*words, f"hydra.sweep.dir={together}"]) == 0
+    printed = capsys.readouterr().out
+    assert "mlflow ui --backend-store-uri sqlite:///together/mlflow.db" in printed
+    assert "wandb sync together/*/wandb/offline-run-*" in printed
+    for number, job in enumerate(read_sweep(together)["jobs"]):
+        record, alone = RunRecord.read(together / job["folder"]), tmp_path / "alone" / job["folder"]
+        assert record.fields["members"] == 2
+        sweep = record.fields["sweep"]
+        shutil.copytree(store, alone)
+        spec = RunSpec(dict(record.config), alone, record.fields["overrides"], number=number, sweep=sweep, silent=True)
+        assert fit.run(spec) == 0
+        (found, about), (theirs, other) = logged(record.folder, together), logged(alone, alone)
+        for name in found:
+            assert found[name] == approximately(theirs[name]), name
         assert about["mlflow"].data.params == other["mlflow"].data.params
-        mine, theirs = ({k: v for k, v in each["settings"].items() if k != "_wandb"} for each in (about, other))
-        assert mine == theirs
+        settings = [{k: v for k, v in each["settings"].items() if k != "_wandb"} for each in (about, other)]
+        assert settings[0] == settings[1]
+        for each in (about, other):
+            assert each["wandb"]["run_group"] == each["mlflow"].data.tags["sweep"] == sweep
+            assert each["wandb"]["display_name"] == "ab"[number]
+            assert (each["mlflow"].info.status, each["code"]) == ("FINISHED", 0)
 
 
 class Calls(Logger):
