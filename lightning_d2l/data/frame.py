@@ -73,7 +73,7 @@ class FrameData(TableData):
         ends = np.cumsum([len(frame) for frame in self.frames.values()])
         given = dict(zip(self.frames, np.split(np.arange(n), ends[:-1]), strict=True))
         rest = given.pop("train")
-        sizes = {split: size for split, size in self.sizes.items() if split not in given}
+        sizes = {split: size for split, size in self.held_out.items() if split not in given}
         rows = held_out(len(rest), sizes, self.seed, classes=None if classes is None else classes[rest])
         found = {split: rest[chosen] for split, chosen in rows.items()}
         if self.folds:
