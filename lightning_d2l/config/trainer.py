@@ -40,7 +40,7 @@ _DURATION = Rule(
     'a duration as "DD:HH:MM:SS" or {minutes: 5}',
     lambda v: TEXT.accepts(v) or (isinstance(v, Mapping) and len(v) > 0 and all(map(NOT_NEGATIVE.accepts, v.values()))),
 )
-_LIMIT = Rule("a whole number from 1 up, -1 (no limit)", lambda v: v == -1 or whole(1, NO_LIMIT).accepts(v))
+_LIMIT = either(whole(1, NO_LIMIT), Rule("-1 (no limit)", lambda v: v == -1))
 
 ARGUMENTS: dict[str, tuple[Any, Rule]] = {
     "accelerator": ("auto", choice("auto", "cpu", "gpu", "cuda", "mps")),

@@ -35,6 +35,7 @@ _CHATTER = (
     "Received SIGTERM", "Please use the new API settings", "Consider setting `num_workers",
     "`torch.jit.trace`", "`torch.jit.trace_method`",
     "Initializing distributed", "All distributed processes registered", "`fast_dev_run` mode",
+    "was configured so",
     "Converting a tensor to a Python boolean", "The `srun` command is available",
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ def test_the_option_file_has_these_defaults_and_every_setting_accepts_its_own():
     [
         ("gradient_clip_val", "much", "trainer.gradient_clip_val=much: must be a number"),
         ("max_steps", 1.5, "trainer.max_steps=1.5: must be a whole number from -1 up"),
-        ("max_epochs", 0, "trainer.max_epochs=0: must be a whole number from 1 up, -1 (no limit) or null"),
+        ("max_epochs", 0, "trainer.max_epochs=0: must be a whole number from 1 to 1000000000 or -1 (no limit) or null"),
         ("precision", "8", "bf16-mixed"),
         ("devices", [], "trainer.devices"),
         ("max_time", {}, "DD:HH:MM:SS"),
