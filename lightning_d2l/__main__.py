@@ -46,8 +46,8 @@ def _started(caller: Mapping[str, Any]) -> Any:
     if caller.get("__name__") != "__main__" or not caller.get("__file__"):  # such as a notebook
         return Program()
     spec = caller.get("__spec__")
-    words = ("-m", spec.name.removesuffix(".__main__")) if spec else (sys.argv[0],)
-    return Program(("python", *words), ("python", *words), file=caller["__file__"])
+    words = ["-m", spec.name.removesuffix(".__main__")] if spec else [sys.argv[0]]
+    return Program(("python", *words), ("python", *words), file=words[1] if spec else caller["__file__"])
 
 
 if __name__ == "__main__":

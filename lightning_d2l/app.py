@@ -31,10 +31,8 @@ from lightning_d2l.compat_hydra import (
 )
 from lightning_d2l.config.check import RequestError, check, flat
 from lightning_d2l.config.compose import (
-    NAME,
     command_of_run,
     composed,
-    explained,
     hydra_with,
     is_multirun,
     keys_of,
@@ -43,8 +41,9 @@ from lightning_d2l.config.compose import (
     plain,
     with_literal_paths,
 )
+from lightning_d2l.config.explain import explained
 from lightning_d2l.config.loader import SafeLoader
-from lightning_d2l.config.options import CONF
+from lightning_d2l.config.options import CONF, NAME
 from lightning_d2l.config.places import PLACES_OF_DATA
 from lightning_d2l.config.program import PLUGIN, Program, arguments_of, program, train_words, without_plugins
 from lightning_d2l.config.records import require_same_streams

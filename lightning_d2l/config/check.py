@@ -147,13 +147,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if data["_target_"] == registry.FASHION_MNIST:
         _check_n_train(data)
     _check_folds(data)
-    widths, dropout, num_layers = (model.get(key) for key in ("num_hiddens", "dropout", "num_layers"))
-    if num_layers is not None and isinstance(widths, list) and len(widths) > 1:
-        raise RequestError(f"model.num_hiddens={widths}: must be one number where model.num_layers={num_layers}")
-    expected = num_layers if num_layers is not None else len(widths) if isinstance(widths, list) else 1
-    if isinstance(dropout, list) and len(dropout) != expected:
-        layers = f"model.num_hiddens={widths}" if num_layers is None else f"model.num_layers={num_layers}"
-        raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
+    if model["_target_"] not in registry.OBJECTS:  # to a registered model these names may mean something else
+        _check_widths(model)
     if optimizer is not None and (wrong := contradiction(optimizer)):
         raise RequestError(wrong)
     if optimizer is not None and optimizer["_target_"] == EXACT:
@@ -162,6 +157,17 @@ def _check_together(config: Mapping[str, Any]) -> None:
         _check_phm(data, model)
     if wrong := too_large(config):
         raise RequestError(wrong)
+
+
+def _check_widths(model: Mapping[str, Any]) -> None:
+    """The number of hidden layers agrees in all settings of an MLP."""
+    widths, dropout, num_layers = (model.get(key) for key in ("num_hiddens", "dropout", "num_layers"))
+    if num_layers is not None and isinstance(widths, list) and len(widths) > 1:
+        raise RequestError(f"model.num_hiddens={widths}: must be one number where model.num_layers={num_layers}")
+    expected = num_layers if num_layers is not None else len(widths) if isinstance(widths, list) else 1
+    if isinstance(dropout, list) and len(dropout) != expected:
+        layers = f"model.num_hiddens={widths}" if num_layers is None else f"model.num_layers={num_layers}"
+        raise RequestError(f"model.dropout={dropout}: must have one value a hidden layer, as {layers}")
 
 
 def _check_n_train(data: Mapping[str, Any]) -> None:

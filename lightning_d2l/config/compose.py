@@ -16,36 +16,32 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import (
     Hydra,
-    IntervalSweep,
     Override,
     OverridesParser,
     Quote,
     QuotedString,
     ValueType,
-    missing_option,
     open_hydra,
-    unmatched_key,
 )
 from lightning_d2l.config import hydra_node, registry
-from lightning_d2l.config.check import RequestError, check, check_sweep, nearest, targets, unknown_key
+from lightning_d2l.config.check import RequestError, check, check_sweep, targets, unknown_key
 from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
+from lightning_d2l.config.explain import explained, first_value
 from lightning_d2l.config.loader import OwnLoader
 from lightning_d2l.config.loggers import missing_extra
-from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS, names, store_options
+from lightning_d2l.config.options import CONF, LISTS, NAME, PLUGIN_FOLDERS, names, store_options
 from lightning_d2l.config.other_data import for_other_data
 from lightning_d2l.config.places import make_paths_absolute
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.references import safe_references, variables_named_in
 
-NAME = "train"  # the primary configuration, conf/train.yaml
 LONGEST = 20_000  # characters of one override
 SWEEP = ("sweep", "study")  # nodes of a configuration that belong to a whole sweep, not to a run
 
-LISTS = ("callbacks", "logger")  # groups of which a run may have several options
 GROUPS = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_dir()}
 
 
@@ -128,7 +124,7 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     """
     parsed = parse(overrides)
     parsed += parse(for_other_data(NAME, parsed))
-    single = [text for o in parsed if (text := _first_value(o))]
+    single = [text for o in parsed if (text := first_value(o))]
     try:
         config = compose(NAME, single, return_hydra_config=True)
         hydra_node.resolve_hydra(config, keys_of(parsed))
@@ -208,6 +204,8 @@ def plain(config: DictConfig, folder: str | None = None) -> dict[str, Any]:
             own = {str(key): config[key] for key in config if key not in ("hydra", *SWEEP)}
             nodes = {key: node for key, node in own.items() if OmegaConf.is_config(node)}
             own |= {k: OmegaConf.to_container(v, resolve=True, throw_on_missing=True) for k, v in nodes.items()}
+    except MissingMandatoryValue as error:
+        raise RequestError(f"{error.full_key}: must be given, as in {error.full_key}=VALUE") from error
     except OmegaConfBaseException as error:
         raise RequestError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     except RecursionError as error:
@@ -252,53 +250,3 @@ def path_override(key: str, folder: str) -> str:
 def literal(value: str) -> str:
     """The text that `quote` quoted, from the value that Hydra's parser found."""
     return re.sub(r"(\\*)\\\$\{", lambda match: f"{match[1][::2]}${{", value)
-
-
-def _first_value(override: Override) -> str:
-    """The override with the first of its values; empty for a glob, since only Hydra's config loader can expand it."""
-    if not override.is_sweep_override():
-        return str(override.input_line)
-    if override.value_type == ValueType.GLOB_CHOICE_SWEEP:
-        return ""
-    value = override.value()
-    values = iter([value.start]) if isinstance(value, IntervalSweep) else override.sweep_string_iterator()
-    if (first := next(values, None)) is None:
-        raise RequestError(f"{override.input_line}: no value in it; a sweep needs at least one")
-    return f"{str(override.input_line).partition('=')[0]}={first}"
-
-
-def explained(error: Exception, parsed: list[Override]) -> RequestError:
-    """The reason why Hydra can't compose a request, in one line."""
-    if isinstance(error, HydraException) and (missing := missing_option(error)):
-        group, _, option = missing[0].rpartition("/")
-        options = list(missing[1]) or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        allowed = f" (allowed: {', '.join(options)})" if options else ""
-        return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
-    if key := unmatched_key(error):
-        groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-        parent, siblings = _siblings(key, parsed)
-        if not siblings and parent in groups:  # such as callbacks.early_stopping.patience without early_stopping
-            options = sorted(path.stem for path in (CONF / parent).glob("*.yaml"))
-            option = next((word for word in key.split(".")[1:2] if word in options), options[0])
-            choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
-            return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
-        siblings = siblings or groups
-        return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
-    reason = " ".join(str(error).split())[:300]
-    return RequestError(reason or f"{', '.join(str(o.input_line) for o in parsed)}: can't be composed")
-
-
-def _siblings(key: str, parsed: list[Override]) -> tuple[str, list[str]]:
-    """The nearest group above `key` in the configuration that the chosen options compose to, and the keys in it."""
-    choices = [_first_value(o) for o in parsed if (CONF / o.key_or_group).is_dir()]
-    try:
-        config = compose(NAME, choices)
-    except HydraException:
-        return "", []
-    parent = key.rpartition(".")[0]
-    while parent and parent not in config and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
-        parent = parent.rpartition(".")[0]
-    node = OmegaConf.select(config, parent) if parent else config
-    return parent, [str(name) for name in node or () if name != "_target_"]

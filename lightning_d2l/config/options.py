@@ -9,6 +9,8 @@ from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 CONF = next(path for path in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if path.is_dir())
+NAME = "train"  # the primary configuration, conf/train.yaml
+LISTS = ("callbacks", "logger")  # groups of which a run may have several options
 
 
 @dataclass(frozen=True)

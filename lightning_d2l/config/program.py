@@ -17,7 +17,7 @@ class Program:
     tool: tuple[str, ...] = ("lightning-d2l",)
     plugins: tuple[str, ...] = ()
     folder: str = ""  # where it was started, from which their paths are given
-    file: str = ""  # of the user's own program, which registers what a worker needs too
+    file: str = ""  # of the user's own program, or its module, which registers what a worker needs too
 
 
 _present = Program()

@@ -9,9 +9,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
-import site
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +20,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.config_dir import MOST_FILES
 from lightning_d2l.config.options import CONF, PLUGIN_FOLDERS
 from lightning_d2l.config.program import PLUGIN, Program, program, use_program, without_plugins
-from lightning_d2l.plugins.origin import Plugin, sha256, sha256_of_all, shown
+from lightning_d2l.plugins.origin import Plugin, distribution_of, is_installed, is_site, sha256, sha256_of_all, shown
 from lightning_d2l.plugins.registering import REGISTERED, remove, under_load
 
 GROUP = "lightning_d2l.plugins"
@@ -69,7 +67,7 @@ def attach(started: Program) -> None:
         path = Path(started.folder, os.path.expanduser(name))
         load(str(path) if path.exists() else name, folder=started.folder)
     if started.file:
-        load(started.file)
+        load(started.file, folder=started.folder)
 
 
 def load(name: str, option: str = PLUGIN, folder: str = "") -> Plugin:
@@ -154,14 +152,17 @@ def _module(name: str, what: str, folder: Path | None, entry: importlib.metadata
     file = Path(found.origin).resolve() if found.origin and found.has_location else None
     if file and (there := _loaded(file)):
         return there
-    distribution = entry.dist if entry else _distribution(name)
+    distribution = entry.dist if entry else distribution_of(name)
     plugin = Plugin(entry.name if entry else name, file, name, distribution.name if distribution else None)
     plugin.version = distribution.version if distribution else None
     plugin.sha256 = sha256(file) if file else ""
 
     def execute() -> ModuleType:
         with _importable(folder):
-            return importlib.import_module(name)
+            try:
+                return importlib.import_module(name)
+            except Ended:
+                return ModuleType(name)
 
     return _run(execute, plugin, what, file.parent if file else None)
 
@@ -189,7 +190,8 @@ def _run(execute: Callable[[], ModuleType], plugin: Plugin, what: str, folder: P
         raise _failed(what, error, plugin.file) from error
     finally:
         under_load.pop()
-    plugin.version = plugin.version or _text(getattr(module, "__version__", None))
+    version = getattr(module, "__version__", None)
+    plugin.version = plugin.version or (version if isinstance(version, str) else None)
     conf = sorted(plugin.conf.rglob("*.yaml"))[:MOST_FILES] if plugin.conf else []
     if folder is not None:
         plugin.beside = sha256_of_all([*beside, *conf], plugin.conf.parent if plugin.conf and not beside else folder)
@@ -255,13 +257,13 @@ def _beside(plugin: Plugin, folder: Path | None, modules: set[str]) -> list[Path
     else:
         origins = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
         files = [Path(origin).resolve() for origin in origins if origin and os.path.isabs(origin)]
-        files = [path for path in files if path.is_relative_to(folder) and not _is_installed(path)]
+        files = [path for path in files if path.is_relative_to(folder) and not is_installed(path)]
     return [path for path in files if path != plugin.file]
 
 
 def _add_conf(plugin: Plugin, folder: Path | None, what: str) -> None:
     """Add the conf/ folder beside a plugin, if there is one; raises RequestError if a file there belongs to another."""
-    if folder is None or not (conf := folder / "conf").is_dir() or conf == CONF or _is_site(folder):
+    if folder is None or not (conf := folder / "conf").is_dir() or conf == CONF or is_site(folder):
         return
     plugin.conf = conf
     if conf in PLUGIN_FOLDERS:
@@ -273,28 +275,3 @@ def _add_conf(plugin: Plugin, folder: Path | None, what: str) -> None:
                 whose = "lightning_d2l" if other == CONF else shown(other)
                 raise RequestError(f"{what}: {shown(path)}: an option of this name belongs to {whose}; rename the file")
     PLUGIN_FOLDERS.append(conf)
-
-
-def _sites() -> list[Path]:
-    known = [*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()]
-    return [Path(path).resolve() for path in known]
-
-
-def _is_site(folder: Path) -> bool:
-    """Whether a folder holds the packages of all."""
-    return folder in _sites()
-
-
-def _is_installed(path: Path) -> bool:
-    return any(parent in ("site-packages", "dist-packages") for parent in path.parts)
-
-
-def _distribution(name: str) -> importlib.metadata.Distribution | None:
-    try:
-        return importlib.metadata.distribution(name.partition(".")[0])
-    except (importlib.metadata.PackageNotFoundError, ValueError):
-        return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None

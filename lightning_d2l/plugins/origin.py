@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
+import site
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,3 +73,22 @@ def sha256_of_all(paths: Iterable[Path], folder: Path) -> str:
     """The checksum of the lines that `sha256sum` prints for files below a folder; empty for none."""
     lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(set(paths))]
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else ""
+
+
+def is_site(folder: Path) -> bool:
+    """Whether a folder holds the modules of all installed packages, or Python's own."""
+    known = [*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()]
+    return folder in [Path(path).resolve() for path in known]
+
+
+def is_installed(path: Path) -> bool:
+    """Whether a file belongs to an installed package."""
+    return any(parent in ("site-packages", "dist-packages") for parent in path.parts)
+
+
+def distribution_of(module: str) -> importlib.metadata.Distribution | None:
+    """The distribution with the name of the package of a module."""
+    try:
+        return importlib.metadata.distribution(module.partition(".")[0])
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return None

@@ -12,7 +12,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, copy_cache
-from lightning_d2l.config.compose import LISTS, SWEEP, plain
+from lightning_d2l.config.compose import SWEEP, plain
+from lightning_d2l.config.options import LISTS
 
 PLAIN = (bool, int, float, str, type(None))
 

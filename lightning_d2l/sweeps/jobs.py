@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import ConfigLoader, words_of
 from lightning_d2l.config.check import RequestError, check
-from lightning_d2l.config.compose import command_of_run, explained, parse
+from lightning_d2l.config.compose import command_of_run, parse
+from lightning_d2l.config.explain import explained
 from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.places import PLACES_OF_DATA
 from lightning_d2l.config.program import arguments_of

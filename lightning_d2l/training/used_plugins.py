@@ -62,10 +62,12 @@ def _names(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     metrics = config.get("metrics")
     for name in metrics if isinstance(metrics, list) else ():
         yield "metric", str(name)
-    for key, value in flat(config.get("model") or {}).items():
-        for end, kind in _NAMED.items():
-            if isinstance(value, str) and (key == end or key.endswith(f".{end}")):
-                yield kind, value
+    model = config.get("model")
+    if isinstance(model, Mapping) and "." in str(model.get("_target_")):  # to a registered model they may mean anything
+        for key, value in flat(model).items():
+            for end, kind in _NAMED.items():
+                if isinstance(value, str) and (key == end or key.endswith(f".{end}")):
+                    yield kind, value
     study = config.get("study")
     if isinstance(study, Mapping) and isinstance(study.get("theory"), str):
         yield "theory", study["theory"]
