@@ -138,3 +138,8 @@ def within_epoch(loops: Mapping[str, Any]) -> bool:
     """Whether the loops of a checkpoint stopped before the end of an epoch; raises KeyError if they lack it."""
     progress = loops["fit_loop"]["epoch_progress"]["current"]
     return int(progress["ready"]) > int(progress["processed"])
+
+
+def without_anonymous(logger: Any) -> None:
+    """Keep WandbLogger from passing its argument `anonymous` on: wandb warns of it, even where it is None."""
+    logger._wandb_init.pop("anonymous", None)

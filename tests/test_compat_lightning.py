@@ -6,6 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -187,3 +188,13 @@ def test_notices_come_from_the_chatty_loggers(monkeypatch):
         monkeypatch.setattr(logging.getLogger(name), "level", logging.INFO)
     trainer(1).fit(Plain(), loader())
     assert any("GPU available" in message for message in heard.messages)
+
+
+def test_without_anonymous_wandb_is_started_with_all_other_arguments(tmp_path):
+    pytest.importorskip("wandb")
+    logger = WandbLogger(name="a", save_dir=tmp_path, project="b")
+    before = dict(logger._wandb_init)
+    assert before.pop("anonymous", ...) is None
+    compat_lightning.without_anonymous(logger)
+    assert logger._wandb_init == before
+    assert before["name"] == "a"

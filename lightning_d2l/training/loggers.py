@@ -16,6 +16,7 @@ from filelock import FileLock
 from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 
+from lightning_d2l.compat_lightning import without_anonymous
 from lightning_d2l.config import loggers as known
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.modules.build import named
@@ -63,6 +64,7 @@ class RunWandb(RunLogger):
         self.offline, self.url = bool(settings["offline"]), ""
         mode = "offline" if self.offline else None  # None: as WANDB_MODE says
         logger = waiting(WandbLogger)(save_dir=spec.folder, id=recorded.get("id"), mode=mode, settings=quiet, **given)
+        without_anonymous(logger)
         super().__init__(label, logger)
         self.folder = spec.folder / "wandb"
 
