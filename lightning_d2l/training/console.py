@@ -22,6 +22,7 @@ from lightning_d2l.compat_lightning import CHATTY_LOGGERS
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.program import train_words
 from lightning_d2l.config.text import number
+from lightning_d2l.config.trainer import NO_LIMIT
 from lightning_d2l.data.base import TensorDataModule
 
 log = logging.getLogger(__name__)
@@ -161,11 +162,13 @@ class Console:
         self.data, self.max_epochs = data, max_epochs
         self.bar: _Bar | None = None
         if bar and sys.stdout is not None and sys.stdout.isatty():
-            columns = ("epoch {task.fields[epoch]}/" + str(max_epochs), "{task.fields[metrics]}")
+            columns = ("epoch {task.fields[epoch]}" + _out_of(max_epochs), "{task.fields[metrics]}")
             left, right = (TextColumn(column, markup=False) for column in columns)
             self.bar = _Bar(left, BarColumn(bar_width=None), right, TimeRemainingColumn(compact=True), expand=True)
             self.bar.data = data
-            self.bar.add_task("", total=max_epochs * data.num_batches, epoch=epoch, metrics="")
+            self.bar.add_task(
+                "", total=None if max_epochs == NO_LIMIT else max_epochs * data.num_batches, epoch=epoch, metrics=""
+            )
             self.bar.start()
         self.last_epoch, self.last_time = epoch, time.monotonic()
 
@@ -178,7 +181,8 @@ class Console:
         level = logging.DEBUG if self.bar else logging.INFO
         log.log(level, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate)
         if self.bar:
-            self.bar.update(TaskID(0), epoch=epoch, metrics=f"loss {number(metrics['loss/train'])}  {rate}")
+            loss = f"loss {number(metrics['loss/train'])}  " if "loss/train" in metrics else ""
+            self.bar.update(TaskID(0), epoch=epoch, metrics=f"{loss}{rate}")
         self.last_epoch, self.last_time = epoch, now
 
     def stop(self) -> None:
@@ -190,7 +194,11 @@ class Console:
 def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
     """The line of a logging point."""
     values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
-    return f"epoch {epoch}/{max_epochs}  {values}"
+    return f"epoch {epoch}{_out_of(max_epochs)}  {values}"
+
+
+def _out_of(max_epochs: int) -> str:
+    return "" if max_epochs == NO_LIMIT else f"/{max_epochs}"
 
 
 def stopped_line(stopped: Mapping[str, Any]) -> str:
