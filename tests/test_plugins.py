@@ -463,3 +463,62 @@ def line(n: int = 20):
     x = torch.linspace(0, 1, n)[:, None]
     return {"train": (x, 2 * x), "val": (x, 2 * x), "test": (x, 2 * x)}
 """
+
+
+def test_settings_of_a_model_mean_what_its_class_says(tmp_path, capsys):
+    """Names that mean something else in our own models, and one without a default."""
+    text = NET.replace(
+        "width: int = 3", "width: int, num_hiddens='wide', init='mine', num_layers=None, activation='gelu'"
+    )
+    write(tmp_path / "own.py", text.replace("class Net", "class Own"))
+    assert "model.width: must be given" in refused(capsys, "--plugin own.py model=Own")
+    assert train("model=Own model.width=2 hydra.run.dir=run") == 0
+    assert cli.main(["evaluate", "run"]) == 0
+    capsys.readouterr()
+    assert "job 1 (width=x): model.width=x: must be a whole number" in refused(capsys, "model=Own model.width=2,x -m")
+
+
+def test_a_lightning_module_has_its_own_optimizer(tmp_path, capsys):
+    write(tmp_path / "lit.py", LIT)
+    assert train("--plugin lit.py model=Lit,linear_regression -m hydra.sweep.dir=sweep") == 0
+    assert record("sweep/model=Lit")["config"]["optimizer"] is None
+    assert record("sweep/model=linear_regression")["config"]["optimizer"]["_target_"] == "torch.optim.SGD"
+    assert record("sweep/model=Lit")["metrics"]["final"]["loss/test"] > 0
+    capsys.readouterr()
+    assert "optimizer" in refused(capsys, f"model=Lit optimizer=adam {SMALL}")
+    assert app.main(["model=Lit", "--cfg", "job"]) == 0
+    assert "optimizer: null\n" in capsys.readouterr().out
+
+
+LIT = """
+import pytorch_lightning as pl
+import torch
+
+
+@register.model
+class Lit(pl.LightningModule):
+    def __init__(self, lr: float = 0.01):
+        super().__init__()
+        self.lr, self.line = lr, nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.line(x)
+
+    def step(self, batch, split):
+        x, y = batch
+        loss = nn.functional.mse_loss(self(x), y)
+        self.log(f"{split}_loss", loss)
+        return loss
+
+    def training_step(self, batch, batch_idx):
+        return self.step(batch, "train")
+
+    def validation_step(self, batch, batch_idx):
+        self.step(batch, "val")
+
+    def test_step(self, batch, batch_idx):
+        self.step(batch, "test")
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
+"""
