@@ -42,6 +42,7 @@ class Table:
     decimal: str
     places: Mapping[str, int]
     num_columns: int
+    spaces: bool  # behind separators, near the beginning
 
     def read(self, text: Sequence[str] | None = None) -> pd.DataFrame:
         """The rows that are not blank, with the columns that have names.
@@ -55,20 +56,24 @@ class Table:
             frame[mixed] = self._read(types | dict.fromkeys(mixed, str))[mixed]
         if not len(frame):
             raise RequestError(f"{self.what}: has a header and no rows")
-        return frame[list(self.places.values())].set_axis(list(self.places), axis=1)
+        if len(self.places) < self.num_columns:
+            frame = frame[list(self.places.values())]
+        frame.columns = pd.Index(self.places)
+        return frame
 
     def _read(self, types: Mapping[int, Any]) -> pd.DataFrame:
-        with warnings.catch_warnings(), _named(self.what), open(self.path, "rb") as file:
+        with warnings.catch_warnings(), _named(self.what):
             warnings.simplefilter("ignore")
             return pd.read_csv(
-                file,
+                self.path.absolute(),
+                compression=None,
                 sep=self.separator,
                 encoding=self.encoding,
                 decimal=self.decimal,
                 header=0,
                 names=list(range(self.num_columns)),  # pandas would rename columns of one name
                 index_col=False,
-                skipinitialspace=True,
+                skipinitialspace=self.spaces,
                 dtype=types or None,
             )
 
@@ -163,7 +168,7 @@ def open_table(
             places[name] = i
     if len(second) > len(names) and any(second[len(names) :]):
         raise RequestError(f"{what}: the first row has {len(second)} values: must have {len(names)}, as the header")
-    return Table(path, what, encoding, separator, decimal, places, len(names))
+    return Table(path, what, encoding, separator, decimal, places, len(names), f"{separator} " in head)
 
 
 def as_numbers(texts: Any, decimal: str) -> NDArray[np.float64]:

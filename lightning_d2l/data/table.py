@@ -25,7 +25,7 @@ from lightning_d2l.nets.preprocessing import TableInputs
 
 log = logging.getLogger(__name__)
 TARGET = "lightning_d2l.nets.preprocessing.TableInputs"
-CHUNK = 2**14  # numbers that are encoded at once: few enough for one thread and its cache
+CHUNK = 2**15  # numbers that are encoded at once: few enough for one thread and its cache
 
 
 class TableData(TensorDataModule):

@@ -59,13 +59,15 @@ class TableInputs(StaysFloat64):
         raw = raw.to(self.mean.device, torch.float64)
         parts, (column, code) = [], (t.to(raw.device) for t in self._hot)
         if len(self._numbers):
-            numbers = raw if len(self._numbers) == len(self.columns) else raw[:, self._numbers.to(raw.device)]
+            numbers = (
+                raw if len(self._numbers) == len(self.columns) else raw.index_select(1, self._numbers.to(raw.device))
+            )
             standardised = (numbers - self.mean).div(self.scale)
             parts.append(torch.where(standardised.isnan(), 0.0, standardised))
         if len(column):
-            parts.append((raw[:, column] == code).to(raw.dtype))
+            parts.append((raw.index_select(1, column) == code).to(raw.dtype))
         if len(self._indicated):
-            parts.append(raw[:, self._indicated.to(raw.device)].isnan().to(raw.dtype))
+            parts.append(raw.index_select(1, self._indicated.to(raw.device)).isnan().to(raw.dtype))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def of_target(self, y: Tensor) -> Tensor:
