@@ -1,11 +1,12 @@
 """The private names of Lightning that this package uses: a failure here names what has changed."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping, ModelCheckpoint, ModelSummary, Timer
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -169,6 +170,39 @@ def test_ends_here_where_a_callback_stops_unless_there_are_epochs_to_come():
     used.fit_loop.min_epochs = 1
     used.fit(Plain(), loader())
     assert stops.seen == [False, False]
+
+
+@pytest.mark.parametrize(("value", "stops"), [(1.0, False), (2.0, True)])
+def test_stopping_decision_is_that_of_patience_and_is_remembered(value, stops):
+    stopper = EarlyStopping("loss", patience=1)
+    assert compat_lightning.stopping_decision(stopper, torch.tensor(1.5))[0] is False
+    assert compat_lightning.stopping_decision(stopper, torch.tensor(value))[0] is stops
+    assert stopper.state_dict()["best_score"] == min(1.5, value)
+
+
+def test_callbacks_that_act_at_the_ends_of_epochs_alone():
+    acts = compat_lightning.acts_at_epoch_ends
+    assert acts(EarlyStopping("loss"))
+    assert not acts(EarlyStopping("loss", check_on_train_epoch_end=False))
+    assert acts(ModelCheckpoint(every_n_epochs=2))
+    assert not acts(ModelCheckpoint(every_n_train_steps=2))
+    assert not acts(ModelCheckpoint(train_time_interval=timedelta(seconds=1)))
+    assert not acts(ModelCheckpoint(save_on_train_epoch_end=False))
+    assert acts(Timer())
+    assert acts(Timer("00:00:00:01", interval="epoch"))
+    assert not acts(Timer("00:00:00:01", interval="step"))
+
+
+def test_summary_table_has_the_layers_and_their_parameters():
+    shown: list[str] = []
+
+    class Summary(ModelSummary):
+        @staticmethod
+        def summarize(*args, **kwargs):
+            shown.append(compat_lightning.summary_table(*args, **kwargs))
+
+    trainer(1, Summary()).fit(Plain(), loader())
+    assert "| layer | Linear | 3" in shown[0]
 
 
 class Heard(logging.Handler):

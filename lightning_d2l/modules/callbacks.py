@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_d2l import compat_lightning
+from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import number
 from lightning_d2l.modules.foreign import metric_name
 
@@ -72,17 +73,26 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         every = trainer.check_val_every_n_epoch
-        if every is None or (trainer.current_epoch + 1) % every == 0:
+        validated = every is None or (trainer.current_epoch + 1) % every == 0
+        if validated and compat_lightning.acts_at_epoch_ends(self):
             self._look(trainer)
             super().on_train_epoch_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer)
-        super().on_validation_end(trainer, pl_module)
+        if not (trainer.sanity_checking or compat_lightning.acts_at_epoch_ends(self)):
+            self._look(trainer)
+            super().on_validation_end(trainer, pl_module)
 
     def _look(self, trainer: pl.Trainer) -> None:
-        if (value := find_metric(trainer, self.monitor)) is not None:
+        value = find_metric(trainer, self.monitor)
+        if value is not None:
             self.current = value.item()
+        elif self.strict and not getattr(trainer, "fast_dev_run", False):
+            logged = sorted(trainer.callback_metrics)
+            raise RequestError(
+                f"callbacks: EarlyStopping, monitor={self.monitor}: must be a metric that the module logs: "
+                f"{', '.join(logged)}{nearest(self.monitor, logged)}"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"current": self.current}

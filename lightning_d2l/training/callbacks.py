@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 
 from lightning_d2l.config.callbacks import DEVICE_STATS, FINDERS, TIMER
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.callbacks import GradientNorm, LearningRateMonitor, duration
 from lightning_d2l.modules.schedule import monitored
@@ -101,4 +102,8 @@ def stopped_early(
             reason = f"the time of {config['callbacks'][name]['duration']} is over"
         if isinstance(reason, str) and reason:
             return {"epoch": epoch, "reason": reason, "by": name}
+    limited = config["trainer"].get("max_time") is not None or config["trainer"].get("max_steps", -1) != -1
+    others = [name for name in names_of(config) if config["callbacks"][name]["_target_"] in OBJECTS]
+    if others and not limited:
+        return {"epoch": epoch, "reason": "trainer.should_stop was set", "by": " or ".join(others)}
     return None

@@ -86,6 +86,28 @@ def test_a_killed_group_of_which_some_have_stopped_ends_as_undisturbed(call, tmp
         assert_same_ends(found, expected)
 
 
+def test_a_group_of_which_all_have_stopped_trains_no_more_when_it_is_resumed(tmp_path, monkeypatch):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    words = [*STOPPING[:-1], "callbacks.early_stopping.patience=2", "seed=range(2)"]
+    assert sweep(undisturbed, *words) == 0
+
+    def finish(self, *args):
+        raise Killed
+
+    monkeypatch.setattr(Group, "_finish", finish)
+    monkeypatch.setattr(group, "SHARE_OF_TIME", 0)
+    monkeypatch.setattr(group, "SECONDS_A_MEMBER", 0)
+    with pytest.raises(Killed):
+        sweep(killed, *words)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert {RunRecord.read(run).status for run in folders(killed)} == {"running"}
+    assert app.main([f"sweep.resume={killed}"]) == 0
+    assert stopped(killed) == [3, 3]
+    for found, expected in zip(folders(killed), folders(undisturbed), strict=True):
+        assert_same_ends(found, expected)
+
+
 def test_a_group_resumes_runs_that_began_by_themselves(tmp_path):
     undisturbed, begun = tmp_path / "undisturbed", tmp_path / "begun"
     words = [word for word in STOPPING if not word.startswith("callbacks.early_stopping.patience")]

@@ -15,6 +15,7 @@ from lightning_d2l.modules.callbacks import EarlyStopping, GradientNorm
 from lightning_d2l.training.build import build
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import MetricsFile
+from lightning_d2l.training.fit import run
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
@@ -91,6 +92,69 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(words, named,
     assert named in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+class Own(pl.LightningModule):
+    """A module as a person may have written it, which names its metrics in Lightning's usual way."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(num_inputs, num_outputs)
+
+    def training_step(self, batch, batch_idx):
+        x, y = batch
+        loss = torch.nn.functional.mse_loss(self.layer(x), y)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        x, y = batch
+        self.log("val_loss", torch.nn.functional.mse_loss(self.layer(x), y))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class StopsIn(pl.Callback):
+    """A person's own callback."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.epochs
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    from lightning_d2l.config import registry
+    from lightning_d2l.config.rules import ANYTHING
+
+    for name, table, made in (("Own", registry.MODELS, Own), ("StopsIn", registry.CALLBACKS, StopsIn)):
+        monkeypatch.setitem(table, name, ANYTHING)
+        monkeypatch.setitem(registry.OBJECTS, name, made)
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "loss/val"])
+def test_a_custom_module_stops_by_its_own_name_of_a_metric_and_by_ours(monitor, registered, tmp_path):
+    words = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=1e9"]
+
+    def done(folder: Path, monitor: str) -> int:
+        own = config(*SMALL, *words, f"callbacks.early_stopping.monitor={monitor}")
+        return run(RunSpec({**own, "model": {"_target_": "Own"}, "optimizer": None}, folder))
+
+    assert done(tmp_path / "run", monitor) == 0
+    assert RunRecord.read(tmp_path / "run").fields["stopped"]["epoch"] == 4
+    assert done(tmp_path / "no", "val_los") == 2
+    error = RunRecord.read(tmp_path / "no").fields["error"]
+    assert error.endswith("must be a metric that the module logs: train_loss, val_loss; did you mean val_loss?")
+
+
+def test_a_registered_callback_trains_by_lightnings_loop_and_may_stop_the_run(registered, tmp_path, capsys):
+    record = trained(tmp_path / "run", "+callbacks.mine={_target_: StopsIn, epochs: 3}")
+    assert record.fields["stopped"] == {"epoch": 3, "reason": "trainer.should_stop was set", "by": "mine"}
+    assert "Lightning's own loop trains: the callback StopsIn needs it" in capsys.readouterr().out
+    assert len(rows(tmp_path / "run")) == 3
 
 
 def test_metrics_of_other_callbacks_can_be_monitored():
