@@ -49,6 +49,11 @@ def _plugin_words() -> list[str]:
     return [word for name in plugins for word in ([f"{PLUGIN}={name}"] if name.startswith("-") else [PLUGIN, name])]
 
 
+def is_command(line: str) -> bool:
+    """Whether a printed line holds a command of this program, which is pasted as a whole."""
+    return any(f"{shlex.join(words)} " in line for words in (_present.train, _present.tool))
+
+
 def without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Words of a command line without its --plugin flags, and the names that the flags give, in order."""
     others, names, left = [], [], list(words)
