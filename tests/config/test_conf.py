@@ -12,10 +12,12 @@ from lightning_d2l.training.build import build, logging_points
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import config
 
+FILES = {"image_folder", "torchvision", "csv"}  # data that are read from files: tests/data reads and trains on them
 OPTIONS = sorted(
     (path.parent.relative_to(CONF).as_posix(), path.stem)
     for path in CONF.glob("*/*.yaml")
-    if path.parent.name not in ("hydra", "study")  # a study is a sweep: tests/studies composes its jobs
+    if path.parent.name not in ("hydra", "study")
+    and path.stem not in FILES  # a study is a sweep: tests/studies composes its jobs
 )
 SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.val_size=50"]}
 
@@ -34,6 +36,14 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].float())
     assert loss.isfinite()
     assert isinstance(module.configure_optimizers(), torch.optim.Optimizer)
+
+
+@pytest.mark.parametrize("option", sorted(FILES))
+def test_options_of_data_in_files_compose(option):
+    where = [] if option == "torchvision" else ["data.path=there"]
+    chosen = config("model=mlp", f"data={option}", *where, *(["data.target=y"] if option == "csv" else []))
+    settings = registry.DATA[chosen["data"]["_target_"]]
+    assert chosen["data"].keys() == {"_target_", *settings.rules, *settings.optional}
 
 
 @pytest.mark.parametrize("target", [target for table in registry.TABLES.values() for target in table])
