@@ -60,7 +60,7 @@ class RunWandb(RunLogger):
         given = {name: value for name, value in settings.items() if name != "offline"}
         given["name"] = given["name"] or spec.name
         given["group"] = given["group"] or sweep_of(spec)
-        quiet = {"silent": not spec.config["verbose"], "console": "off"}
+        quiet = {"silent": not spec.config["verbose"], "console": "off", "symlink": False}
         self.offline, self.url = bool(settings["offline"]), ""
         mode = "offline" if self.offline else None  # None: as WANDB_MODE says
         logger = waiting(WandbLogger)(save_dir=spec.folder, id=recorded.get("id"), mode=mode, settings=quiet, **given)
@@ -128,7 +128,7 @@ class RunMLflow(RunLogger):
 
     def start(self, history: Sequence[Row]) -> Ids:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # its 7 take minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default of 7 blocks for minutes
         with _environment("MLFLOW_TRACKING_URI", self.uri):  # which Lightning's class sets for good
             from mlflow import MlflowClient
             from mlflow.exceptions import MlflowException
@@ -158,7 +158,7 @@ class RunMLflow(RunLogger):
         return {"run_id": str(self.run_id), "experiment": name}
 
     def _making(self) -> contextlib.AbstractContextManager[object]:
-        """What processes hold while they make the tables of a SQLite store, which MLflow does not guard."""
+        """A lock for making the tables of a SQLite store that processes share: MLflow has none."""
         if self.alone or not self.file:
             return contextlib.nullcontext()
         return FileLock(f"{self.file}.lock", timeout=PATIENCE)
