@@ -2,7 +2,6 @@
 
 import json
 import os
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -176,8 +175,8 @@ def test_files_and_rows_are_bounded(tmp_path, monkeypatch):
 def test_custom_data_are_read_by_their_shape(tmp_path):
     path = tmp_path / "inputs.csv"
     path.write_text("a,b,c\n1,2,3\n")
-    splits = {"train": (torch.zeros(4, 3), torch.zeros(4, 1))}
-    custom = SimpleNamespace(name="custom", num_inputs=3, splits=splits, preprocessing=None)
+    custom = TensorDataModule(1)
+    custom.name, custom.splits = "custom", {"train": (torch.zeros(4, 3), torch.zeros(4, 1))}
     ((_, x, _),) = read_inputs([path], custom)
     assert x.tolist() == [[1.0, 2.0, 3.0]]
     custom.splits = {"train": (torch.zeros(4, 3, 8, 8), torch.zeros(4, 1))}
