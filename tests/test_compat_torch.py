@@ -1,5 +1,8 @@
 """The private names of torch that the engine uses: a failure here names what has changed."""
 
+import warnings
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,8 +11,11 @@ from torch.func import grad, vmap
 from lightning_d2l.compat_torch import (
     RESHAPES,
     StaysFloat64,
+    count_optimizer_step,
     fake_value,
+    join_scheduler_states,
     record_operations,
+    scheduler_state,
     tree_map,
     use_positional_arguments,
 )
@@ -63,3 +69,21 @@ def test_buffers_that_stay_float64_follow_to_another_device():
     nn.Sequential(inside, nn.Linear(1, 1)).to("meta")
     assert inside.b.device.type == "meta"
     assert inside.b.dtype == torch.float64
+
+
+def test_a_schedulers_state_has_a_number_for_each_group_under_two_names():
+    def state(*rates: float) -> dict[str, Any]:
+        optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "lr": rate} for rate in rates], lr=0.0)
+        count_optimizer_step(optimizer)
+        first = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, total_iters=2)
+        second = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 5)
+        scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [first, second], [2])
+        with warnings.catch_warnings(action="error"):  # of a scheduler without a step of the optimizer
+            for _ in range(3):
+                scheduler.step()
+        return scheduler.state_dict()
+
+    both = state(0.1, 0.3)
+    assert join_scheduler_states([state(0.1), state(0.3)]) == both
+    assert scheduler_state(both, 1, 1) == state(0.3)
+    assert scheduler_state(both, 1, 2) == state(0.3, 0.3)

@@ -75,7 +75,7 @@ class Ensemble(pl.LightningModule):
         """None that Lightning steps: one object takes the steps of all members' optimizers."""
         if not isinstance(self.members[0].optimizer, Exact):
             own, parameters = [m.optimizer for m in self.members], [m.parameters for m in self.members]
-            self.optimizer = Memberwise(list(self.stack), own, parameters, schedules=len(self.schedules.schedulers))
+            self.optimizer = Memberwise(list(self.stack), own, parameters, place=self.schedules.place)
             self.optimizer.load(stacked_state(self.members))
             self.steps = self.schedules.drive(self.optimizer)
         return []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
+from lightning_d2l.compat_torch import scheduler_state
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.callbacks import EarlyStopping
@@ -19,7 +20,7 @@ from lightning_d2l.modules.callbacks import EarlyStopping
 OptimizerState = list[dict[str, Any]]
 """An optimizer's state of each parameter: tensors of the parameter's shape, and the number of its steps."""
 ScheduleState = tuple[dict[str, Any], dict[str, Any]]
-"""A scheduler's state, and the settings that it has given to the optimizer."""
+"""A scheduler's state for one group of parameters, and the settings that it has given to the optimizer."""
 # Numbers in the states of torch's optimizers that all members share: they count steps or follow from their number.
 SHARED = ("step", "mu_product", "eta", "mu")
 
@@ -70,10 +71,11 @@ class Member:
     def restore_schedule(self, state: ScheduleState) -> None:
         """Take the state of its schedule at a `LoggingPoint`."""
         assert self.schedule is not None
-        scheduler, settings = copy.deepcopy(state)
-        self.schedule["scheduler"].load_state_dict(scheduler)
+        scheduler, settings = state
+        groups = len(self.optimizer.param_groups)
+        self.schedule["scheduler"].load_state_dict(scheduler_state(scheduler, 0, groups))
         for group in self.optimizer.param_groups:
-            group.update(settings)
+            group.update({name: value for name, value in settings.items() if name in group})
 
 
 @dataclass

@@ -63,8 +63,7 @@ class Memberwise:
     and no weight decay, and lr times the result is the step, since a step is proportional to lr. Weight decay is
     added to the gradient; AdamW's is subtracted from the parameter first (Loshchilov and Hutter 2019).
 
-    With `schedules` all parameters of a member have one rate, which `set_rates` changes; it is the number of rates
-    that may differ.
+    With schedules `place` is the number of each member's rate among those that `set_rates` gives.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Memberwise:
         optimizers: Sequence[Optimizer],
         own: Sequence[Sequence[Tensor]],
         *,
-        schedules: int = 0,
+        place: Sequence[int] = (),
     ) -> None:
         self.parameters, first = list(parameters), optimizers[0]
         found = [{id(p): group for group in each.param_groups for p in group["params"]} for each in optimizers]
@@ -84,7 +83,8 @@ class Memberwise:
             for by_member in found_settings.values()
         )
         self._rates: list[Tensor] = []  # (M,) for each type and device, of which `lr` are views
-        if schedules > 1:
+        self._place = torch.tensor(place, device=self.parameters[0].device)
+        if len(set(place)) > 1:
             self._let_rates_vary([float(each.param_groups[0]["lr"]) for each in optimizers])
         self.alike = not any(isinstance(value, Tensor) for value in [*self.lr, *self.weight_decay])
         if self.alike:
@@ -98,7 +98,7 @@ class Memberwise:
         settings = settings_of(first)
         self.decoupled = type(first) is AdamW or bool(settings.get("decoupled_weight_decay"))
         self.sign = -1.0 if settings.get("maximize") else 1.0  # of weight decay in a gradient that is turned round
-        self._steps: Any = self.inner if schedules else quickest(self.inner)
+        self._steps = quickest(self.inner)
 
     def _let_rates_vary(self, rates: Sequence[float]) -> None:
         base: dict[tuple[torch.dtype, torch.device], Tensor] = {}
@@ -109,13 +109,14 @@ class Memberwise:
         self.lr = [_beside(base[p.dtype, p.device], p) for p in self.parameters]
 
     def set_rates(self, rates: Sequence[float], settings: Mapping[str, Any]) -> None:
-        """Take further steps with other rates (M,), and with other `settings` that all members share."""
+        """Take further steps with other rates, and with other `settings` that all members share."""
         if self._rates:
-            new = torch.tensor(rates, dtype=torch.float64)
             for mine in self._rates:
-                mine.copy_(new)
+                torch.index_select(mine.new_tensor(rates), 0, self._place, out=mine)
         else:
             self.lr = [rates[0] for _ in self.lr]
+        if settings:
+            self._steps = self.inner  # a quicker one may be for a momentum of 0 alone
         if self.alike or settings:
             for group in self.inner.param_groups:
                 group.update(settings)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from torch.optim import Optimizer
+import torch
+from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler
 
-from lightning_d2l.compat_torch import count_optimizer_step
+from lightning_d2l.compat_torch import count_optimizer_step, join_scheduler_states, scheduler_state
 from lightning_d2l.engine.loop import Steps
 from lightning_d2l.engine.members import Member, ScheduleState
 from lightning_d2l.engine.optimizers import ALIKE, Memberwise
 from lightning_d2l.modules.callbacks import rate_of
-from lightning_d2l.modules.schedule import changes_momentum, is_torchs, looks, looks_after, monitored, parts, rate
+from lightning_d2l.modules.schedule import changes_momentum, is_torchs, looks, looks_after, monitored, scheduler_config
 
 OF_RATE = ("max_lr", "div_factor", "final_div_factor")  # settings of a cycle that leave momentum alone
 
 
 class Schedules:
-    """Schedulers of one kind that step together, as `lr_scheduler` of configure_optimizers describes each.
+    """Schedulers that step together, as `lr_scheduler` of configure_optimizers describes each.
 
     `changed` is called after they have changed the rates.
     """
@@ -60,7 +60,7 @@ class Schedules:
         return self._rates() if self.looks else self._before
 
     def _rates(self) -> list[float]:
-        return [rate(each) for each in self.schedulers]
+        return [float(group["lr"]) for each in self.schedulers for group in each.optimizer.param_groups]
 
 
 class _Both:
@@ -84,7 +84,7 @@ class Schedule(Schedules):
 
     def log(self, epoch: int, metrics: Mapping[str, Any]) -> float:
         """The rate of the last step; a scheduler that looks at a metric takes its step after an epoch, from 1."""
-        (used,) = self.used()
+        used = self.used()[0]
         if self.looks and looks_after(self.description, epoch):
             self.look({0: metrics[monitored(self.description, metrics)]})
         return used
@@ -93,19 +93,24 @@ class Schedule(Schedules):
 class MemberSchedules(Schedules):
     """The schedules of M members, if they have any.
 
-    Schedulers in equal states are one; one that looks at a metric is its member's own.
-
-    They are other objects than the members' own, which are set for checkpoints alone.
+    One scheduler serves all members with the same settings, with a group for each learning rate among them. One that
+    looks at a metric is its member's own. They are other objects than the members' own schedulers, which are set for
+    checkpoints alone.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = members
-        scheduled = [(number, member) for number, member in enumerate(members) if member.schedule]
-        keys = [number if looks(_scheduler(member)) else _key(member) for number, member in scheduled]
-        first = {key: number for number, key in reversed(list(enumerate(keys)))}
-        order = sorted(first.values())
-        self.place = [order.index(first[key]) for key in keys]
-        super().__init__([_again(members[number]) for number in order], self._push)
+        kinds: dict[Hashable, dict[Hashable, Member]] = {}  # the first member of each rate, by the kind of scheduler
+        keys: list[tuple[Hashable, Hashable]] = []  # of members
+        for number, member in enumerate(members if members[0].schedule else ()):
+            kind, own = (number, number) if looks(_scheduler(member)) else _keys(member)
+            kinds.setdefault(kind, {}).setdefault(own, member)
+            keys.append((kind, own))
+        super().__init__([_together(list(of_kind.values())) for of_kind in kinds.values()], self._push)
+        flat = [(kind, own) for kind, of_kind in kinds.items() for own in of_kind]
+        self.num_rates, place = len(flat), {key: number for number, key in enumerate(flat)}
+        self.place = [place[key] for key in keys]
+        self._set_rates: Callable[[Sequence[float], dict[str, Any]], object] = lambda rates, settings: None
         self.momentum = any(map(changes_momentum, self.schedulers))
 
     def drive(self, optimizer: Memberwise) -> Steps:
@@ -134,16 +139,19 @@ class MemberSchedules(Schedules):
 
     def states(self) -> list[ScheduleState]:
         """What each member's checkpoint holds of its schedule now."""
-        now = [(copy.deepcopy(each.state_dict()), _settings(each.optimizer)) for each in self.schedulers]
+        now = [
+            (scheduler_state(each.state_dict(), number, 1), _settings(group))
+            for each in self.schedulers
+            for number, group in enumerate(each.optimizer.param_groups)
+        ]
         return [now[place] for place in self.place]
 
     def _push(self) -> None:
-        new = self._rates()
-        group = self.schedulers[0].optimizer.param_groups[0]
         settings: dict[str, Any] = {}
         if self.momentum:
+            group = self.schedulers[0].optimizer.param_groups[0]
             settings = {k: group[k] for k in ("momentum", "betas") if k in group}
-        self._set_rates([new[place] for place in self.place], settings)
+        self._set_rates(self._rates(), settings)
 
 
 def _scheduler(member: Member) -> LRScheduler:
@@ -152,24 +160,29 @@ def _scheduler(member: Member) -> LRScheduler:
     return scheduler
 
 
-def _settings(optimizer: Optimizer) -> dict[str, Any]:
-    """What a scheduler may have changed in each group of parameters, which have all but weight decay in common."""
-    return {k: v for k, v in optimizer.param_groups[0].items() if k not in ("params", "weight_decay")}
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What a scheduler may have changed; the groups of parameters of a run have all but weight decay in common."""
+    return {k: v for k, v in group.items() if k not in ("params", "weight_decay")}
 
 
-def _key(member: Member) -> str:
-    """Equal for schedulers that will give the same rates."""
-    scheduler = _scheduler(member)
-    return f"{type(scheduler)} {sorted(scheduler.state_dict().items())} {_settings(member.optimizer)}"
+def _keys(member: Member) -> tuple[str, str]:
+    """The kind of a member's scheduler, and the state on which its rates depend; equal for equal schedules."""
+    scheduler, settings = _scheduler(member), _settings(member.optimizer.param_groups[0])
+    state = scheduler_state(scheduler.state_dict(), 0, 1)
+    others = {k: v for k, v in settings.items() if k not in ("lr", "initial_lr", "max_lr", "min_lr")}
+    return f"{type(scheduler)} {scheduler_state(state, 0, 0)} {others}", f"{state} {settings}"
 
 
-def _again(member: Member) -> dict[str, Any]:
-    """Another scheduler of a member, on another optimizer, in the state of its own."""
-    optimizer, config = parts(member.module.configure_optimizers())
-    assert config is not None
-    config["scheduler"].load_state_dict(copy.deepcopy(_scheduler(member).state_dict()))
-    for group in optimizer.param_groups:
-        group.update(_settings(member.optimizer))
+def _together(members: Sequence[Member]) -> dict[str, Any]:
+    """One scheduler for members with the same settings, a group for each, in the state of their own schedulers."""
+    settings = [_settings(member.optimizer.param_groups[0]) for member in members]
+    optimizer = SGD([{"params": [torch.zeros(1)], **each} for each in settings], lr=0.0)
+    description = members[0].module.scheduler
+    assert description is not None
+    config = scheduler_config(optimizer, description)
+    config["scheduler"].load_state_dict(join_scheduler_states([_scheduler(each).state_dict() for each in members]))
+    for group, each in zip(optimizer.param_groups, settings, strict=True):
+        group.update(each)
     return config
 
 

@@ -111,7 +111,7 @@ def is_torchs(scheduler: LRScheduler) -> bool:
 
 def changes_momentum(scheduler: LRScheduler) -> bool:
     """Whether a scheduler may change other settings of the optimizer than lr."""
-    return isinstance(scheduler, OneCycleLR) or not is_torchs(scheduler)
+    return (isinstance(scheduler, OneCycleLR) and scheduler.cycle_momentum) or not is_torchs(scheduler)
 
 
 def looks_after(description: Mapping[str, Any], epoch: int) -> bool:
