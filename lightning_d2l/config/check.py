@@ -9,7 +9,7 @@ from typing import Any
 from lightning_d2l.config import registry
 from lightning_d2l.config.optimizers import EXACT, contradiction
 from lightning_d2l.config.rules import Built, Named, Rule, Setting, Settings
-from lightning_d2l.config.size import num_inputs, too_large
+from lightning_d2l.config.size import model_too_large, num_inputs, too_large
 
 
 class RequestError(Exception):
@@ -233,5 +233,12 @@ def _check_phm(data: Mapping[str, Any], model: Mapping[str, Any]) -> None:
     n, widths = model["n"], model["num_hiddens"]
     if any(width % n for width in (widths if isinstance(widths, list) else [widths])):
         raise RequestError(f"model.n={n}: must divide every one of model.num_hiddens={widths}")
-    if (inputs := num_inputs(data)) % n:
-        raise RequestError(f"model.n={n}: must divide {inputs}, the number of inputs")
+    check_inputs(model, num_inputs(data))
+
+
+def check_inputs(model: Mapping[str, Any], inputs: int) -> None:
+    """Raise RequestError unless a model may have this many inputs, which only a table that is read may tell."""
+    if model["_target_"] == registry.PHM_MLP and inputs % model["n"]:
+        raise RequestError(f"model.n={model['n']}: must divide {inputs}, the number of inputs")
+    if inputs and (wrong := model_too_large(model, inputs)):
+        raise RequestError(wrong)

@@ -23,7 +23,7 @@ def too_large(config: Mapping[str, Any]) -> str:
     if len(data.get("coefficients", ())) > MOST_COEFFICIENTS:
         return f"data.coefficients: has {len(data['coefficients'])} values: must have at most {MOST_COEFFICIENTS}"
     features = num_inputs(data)
-    return (_data_too_large(data, features) or _model_too_large(model, features)) if features else ""
+    return (_data_too_large(data, features) or model_too_large(model, features)) if features else ""
 
 
 def num_inputs(data: Mapping[str, Any]) -> int:
@@ -59,7 +59,7 @@ def _data_too_large(data: Mapping[str, Any], features: int) -> str:
     return f"data.d={data['d']}: must be at most {most:,} with {samples:,} samples, to fit into memory"
 
 
-def _model_too_large(model: Mapping[str, Any], features: int) -> str:
+def model_too_large(model: Mapping[str, Any], features: int) -> str:
     key = next((name for name in ("num_hiddens", "num_features") if name in model), "")
     if not key or model["_target_"] in registry.OBJECTS:  # a registered model may mean something else by these names
         return ""

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from lightning_d2l.config.check import RequestError, check_task
+from lightning_d2l.config.check import RequestError, check_inputs, check_task
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.config.trainer import logging_interval, number_of_epochs, parameter_type, steps_of_epoch
@@ -182,6 +182,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
 def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: dict[str, Any]) -> SupervisedModule:
     classes = data.task == "classification"
     check_task(config, classes)
+    check_inputs(config["model"], data.num_inputs)
     if config["optimizer"] is None:
         raise RequestError(f"optimizer=null: {net['_target_']} needs an optimizer, such as sgd")
     strength = config["penalty"].get("lambda", 1.0)
