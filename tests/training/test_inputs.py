@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import PolynomialData, SyntheticRegressionData
 from lightning_d2l.training import inputs
 from lightning_d2l.training.inputs import read_csv, read_inputs
