@@ -9,9 +9,17 @@ if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
     from lightning_d2l.data.fashion_mnist import FashionMNISTData
     from lightning_d2l.data.synthetic import HighDimensionalData, PolynomialData, SyntheticRegressionData
+    from lightning_d2l.data.table import TableData
 
-__all__ = ["FashionMNISTData", "HighDimensionalData", "PolynomialData", "SyntheticRegressionData", "TensorDataModule"]
-_MODULES = {"FashionMNISTData": "fashion_mnist", "TensorDataModule": "base"}
+__all__ = [
+    "FashionMNISTData",
+    "HighDimensionalData",
+    "PolynomialData",
+    "SyntheticRegressionData",
+    "TableData",
+    "TensorDataModule",
+]
+_MODULES = {"FashionMNISTData": "fashion_mnist", "TableData": "table", "TensorDataModule": "base"}
 
 
 def __getattr__(name: str) -> Any:

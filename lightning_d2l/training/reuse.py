@@ -49,7 +49,8 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
     config = configuration(record)
     found = load_checkpoint(folder / checkpoint)  # refused before data are read
     data = unread_data(config)
-    if not samples and config["data"]["_target_"] in TABLES_DATA:
+    known = found.get("hyper_parameters")  # a custom LightningModule's have no encoding, so that the file is read
+    if not samples and config["data"]["_target_"] in TABLES_DATA and "preprocessing" in (known or {}):
         _restore_encoding(data, found, folder / checkpoint)
     if not samples and config["data"]["_target_"] == IMAGE_FOLDER:
         cast("ImageFolderData", data).restore(recorded(record))
