@@ -49,9 +49,10 @@ def _plugin_words() -> list[str]:
     return [word for name in plugins for word in ([f"{PLUGIN}={name}"] if name.startswith("-") else [PLUGIN, name])]
 
 
-def is_command(line: str) -> bool:
-    """Whether a printed line holds a command of this program, which is pasted as a whole."""
-    return any(f"{shlex.join(words)} " in line for words in (_present.train, _present.tool))
+def is_long_command(line: str) -> bool:
+    """Whether a printed line holds a command with many words, which must not be broken between them."""
+    tool = [_present.tool] if _present.plugins else []
+    return any(f"{shlex.join(words)} " in line for words in (_present.train, *tool))
 
 
 def without_plugins(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from lightning_d2l.compat_lightning import CHATTY_LOGGERS
 from lightning_d2l.config.escape import terminal
-from lightning_d2l.config.program import is_command
+from lightning_d2l.config.program import is_long_command
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import NO_LIMIT
 from lightning_d2l.data.base import TensorDataModule
@@ -65,7 +65,7 @@ _WITH_TIME = Lines("%(asctime)s %(message)s", "%H:%M:%S")
 
 
 def _wrapped(line: str, prefix: int) -> str:
-    if len(line) <= WIDTH or is_command(line):
+    if len(line) <= WIDTH or is_long_command(line):
         return line
     label, *items = line.split("  ")
     indent = " " * (len(label) + 2 if items and len(label) < WIDTH // 2 else prefix + 2)
