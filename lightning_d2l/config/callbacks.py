@@ -37,6 +37,8 @@ FINDERS = {BATCH_SIZE_FINDER, LR_FINDER}
 """Callbacks that change a setting before the run, which is recorded."""
 
 UNITS = ("weeks", "days", "hours", "minutes", "seconds")
+LONGEST_NAME = 150  # characters of a file's name, before metrics are filled in
+_NAME = re.compile(r"(?:[^{}/\\]|\{[\w/]+(?::\d{0,2}(?:\.\d{1,2})?[defg]?)?\})+")
 _CLOCK = re.compile(r"\d+:\d\d:\d\d:\d\d")
 
 
@@ -55,7 +57,10 @@ _FOLDER = Rule(
     "a relative path without .., below the run's folder, other than checkpoints, where best.ckpt and last.ckpt are",
     lambda v: _is_inside(v) and PurePath(v).parts not in ((), ("checkpoints",)),
 )
-_FILE = Rule("a name without / and ..", lambda v: _is_inside(v) and not {"/", "\\"} & set(re.sub(r"\{.*?\}", "", v)))
+_FILE = Rule(
+    "a name without / and \\, in which {epoch}, {step} and metrics such as {loss/val:.2f} are filled in",
+    lambda v: isinstance(v, str) and v.isprintable() and len(v) <= LONGEST_NAME and bool(_NAME.fullmatch(v)),
+)
 _MODE = choice("min", "max")
 _EVERY = either(whole(0), NULL)
 

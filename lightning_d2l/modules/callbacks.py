@@ -162,10 +162,15 @@ def rate_of(optimizer: Optimizer) -> float:
 
 
 class ModelCheckpoint(callbacks.ModelCheckpoint):
-    """Lightning's, which writes into `dirpath` below the Trainer's folder, and takes an interval as DD:HH:MM:SS."""
+    """Lightning's, which writes into `dirpath` below the Trainer's folder, and takes an interval as DD:HH:MM:SS.
+
+    Raises ValueError if the name of a metric would bring a slash into that of a file.
+    """
 
     def __init__(self, dirpath: str | None = None, **settings: Any) -> None:
-        interval = settings.pop("train_time_interval", None)
+        interval, name = settings.pop("train_time_interval", None), settings.get("filename") or ""
+        if "/" in name and settings.get("auto_insert_metric_name", True):
+            raise ValueError(f"filename={name}: must come with auto_insert_metric_name=false, since names have no /")
         super().__init__(train_time_interval=None if interval is None else duration(interval), **settings)
         self.below = dirpath or KEPT
 

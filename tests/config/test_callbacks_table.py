@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 from hydra.utils import get_object
 
@@ -98,6 +99,8 @@ def test_each_option_is_built_as_it_is_named_in_the_order_of_the_list() -> None:
         (["callbacks=model_checkpoint", "callbacks.model_checkpoint.dirpath=/x"], "a relative path"),
         (["callbacks=model_checkpoint", "callbacks.model_checkpoint.dirpath=./checkpoints/"], "other than checkpoints"),
         (["callbacks=model_checkpoint", "callbacks.model_checkpoint.filename=a/b"], "a name without /"),
+        (["callbacks=model_checkpoint", "callbacks.model_checkpoint.filename='{epoch:999999999}'"], "a name without /"),
+        (["callbacks=model_checkpoint", "callbacks.model_checkpoint.filename='{epoch.real}'"], "a name without /"),
         (["+callbacks.mine={_target_: os.system}"], "is not registered"),
     ],
 )
@@ -115,6 +118,16 @@ def test_what_lightning_refuses_is_one_line() -> None:
     with pytest.raises(RequestError, match=r"^callbacks\.model_checkpoint: .*mutually exclusive") as error:
         build_callbacks(config)
     assert "\n" not in str(error.value)
+
+
+def test_a_metric_in_the_name_of_a_checkpoint_comes_without_its_own_name() -> None:
+    words = ["callbacks=model_checkpoint", "callbacks.model_checkpoint.filename='{epoch:02d} {loss/val:.2f}'"]
+    with pytest.raises(RequestError, match="must come with auto_insert_metric_name=false"):
+        build_callbacks(config_of(*words))
+    (made,) = build_callbacks(config_of(*words, "callbacks.model_checkpoint.auto_insert_metric_name=false"))
+    assert isinstance(made, pl.callbacks.ModelCheckpoint)
+    name = made.format_checkpoint_name({"epoch": torch.tensor(3), "loss/val": torch.tensor(0.125)})
+    assert name == "03 0.12.ckpt"
 
 
 def test_device_stats_need_a_logger() -> None:
