@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import io
 import json
 import logging
@@ -19,9 +20,11 @@ from torch import Tensor, nn
 import lightning_d2l
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.data.batches import as_input
+from lightning_d2l.modules.build import named
 from lightning_d2l.nets.preprocessing import TableInputs
-from lightning_d2l.training.build import BuiltRun
+from lightning_d2l.training.build import SIZES, BuiltRun
 from lightning_d2l.training.files import replacing
 
 FILES = {"safetensors": "weights.safetensors", "state_dict": "weights.pt", "onnx": "model.onnx"}
@@ -56,8 +59,9 @@ def export(built: BuiltRun, form: str, into: Path) -> str:
             shape, kind = f"n, {len(built.data.preprocessing['columns'])}", f"float64\n{_columns(built)}"
         session = f"import onnxruntime\nsession = onnxruntime.InferenceSession({path})"
         return f"{session}\n(output,) = session.run(None, {{'input': x}})  # x ({shape}) {kind}{scale}"
-    encoded = f"\n# net takes the {built.data.num_inputs} features of a row; --as=onnx takes the raw columns"
-    encoded = encoded if built.data.preprocessing is not None else ""
+    encoded = ""
+    if built.data.preprocessing is not None:
+        encoded = f"\n# net takes the {built.data.num_inputs} features of a row; --as=onnx takes the raw columns"
     if form == "safetensors":
         return f"import safetensors.torch\n{_construction(built)}\nsafetensors.torch.load_model(net, {path}){encoded}"
     return f"import torch\n{_construction(built)}\nnet.load_state_dict(torch.load({path}, weights_only=True)){encoded}"
@@ -107,15 +111,23 @@ def metadata(built: BuiltRun) -> dict[str, str]:
 
 
 def _settings(built: BuiltRun) -> dict[str, Any]:
-    sizes = {"num_inputs": built.data.num_inputs, "num_outputs": built.data.num_outputs}
+    takes = inspect.signature(named(built.spec.config["model"]["_target_"])).parameters
+    sizes = {name: getattr(built.data, name) for name in SIZES if built.supervised or name in takes}
     return {**built.spec.config["model"], **sizes}
 
 
 def _construction(built: BuiltRun) -> str:
     """Python code that builds the network; initial values are left out, since the weights replace them."""
     settings = _settings(built)
-    module, _, name = settings.pop("_target_").rpartition(".")
-    sizes = [str(settings.pop(key)) for key in ("num_inputs", "num_outputs")]
+    target = settings.pop("_target_")
+    module, _, name = target.rpartition(".")
+    if target in OBJECTS:  # in a file of the user's, by its name there
+        module, name = Path(inspect.getfile(OBJECTS[target])).stem, OBJECTS[target].__name__
+    sizes = [
+        f"{key}={settings.pop(key)}" if target in OBJECTS else str(settings.pop(key))
+        for key in SIZES
+        if key in settings
+    ]
     arguments = ", ".join([*sizes, *(f"{key}={value!r}" for key, value in settings.items() if key != "init")])
     imports, made = f"from {module} import {name}", f"{name}({arguments})"
     if built.data.transform:

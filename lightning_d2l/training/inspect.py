@@ -43,12 +43,13 @@ def tensors(built: BuiltRun) -> list[NamedTensor]:
     """
     module, data = built.module, built.data
     dtype = next(module.parameters()).dtype
-    x, y = data.samples("train", data.batch_size)
     module.eval()
     module.zero_grad()
-    if len(x) and isinstance(module, SupervisedModule):
-        loss, _ = module.objective(as_batch((x, y), dtype))
-        loss.backward()  # type: ignore[no-untyped-call]
+    if isinstance(module, SupervisedModule):  # a custom module has no objective
+        x, y = data.samples("train", data.batch_size)
+        if len(x):
+            loss, _ = module.objective(as_batch((x, y), dtype))
+            loss.backward()  # type: ignore[no-untyped-call]
     found: list[NamedTensor] = []
     first: dict[int, str] = {}
     kinds = {"parameter": module.named_parameters, "buffer": module.named_buffers}
