@@ -51,12 +51,12 @@ _IN_PLACE = Rule("false: a step changes the parameters in place", lambda v: v is
 _HOW = {"foreach": _SWITCH, "maximize": FLAG, "capturable": FLAG, "differentiable": _IN_PLACE}
 
 
-def _optimizer(decay: Rule = NOT_NEGATIVE, **others: Setting) -> Settings:
+def _optimizer(decay: Rule = NOT_NEGATIVE, /, **others: Setting) -> Settings:
     """`lr` and `weight_decay` must be there; what is left out has torch's default."""
     return Settings({"lr": POSITIVE, "weight_decay": decay}, optional=others)
 
 
-def _adam(needed: Mapping[str, Setting] | None = None, **others: Setting) -> Settings:
+def _adam(needed: Mapping[str, Setting] | None = None, /, **others: Setting) -> Settings:
     group = _optimizer(betas=_BETAS, eps=NOT_NEGATIVE, **others)
     return Settings({**group.rules, **(needed or {})}, optional=group.optional)
 

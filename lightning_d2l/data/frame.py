@@ -65,7 +65,7 @@ class FrameData(TableData):
     def _open(self) -> Table:
         whole = pd.concat(self.frames.values(), ignore_index=True)
         places = {name: number for number, name in enumerate(whole.columns)}
-        return FrameTable(self.path, f"data={self.name}", "utf-8", ",", ".", places, len(places), whole)
+        return FrameTable(self.path, f"data={self.name}", "utf-8", ",", ".", places, len(places), False, whole)
 
     def _rows(self, n: int, classes: Rows | None, groups: Rows | None) -> dict[str, Rows]:
         if len(self.frames) == 1:
