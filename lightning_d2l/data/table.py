@@ -116,7 +116,8 @@ class TableData(TensorDataModule):
 
     def identity(self) -> dict[str, Any]:
         """Name, source and a checksum (SHA-256) of every value in the columns that are used, as in the file."""
-        return {"name": self.name, "source": self.source, "checksum": self._checksum}
+        # The name does not tell the file, which may be renamed between two runs of a sweep.
+        return {"name": f"table of {self.target}", "source": self.source, "checksum": self._checksum}
 
     def no_samples(self) -> tuple[Tensor, Tensor] | None:
         if self.preprocessing is None:
