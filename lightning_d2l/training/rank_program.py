@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from lightning_d2l.config.program import Program, use_program
+from lightning_d2l.config.program import Program
+from lightning_d2l.plugins import attach
 from lightning_d2l.training import console
 from lightning_d2l.training.build import build
 from lightning_d2l.training.fit import fit
@@ -24,8 +25,9 @@ def main() -> None:
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
     logging.getLogger().addHandler(logging.NullHandler())
     console.quiet()
-    started: dict[str, Any] = {name: tuple(value) for name, value in request["program"].items()}
-    use_program(Program(**started))
+    told: dict[str, Any] = request["program"]
+    started: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
+    attach(Program(**started))
     spec = request["spec"]
     run = RunSpec(**{**spec, "folder": Path(spec["folder"])})
     fit(build(run), lambda row: None, [], place=Environment(request["rank"], request["port"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,8 @@ def together(spec: RunSpec, world: int, place: Environment) -> Iterator[None]:
     try:
         if place.rank:
             print(READY, flush=True)
+            with open(os.devnull, "w") as nowhere:  # nobody reads what a model prints here
+                os.dup2(nowhere.fileno(), 1)
             yield
         else:
             with _Others(spec, world, place) as others, others.explained():
@@ -103,7 +106,7 @@ class _Others:
                 self._start(rank)
             self._wait_until_ready()
         except BaseException:
-            self.__exit__()
+            self._end(0)
             raise
         return self
 
@@ -129,14 +132,18 @@ class _Others:
 
     def _wait_until_ready(self) -> None:
         """Wait in Python, where a signal ends the waiting, and not in torch for a process that never comes."""
-        threads = [threading.Thread(target=process.stdout.readline, daemon=True) for process in self.processes
-                   if process.stdout is not None]  # fmt: skip
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            time.sleep(POLL / 10)
+        heard: list[str] = []  # what each process has printed
+
+        def listen(pipe: IO[str]) -> None:
+            heard.append(pipe.readline())
+
+        for process in self.processes:
+            assert process.stdout is not None
+            threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
+        while len(heard) < len(self.processes) or any(words.strip() != READY for words in heard):
             if failed := self._failed():
                 raise RankFailed(failed)
+            time.sleep(POLL / 10)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
@@ -155,20 +162,27 @@ class _Others:
             raise RankFailed(failed) from error
 
     def _failed(self) -> str:
-        """What happened to the first process that has failed, or an empty string."""
+        """What happened to the first process that has ended, or an empty string."""
         for rank, (process, file) in enumerate(zip(self.processes, self.words, strict=True), 1):
-            if code := process.poll():
-                file.seek(0)
-                said = file.read().decode(errors="replace").strip().splitlines()
-                how = f"was ended by signal {-code}" if code < 0 else said[-1][:300] if said else f"ended with {code}"
-                return f"rank {rank} of {self.world} {'' if code < 0 else 'failed: '}{how}"
+            if (code := process.poll()) is None:
+                continue
+            if code <= 0:
+                return f"rank {rank} of {self.world} " + (f"was ended by signal {-code}" if code else "ended early")
+            file.seek(0)
+            said = file.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
+            said = [re.sub(r"^\[rank\d+\]: ", "", line) for line in said]
+            errors = [line for line in said if re.match(r"[\w.]+(Error|Exception)\b", line)]
+            return f"rank {rank} of {self.world} failed: {(errors or said)[-1][:300]}"
         return ""
 
-    def __exit__(self, *args: object) -> None:
-        finished = not args or args[0] is None
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self._end(0 if error else PATIENCE)
+
+    def _end(self, patience: float) -> None:
+        """End the processes that have not ended by themselves after `patience` seconds."""
         for process in self.processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE if finished else 0)
+                process.wait(patience)
             process.kill()
             process.wait()
             for pipe in (process.stdin, process.stdout):
