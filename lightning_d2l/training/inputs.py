@@ -73,11 +73,16 @@ def read_table(file: Path, data: TableData) -> Iterator[Input]:
         raise RequestError(f"{file}: must have at most {MOST_ROWS:,} rows; split it")
     columns, raw = data.inputs.columns, data.raw_rows(table, frame)
     features = data.inputs(torch.from_numpy(np.stack(raw, 1)))
-    cells = [frame[column["name"]].astype(object).where(frame[column["name"]].notna(), "?") for column in columns]
-    for i, x in enumerate(features):
-        name = ", ".join(f"{c.iloc[i]:g}" if isinstance(c.iloc[i], float) else str(c.iloc[i]) for c in cells[:8])
-        of = [c["name"] for c, values in zip(columns, raw, strict=True) if "categories" in c and values[i] == -1]
-        yield name, x[None], f"unknown category of {', '.join(of)}" if of else ""
+    shown = [_texts(frame[column["name"]].tolist()) for column in columns[:8]]
+    unknown = [(c["name"], values == -1) for c, values in zip(columns, raw, strict=True) if "categories" in c]
+    for i, (x, cells) in enumerate(zip(features, zip(*shown, strict=True), strict=True)):
+        of = ", ".join(name for name, rows in unknown if rows[i])
+        yield ", ".join(cells), x[None], f"unknown category of {of}" if of else ""
+
+
+def _texts(values: list[object]) -> list[str]:
+    """The cells of a column, ? where one is missing."""
+    return ["?" if v != v else f"{v:g}" if isinstance(v, float) else str(v) for v in values]  # noqa: PLR0124
 
 
 def read_csv(file: Path, data: TensorDataModule) -> Iterator[Input]:
