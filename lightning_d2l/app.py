@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,13 +45,17 @@ from lightning_d2l.config.explain import explained
 from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.options import CONF, NAME
 from lightning_d2l.config.places import PLACES_OF_DATA
-from lightning_d2l.config.program import PLUGIN, Program, arguments_of, program, train_words, without_plugins
+from lightning_d2l.config.program import PLUGIN, Program, program, train_words, without_plugins
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.references import safe_references, variables_named_in
 from lightning_d2l.config.text import exit_code, print_error
+from lightning_d2l.training.caller import caller, is_silent
 
 # Flags of Hydra that would name another configuration, or load one that can run code.
 UNSUPPORTED = ("config_path", "config_name", "experimental_rerun")
+# Wrong calls from Python.
+ONE = "train: these are the settings of several runs; call lightning_d2l.sweep or lightning_d2l.study"
+SEVERAL = "sweep: these are the settings of a single run; call lightning_d2l.train"
 
 
 def main(arguments: list[str] | None = None, started: Program | None = None) -> int:
@@ -64,6 +68,15 @@ def main(arguments: list[str] | None = None, started: Program | None = None) -> 
 
 
 def _main(arguments: list[str], started: Program) -> int:
+    return done(arguments, started)[0]
+
+
+def done(arguments: list[str], started: Program, *, several: bool | None = None) -> tuple[int, Path | None]:
+    """Do what a command line asks for; returns the exit code, and the folder of the run or sweep if one was written.
+
+    `several` says whether it must be a sweep or must be a single run, as a Python program's calls say. Raises
+    RequestError, with nothing written, if the request is wrong.
+    """
     arguments = plugins.start([*arguments, *_plugins_of_completion(arguments)], started)
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
@@ -81,14 +94,17 @@ def _main(arguments: list[str], started: Program) -> int:
         if config is None or _asks(args):
             with safe_references():
                 answer(hydra, NAME, parser, args)
-            return 0
+            return 0, None
+        if several is not None and is_multirun(config) != several:
+            raise RequestError(ONE if several is False else SEVERAL)
         task = Task(shlex.join([*train_words(), *arguments]), args.config_dir, program=program())
         loader = SafeLoader(hydra.config_loader, keys_of(parse(overrides)))
         try:
             if is_multirun(config):
                 _check_number(config, hydra.config_loader)
-                return _exit_code(multirun(config, loader, task))
-            return _run(config, loader, task)
+                code = _exit_code(multirun(config, loader, task))
+                return code, None if config.sweep.dry_run else Path(config.hydra.sweep.dir)
+            return _run(config, loader, task), Path(config.hydra.run.dir)
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, parse(overrides)) from error
 
@@ -159,7 +175,7 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     others = [key for key in given if key.partition(".")[0] not in ("sweep", "verbose") and key not in beside]
     if "sweep.resume" not in given or others:
         return []
-    from lightning_d2l.sweeps.folder import find_sweep, read_sweep
+    from lightning_d2l.sweeps.folder import check_command, find_sweep, read_sweep
 
     folder = find_sweep(literal(str(given["sweep.resume"].value())))
     record = read_sweep(folder)
@@ -169,7 +185,7 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
             "give --config-dir with a folder that you trust, beside sweep.resume"
         )
     overrides: list[str] = record["overrides"]
-    _check_command(record, f"sweep.resume={folder}")
+    check_command(record, f"sweep.resume={folder}")
     for override in parse(overrides):
         if override.key_or_group in ("sweep.resume", "resume"):
             raise RequestError(f"sweep.resume={folder}: its record must not hold {override.key_or_group}")
@@ -185,20 +201,6 @@ def _require_plugins_of_run(overrides: Sequence[str]) -> None:
         folder = Path(literal(str(override.value())))
         if (folder / RUN_FILE).is_file():
             require_plugins(RunRecord.read(folder).fields, f"resume={folder}", every=True)
-
-
-def _check_command(record: Mapping[str, Any], what: str) -> None:
-    """Raise RequestError if a recorded command, which is shown and never obeyed, holds more than the overrides."""
-    try:
-        words = arguments_of(record["command"])
-    except ValueError as error:
-        raise RequestError(f"{what}: its record is damaged: command: {error}") from error
-    known = [*record["overrides"], "-m", "--multirun"]
-    if (folder := record.get("config_dir")) is not None:
-        known += ["--config-dir", "-cd", folder, f"--config-dir={folder}", f"-cd={folder}"]
-    for word in words:
-        if with_literal_paths([word])[0] not in known and not word.startswith("sweep.resume="):
-            raise RequestError(f"{what}: its record is damaged: its command holds {word}, and its overrides do not")
 
 
 def _refuse(message: str) -> NoReturn:
@@ -272,9 +274,12 @@ class Task:
                 check(own := plain(config, settings.runtime.cwd))
             command = command_of_run(config, overrides)
             number = int(settings.job.num) if in_sweep else None
-            code = fit.run(RunSpec(own, folder, overrides, command, number, silent=in_sweep))
+            code = fit.run(RunSpec(own, folder, overrides, command, number, silent=in_sweep or is_silent()))
         except RequestError as error:
-            print_error(error)
+            if (program := caller()) is None:
+                print_error(error)
+            else:
+                program.error = error  # the job is Hydra's, which would print it
             return 2
         if self.subdir is not None and code != 2:
             files = {"config": config, "hydra": whole, "overrides": OmegaConf.create(overrides)}

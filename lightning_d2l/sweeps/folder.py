@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.compose import path_override, with_literal_paths
 from lightning_d2l.config.places import LOCK
-from lightning_d2l.config.program import train_words
+from lightning_d2l.config.program import arguments_of, train_words
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
@@ -61,6 +61,20 @@ def find_sweep(text: str) -> Path:
     require_same_streams(fields := read_sweep(folder), f"sweep.resume={folder}")
     require_plugins(fields, f"sweep.resume={folder}", every=True)
     return folder
+
+
+def check_command(record: Mapping[str, Any], what: str) -> None:
+    """Raise RequestError if a recorded command, which is shown and never obeyed, holds more than the overrides."""
+    try:
+        words = arguments_of(record["command"])
+    except ValueError as error:
+        raise RequestError(f"{what}: its record is damaged: command: {error}") from error
+    known = [*record["overrides"], "-m", "--multirun"]
+    if (folder := record.get("config_dir")) is not None:
+        known += ["--config-dir", "-cd", folder, f"--config-dir={folder}", f"-cd={folder}"]
+    for word in words:
+        if with_literal_paths([word])[0] not in known and not word.startswith("sweep.resume="):
+            raise RequestError(f"{what}: its record is damaged: its command holds {word}, and its overrides do not")
 
 
 def sweep_folder(config: DictConfig, generated: bool, names: Collection[str]) -> Path:

@@ -292,6 +292,7 @@ def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: 
             stack.enter_context(hold(folder, f"{'sweep.resume' if resume else 'hydra.sweep.dir'}={folder}"))
             if not resume:
                 require_unused("sweep", folder, names)  # another process may have used it since
+            spec.config.hydra.sweep.dir = str(folder)  # where whoever asked for the sweep finds it
             for place in (folder, folder / "summary"):  # the folders of the runs may be in use by workers
                 remove_unfinished(place, below=False)
             return made(folder).run(signals)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
 from lightning_d2l.config.check import RequestError, check_inputs, check_task
@@ -46,6 +47,7 @@ class BuiltRun:
     exact: Optimum | None = None  # the analytic solution, where there is a formula
     rows: list[Row] = field(default_factory=list)  # what was measured at each logging point so far
     callbacks: list[pl.Callback] = field(default_factory=list)  # those that were asked for
+    loggers: list[Logger] = field(default_factory=list)  # given as objects, beside those of the configuration
 
     @property
     def max_epochs(self) -> int:

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import EarlyStopping, Timer
 
 from lightning_d2l.config.callbacks import DEVICE_STATS, FINDERS, TIMER
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.given import GIVEN
 from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.callbacks import GradientNorm, LearningRateMonitor, duration
@@ -97,13 +98,13 @@ def stopped_early(
     if epoch >= max_epochs:
         return None
     for name, callback in zip(names_of(config), callbacks, strict=True):
-        reason = getattr(callback, "reason", "")
+        reason = getattr(callback, "reason", "") or getattr(callback, "stopping_reason_message", "")
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
-            reason = f"the time of {config['callbacks'][name]['duration']} is over"
+            reason = f"the time of {config['callbacks'][name].get('duration', 'its duration')} is over"
         if isinstance(reason, str) and reason:
             return {"epoch": epoch, "reason": reason, "by": name}
     limited = config["trainer"].get("max_time") is not None or config["trainer"].get("max_steps", -1) != -1
-    others = [name for name in names_of(config) if config["callbacks"][name]["_target_"] in OBJECTS]
+    others = [name for name in names_of(config) if config["callbacks"][name]["_target_"] in (*OBJECTS, GIVEN)]
     if others and not limited:
         return {"epoch": epoch, "reason": "trainer.should_stop was set", "by": " or ".join(others)}
     return None

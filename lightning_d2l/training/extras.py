@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pytorch_lightning.loggers.logger import Logger
 
@@ -27,6 +27,9 @@ from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import TensorBoard, write_events
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 log = logging.getLogger(__name__)
 
 
@@ -43,11 +46,12 @@ def optional(what: str) -> Iterator[None]:
 class Loggers:
     """The loggers that a run asks for: TensorBoard, the others of Lightning, registered ones.
 
-    There are none in a `fast_dev_run`, where Lightning has none either. As a context it closes them after an error.
+    `given` are objects, which log as Lightning lets them. There are no others in a `fast_dev_run`, where Lightning has
+    none either. As a context it closes them after an error.
     Raises RequestError if a registered logger can't be built.
     """
 
-    def __init__(self, spec: RunSpec, recorded: Mapping[str, Ids] | None) -> None:
+    def __init__(self, spec: RunSpec, recorded: Mapping[str, Ids] | None, given: Sequence[Logger] = ()) -> None:
         self.spec = spec
         if spec.config["trainer"]["fast_dev_run"]:
             spec = replace(spec, config={**spec.config, "logger": {}})
@@ -55,6 +59,7 @@ class Loggers:
         self.board_label = next(iter(boards), "")
         self.board: TensorBoard | None = build_node(boards[self.board_label]) if boards else None
         self.others = build_loggers(spec, recorded or {})
+        self.given = given
 
     @property
     def of_trainer(self) -> list[Logger]:
@@ -62,7 +67,8 @@ class Loggers:
         found: dict[str, Logger] = {each.label: each.logger for each in self.others}
         if self.board:
             found[self.board_label] = self.board
-        return [found[label] for label in self.spec.config["logger"] if label in found]
+        named = [found[label] for label in self.spec.config["logger"] if label in found]
+        return [*named, *self.given]
 
     def open(self, built: BuiltRun) -> dict[str, Ids]:
         """Start to log: the hyperparameters, and TensorBoard's graph unless the run is part of a sweep.
@@ -92,6 +98,10 @@ class Loggers:
             end = int(final["step" if self.board.by_step else "epoch"])
             self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, end)
             self.board.add_pictures(pictures, end)
+        for logger in self.given:
+            with optional(type(logger).__name__):
+                logger.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, int(final["step"]))
+                logger.save()
         self.close(final, 0)
 
     def close(self, final: Row, code: int) -> None:
@@ -144,16 +154,22 @@ def log_member(
 
 def _draw(built: BuiltRun) -> list[Path]:
     with optional("figures"):
-        from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
+        from lightning_d2l.training.figures import draw
 
-        exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
-        epoch = int(built.rows[-1]["epoch"])
-        stopped = epoch if built.stopped_after(epoch) else None
-        how = f"stopped early after {epoch} epochs" if stopped else f"{built.max_epochs} epochs"
-        how = "exact solution" if exact else how
-        title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
-        return figures.draw(built.spec.folder, built.data, built.net, built.rows, title, stopped)
+        return draw(built.spec.folder, figures_of(built, built.stopped_after(built.rows[-1]["epoch"])))
     return []
+
+
+def figures_of(built: BuiltRun, stopped: Mapping[str, Any] | None) -> dict[str, Figure]:
+    """The figures of a trained run by name; `stopped` is that field of its record."""
+    from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
+
+    exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
+    epoch = int(built.rows[-1]["epoch"])
+    how = f"stopped early after {epoch} epochs" if stopped else f"{built.max_epochs} epochs"
+    how = "exact solution" if exact else how
+    title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
+    return figures.drawn(built.data, built.net, built.rows, title, epoch if stopped else None)
 
 
 def hyperparameters(built: BuiltRun) -> dict[str, Any]:

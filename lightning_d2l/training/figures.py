@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,20 @@ MOST_SAMPLES = 20_000  # of the figures
 LABELS = {"acc": "accuracy", "lr": "learning rate", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
+def draw(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write figures into a run's folder; returns the PNG files."""
+    return [save(figure, folder / "figures" / f"{name}.png") for name, figure in figures.items()]
+
+
 @matplotlib.rc_context(NO_LATEX)
-def draw(
-    folder: Path,
+def drawn(
     data: TensorDataModule,
     net: nn.Module,
     history: Sequence[dict[str, float]],
     title: str,
     stopped: int | None = None,
-) -> list[Path]:
-    """Draw every figure that applies to the data and the network, titled `title`; returns the PNG files.
+) -> dict[str, Figure]:
+    """Every figure that applies to the data and the network, titled `title`, by name.
 
     `stopped` is the epoch after which a callback stopped the run early.
     """
@@ -55,10 +59,10 @@ def draw(
         figures["fit"] = fitted_curve(data, net) if data.num_raw == 1 else fit(data, net)
     elif data.task:
         figures |= _of_outputs(data, net)
-    drawn = {name: figure for name, figure in figures.items() if figure is not None}
-    for figure in drawn.values():
+    found = {name: figure for name, figure in figures.items() if figure is not None}
+    for figure in found.values():
         figure.suptitle(label(title), fontsize=9, color=GREY)
-    return [save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
+    return found
 
 
 def _of_outputs(data: TensorDataModule, net: nn.Module) -> dict[str, Figure | None]:

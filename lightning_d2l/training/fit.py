@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import shlex
+import signal
 import time
 import traceback
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import torch
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.given import is_given
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.places import LOCK
 from lightning_d2l.config.program import arguments_of, train_words
@@ -27,6 +29,7 @@ from lightning_d2l.engine.loop import Diverged
 from lightning_d2l.training import console
 from lightning_d2l.training.averaged import are_averaged, measure_averaged
 from lightning_d2l.training.build import NOISE, BuiltRun, build
+from lightning_d2l.training.caller import caller, is_interrupt
 from lightning_d2l.training.extras import Loggers, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
 from lightning_d2l.training.finders import finders, search, with_found
@@ -60,11 +63,12 @@ UNWRITABLE = {
 }
 
 
-def run(spec: RunSpec) -> int:
+def run(spec: RunSpec, built_by: Callable[[RunSpec], BuiltRun] = build) -> int:
     """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
 
     The folder is held meanwhile. Raises RequestError, and leaves the folder unchanged, if another process holds it, if
     a new run's folder holds a run, or if the run can't be resumed. A new run of a sweep that is refused is recorded.
+    `built_by` builds the run.
     """
     folder, what = spec.folder, place_of(spec)
     made = missing_folders(folder)
@@ -76,7 +80,7 @@ def run(spec: RunSpec) -> int:
                 raise RequestError(f"{what}: cannot be written ({error.strerror})") from error
             verbose = spec.config["verbose"]
             with hold(folder, what), console.log_to(folder, verbose=verbose, silent=spec.silent, wait=True) as log_file:
-                code = _recorded(spec, signals, log_file)
+                code = _recorded(spec, signals, log_file, built_by)
         except Stopped as stop:  # before the folder was held
             code = 128 + stop.signum
         finally:
@@ -92,7 +96,9 @@ def place_of(spec: RunSpec) -> str:
     return f"{'resume' if spec.resuming else 'hydra.run.dir'}={spec.folder}"
 
 
-def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int:
+def _recorded(
+    spec: RunSpec, signals: Signals, log_file: console.LogFile, built_by: Callable[[RunSpec], BuiltRun]
+) -> int:
     """Train and record how it ended; nothing is written before the run has been checked."""
     began, folder = time.monotonic(), spec.folder
     status, message, code, outcome, end = "failed", "", 1, {}, ""
@@ -103,7 +109,7 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
     record = RunRecord.of(spec)
     try:
         try:
-            outcome = train(spec, record, log_file.start, signals)
+            outcome = train(spec, record, log_file.start, signals, built_by)
         finally:
             signals.end()
         status, code = "completed", 0
@@ -120,6 +126,10 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
         message, code = f"error: {error}", 2
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may raise any
         message, code = f"failed: {type(error).__name__}: {error}", 1
+        if (program := caller()) is not None:
+            program.error = error
+            if is_interrupt(error) and log_file.started:
+                message, code = stopped(spec, Stopped(signal.SIGINT)), 128 + signal.SIGINT
         if unwritable := _unwritable(spec, error):
             message, code = unwritable, 2
         log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
@@ -132,6 +142,8 @@ def _recorded(spec: RunSpec, signals: Signals, log_file: console.LogFile) -> int
             if code < 2:  # else it was reported above
                 message, code = _unwritable(spec, error) or f"error: {place_of(spec)}: {error}", 2
     if message:
+        if (program := caller()) is not None and code == 2:
+            program.error = RequestError(message.removeprefix("error: "))
         log.error(message)
         if end and code != 2:
             log.info(end)
@@ -147,7 +159,13 @@ def _unwritable(spec: RunSpec, error: BaseException) -> str:
     return f"error: {place_of(spec)}: {error}" if error.errno in UNWRITABLE else ""
 
 
-def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: Signals) -> dict[str, Any]:
+def train(
+    spec: RunSpec,
+    record: RunRecord,
+    begin: Callable[[], None],
+    signals: Signals,
+    built_by: Callable[[RunSpec], BuiltRun] = build,
+) -> dict[str, Any]:
     """Build, fit and test; returns the record's outcome. Raises Diverged, RequestError, Stopped, the model's errors.
 
     `begin` is called before the first file is written, when all that was asked for has been checked.
@@ -160,14 +178,14 @@ def train(spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: 
             spec.found = record.fields.get("found") or {}
         spec.found = spec.found or search(spec, finder_settings(config))
         spec.config = config = with_found(config, spec.found)
-    built, settings = build(spec), config["trainer"]
+    built, settings = built_by(spec), config["trainer"]
     start = 0
     if spec.resuming:
         require_same_data(record, built.data)
         start, built.rows = place_to_resume(folder, built.module, built.points)
     log.info("%s", first_line(built))
-    loggers = Loggers(spec, record.fields.get("loggers"))
-    bar = not spec.part_of_sweep and settings["enable_progress_bar"] is not False
+    loggers = Loggers(spec, record.fields.get("loggers"), built.loggers)
+    bar = not spec.silent and settings["enable_progress_bar"] is not False
     line = console.Console(built.data, start, built.max_epochs, bar=bar)
 
     def first_write() -> None:
@@ -269,6 +287,8 @@ def stopped(spec: RunSpec, stop: Stopped) -> str:
 
 def command_to_resume(spec: RunSpec) -> str:
     """The command that resumes a run, quoted for the shell and for Hydra."""
+    if is_given(spec.config):
+        return f"lightning_d2l.fit(..., resume={str(console.from_here(spec.folder))!r})"
     words = arguments_of(spec.command) if spec.command else spec.overrides
     words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
     return shlex.join([*train_words(), *words, path_override("resume", str(console.from_here(spec.folder)))])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lightning_d2l.config.check import RequestError, check
+from lightning_d2l.config.given import is_given
 from lightning_d2l.config.image_data import IMAGE_FOLDER, TORCHVISION
 from lightning_d2l.config.records import has_other_streams, up_to_date
 from lightning_d2l.config.registry import FASHION_MNIST
@@ -31,6 +32,11 @@ class OtherData(RequestError):
 def configuration(record: RunRecord) -> dict[str, Any]:
     """The configuration of a record in today's settings, checked; raises RequestError."""
     require_plugins(record.fields, str(record.folder))
+    if is_given(record.config):
+        raise RequestError(
+            f"{record.folder}: its module and data were given to lightning_d2l.fit, so this needs them again\n"
+            "in Python: lightning_d2l.load_run(folder, module=..., datamodule=...)"
+        )
     try:
         check(config := up_to_date(record.config))
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning_d2l.config.given import is_given
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.text import number
 from lightning_d2l.training import console
@@ -51,5 +52,5 @@ def tell_end(spec: RunSpec, outcome: Mapping[str, Any], commands: Sequence[str])
         return
     for command in commands:
         log.info("look at it  %s", command)
-    if settings["enable_checkpointing"] is not False:
+    if settings["enable_checkpointing"] is not False and not is_given(spec.config):
         log.info("use it      %s", shlex.join([*tool_words("predict"), str(here)]))
