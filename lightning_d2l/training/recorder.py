@@ -53,11 +53,12 @@ class Recorder(Checkpoint):
         self.best: Row = {}
         self.began = False
         self._random_states: dict[str, Any] | None = None
+        self._before_loaders: dict[str, Any] | None = None  # until the first checkpoint: loaders shuffle by them again
         self._validated: int | None = None  # the step of the last validation, since the last row
         self._within = False  # the run ends within an epoch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": dict(self.best), **random_states()}
+        return {"best": dict(self.best), **(self._before_loaders or random_states())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best = dict(state["best"])
@@ -81,17 +82,23 @@ class Recorder(Checkpoint):
         if (self.folder / BEST_BEFORE).exists():
             (self.folder / BEST_BEFORE).replace(self.folder / BEST)
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._random_states is not None:  # before the loaders begin, which may shuffle by these generators
+            set_random_states(self._random_states)
+        self._before_loaders = random_states()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._random_states is not None:
-            set_random_states(self._random_states)
             for optimizer in trainer.optimizers:
                 require_sound(optimizer)
         if compat_lightning.ends_here(trainer) and compat_lightning.within_epoch(compat_lightning.loop_states(trainer)):
+            self._before_loaders = None
             self._stay()
             return
         if trainer.is_global_zero:
             self.begin(trainer.current_epoch)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self._before_loaders = None
         self.io.flush()
 
     def _stay(self) -> None:
