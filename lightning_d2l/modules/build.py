@@ -30,7 +30,10 @@ def build(node: Mapping[str, Any], *args: Any, **more: Any) -> Any:
 
 def named(target: str) -> Any:
     """The class or function of a checked `_target_`: one that a plugin registered, or one of an installed package."""
-    return OBJECTS[target] if target in OBJECTS else get_object(target)
+    return OBJECTS[target] if target in OBJECTS else _installed(target)
+
+
+_installed = functools.cache(get_object)  # a look-up takes as long as building an optimizer
 
 
 def layer(description: Mapping[str, Any] | None) -> nn.Module | None:

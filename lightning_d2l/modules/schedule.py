@@ -50,6 +50,9 @@ def scheduler_config(optimizer: Optimizer, description: Mapping[str, Any]) -> di
             raise ValueError(f"scheduler.{key}=null: must be given where the length of the run is not known")
         node[key] = _length(node, total)
     if target == ONE_CYCLE:
+        if total is not None and node["total_steps"] < total:  # torch's class would raise an error there
+            steps = node["total_steps"]
+            raise RequestError(f"scheduler.total_steps={steps}: must be at least {total}, the {interval}s of the run")
         if node.get("max_lr") is None:
             node["max_lr"] = [group["lr"] for group in optimizer.param_groups]
         if node.get("cycle_momentum", True) and not optimizer.defaults.keys() & {"momentum", "betas"}:

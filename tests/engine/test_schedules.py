@@ -165,6 +165,8 @@ def test_what_torch_refuses_and_what_is_not_known_is_said_in_one_line():
     optimizer = torch.optim.Adagrad([torch.zeros(2, requires_grad=True)])
     with pytest.raises(RequestError, match=r"scheduler\.cycle_momentum=true: must be false for Adagrad"):
         scheduler_config(optimizer, described("one_cycle"))
+    with pytest.raises(RequestError, match=r"scheduler\.total_steps=27: must be at least 28, the steps of the run"):
+        scheduler_config(SGD([torch.zeros(2)], lr=0.1), described("one_cycle", total_steps=27))
     node = {**described("cosine"), "total_epochs": None}
     with pytest.raises(ValueError, match=r"scheduler\.T_max=null: must be given"):
         scheduler_config(optimizer, node)
