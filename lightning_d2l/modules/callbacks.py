@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -47,10 +49,29 @@ class EarlyStopping(callbacks.EarlyStopping):
         if (value := metrics.get(self.monitor)) is None:  # a run that is `strict` has the metric
             return False
         self.current = value
+        if self._counts(value):
+            return False
         stop, message = compat_lightning.stopping_decision(self, torch.tensor(value, dtype=torch.float64))
         if stop:
             self.stopped_epoch, self.stopping_reason_message = epoch - 1, message
         return stop
+
+    def _counts(self, value: float) -> bool:
+        """Count a value that can't stop the run, as Lightning does in ten times as long; False if it might."""
+        if not (math.isfinite(value) and self.stopping_threshold is self.divergence_threshold is None):
+            return False
+        reached, best = value - self.min_delta, self.best_score.item()
+        if reached < best if self.mode == "min" else reached > best:
+            self.best_score, self.wait_count = torch.tensor(value, dtype=torch.float64), 0
+            return True
+        if self.wait_count + 1 < self.patience:
+            self.wait_count += 1
+            return True
+        return False
+
+    @functools.cached_property
+    def state_key(self) -> str:
+        return super().state_key
 
     @property
     def reason(self) -> str:

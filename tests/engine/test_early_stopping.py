@@ -152,3 +152,17 @@ def test_the_reason_has_the_metric_and_the_threshold(asked: dict[str, Any], valu
     again.load_state_dict(stopper.state_dict())
     assert again.reason == stopper.reason
     assert again.stopped_epoch == 6
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_values_that_cannot_stop_a_run_are_counted_as_lightning_counts_them(mode: str) -> None:
+    random = torch.Generator().manual_seed(0)
+    for patience, min_delta in ((0, 0.0), (1, 0.1), (3, 0.0), (4, 0.25)):
+        asked: dict[str, Any] = {"monitor": "m", "patience": patience, "min_delta": min_delta, "mode": mode}
+        ours, theirs = EarlyStopping(**asked), pl.callbacks.EarlyStopping(**asked)
+        for epoch in range(1, 40):
+            value = round(float(torch.rand(1, generator=random)), 1)  # equal values are frequent
+            stops, _ = theirs._evaluate_stopping_criteria(torch.tensor(value, dtype=torch.float64))
+            assert ours.check({"m": value}, epoch) is stops
+            assert ours.wait_count == theirs.wait_count
+            assert ours.best_score == theirs.best_score
