@@ -194,3 +194,21 @@ def test_a_sweep_of_such_runs_trains_them_one_by_one_with_the_reason(tmp_path, c
     assert "2 runs one by one: trainer.gradient_clip_val=0.1 needs Lightning's own loop" in capsys.readouterr().out
     runs = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
     assert [run["status"] for run in runs] == ["completed", "completed"]
+
+
+@pytest.mark.parametrize("preset", ["gpu", "ddp", "mps"])
+def test_a_preset_for_a_device_that_is_not_there_says_so(preset, tmp_path, capsys):
+    if torch.backends.mps.is_available() if preset == "mps" else torch.cuda.is_available():
+        pytest.skip("the device is there")
+    words = [word for word in WORDS if "accelerator" not in word]
+    assert app.main([*words, f"trainer={preset}", f"hydra.run.dir={tmp_path / 'new'}"]) == 2
+    name = "mps" if preset == "mps" else "gpu"
+    assert f"trainer.accelerator={name}: this machine has none; must be auto or cpu here" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("preset", ["default", "fast_dev_run", "overfit", "limit", "profiler", "anomaly"])
+def test_presets_for_debugging_train(preset, tmp_path):
+    words = [word for word in WORDS if "trainer" not in word]
+    assert run_here(tmp_path / "run", *words, f"debug={preset}", "verbose=false") == 0
+    assert RunRecord.read(tmp_path / "run").completed
