@@ -5,8 +5,8 @@ import json
 import pytest
 
 from lightning_d2l.config import registry
-from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.compose import CONF
+from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, MetricsFile
 from tests.engine.sets import assert_close
@@ -34,7 +34,12 @@ MODELS = {
     "fixed_hidden_mlp": NUMBERS,
     "tied_mlp": NUMBERS,
 }
-OPTIMIZERS = ["sgd", "sgd_scratch", "adam", "adamw", "rmsprop"]
+OPTIMIZERS = [
+    "sgd", "sgd_scratch", "adam", "adamw", "rmsprop", "adadelta", "adafactor", "adagrad", "adamax", "asgd",
+    "nadam", "radam",
+]  # fmt: skip
+# Without weight decay, for some parameters alone, or by one loop alone: tests/engine/test_all_optimizers.py.
+OTHERS = {f"torch.optim.{name}" for name in ("LBFGS", "Muon", "Rprop", "SparseAdam")} | {EXACT}
 SETTINGS = {
     **{f"model={model}": [f"model={model}", *words] for model, words in MODELS.items()},
     **{
@@ -69,6 +74,6 @@ def test_both_loops_agree(words, tmp_path):
 def test_every_registered_name_is_among_them():
     composed = [config(*words) for words in SETTINGS.values()]
     for table, group in ((registry.MODELS, "model"), (registry.DATA, "data"), (registry.OPTIMIZERS, "optimizer")):
-        assert {settings[group]["_target_"] for settings in composed} | {EXACT} >= {*table}
+        assert {settings[group]["_target_"] for settings in composed} | OTHERS >= {*table}
     assert {settings["loss"] for settings in composed} >= {*registry.CLASS_LOSSES, *registry.NUMBER_LOSSES}
     assert {*MODELS} == {path.stem for path in (CONF / "model").glob("*.yaml")}
