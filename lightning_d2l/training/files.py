@@ -118,10 +118,14 @@ def _opened(folder: Path) -> Iterator[int]:
 
 
 class MetricsFile:
-    """metrics.csv: one row for each logging point; the first column is the epoch."""
+    """metrics.csv: one row for each logging point; the first column is the epoch.
+
+    A cell is empty where a row lacks a metric, as the first rows of a custom module may that logs it later.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
+        self._columns: list[str] = []  # of the file, once they are known
 
     def rows(self) -> list[Row]:
         """The complete rows; a row truncated by a crash is left out.
@@ -152,13 +156,19 @@ class MetricsFile:
         """Replace the file by these rows, at least one; the run's folder must exist."""
         with replacing(self.path, new_folders=False) as file:
             file.write(_table(rows))
+        self._columns = _columns(rows)
 
     def append(self, row: Row) -> None:
         """Add a row."""
         if not self.path.exists():
             self.write([row])
             return
-        line = _lines([list(row.values())])
+        if not self._columns:
+            self._columns = _columns(self.rows())
+        if not row.keys() <= {*self._columns}:
+            self.write([*self.rows(), row])
+            return
+        line = _lines([[row.get(name, "") for name in self._columns]])
         with open(self.path, "r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             try:
@@ -178,7 +188,8 @@ class MetricsFile:
 def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Row:
     """One row of a metrics.csv; raises ValueError that names its line."""
     try:
-        row: Row = {k: (int if k in ("epoch", "step") else float)(v) for k, v in zip(header, cells, strict=True)}
+        named = [(name, cell) for name, cell in zip(header, cells, strict=True) if cell or name in ("epoch", "step")]
+        row: Row = {k: (int if k in ("epoch", "step") else float)(v) for k, v in named}
     except ValueError:
         raise ValueError(f"line {line} is damaged") from None
     if "epoch" not in row or not 0 < row["epoch"] < 2**53:
@@ -186,8 +197,14 @@ def _row(header: Sequence[str], cells: Sequence[str], line: int) -> Row:
     return row
 
 
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """The names in any of the rows, in the order in which they come first."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def _table(rows: Sequence[Row]) -> bytes:
-    return _lines([list(rows[0]), *(list(row.values()) for row in rows)])
+    columns = _columns(rows)
+    return _lines([columns, *([row.get(name, "") for name in columns] for row in rows)])
 
 
 def _lines(cells: Sequence[Sequence[object]]) -> bytes:

@@ -162,3 +162,16 @@ def test_json_that_can_t_be_read_says_so(tmp_path: Path, content: bytes) -> None
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match=r"^(not valid JSON|JSON nested too deeply)$"):
         read_json(tmp_path / "file", 1_000_000)
+
+
+def test_a_row_may_lack_a_metric_and_a_later_one_may_have_more(tmp_path):
+    rows = [
+        {"epoch": 1, "step": 5, "loss/train": 0.5},
+        {"epoch": 2, "step": 10, "loss/train": 0.25, "loss/val": 0.75},
+        {"epoch": 3, "step": 15, "loss/val": 0.5},
+    ]
+    for row in rows:
+        MetricsFile(tmp_path).append(row)  # as each attempt of a resumed run has its own
+    assert MetricsFile(tmp_path).rows() == rows
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines == ["epoch,step,loss/train,loss/val", "1,5,0.5,", "2,10,0.25,0.75", "3,15,,0.5"]
