@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
 from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.registry import OBJECTS
 from lightning_d2l.config.schedulers import (
     LENGTHS,
     MULTI_STEP,
@@ -43,6 +45,9 @@ def scheduler_config(optimizer: Optimizer, description: Mapping[str, Any]) -> di
         raise ValueError(f"scheduler: _target_={target} is not a registered scheduler")
     interval = description.get("interval") or "epoch"
     node = {k: v for k, v in description.items() if k not in (*OF_RUN, "interval", "monitor")}
+    if target in OBJECTS:  # a registered one may take the length of the run
+        taken = inspect.signature(OBJECTS[target]).parameters.keys() & {*OF_RUN}
+        node |= {key: description[key] for key in taken if description.get(key) is not None}
     epochs = description.get("total_epochs")
     total = epochs * (description.get("batches_per_epoch") or 1 if interval == "step" else 1) if epochs else None
     if (key := LENGTHS.get(target)) and node.get(key) is None:

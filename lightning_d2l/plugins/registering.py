@@ -15,7 +15,7 @@ from lightning_d2l.config.optimizers import NO_DECAY
 from lightning_d2l.config.options import CONF, OPTIONS, Option
 from lightning_d2l.config.own_data import own_data_rules
 from lightning_d2l.config.rules import NOT_NEGATIVE, NULL, POSITIVE, TEXT, Setting, Settings, either
-from lightning_d2l.config.schedulers import INTERVAL
+from lightning_d2l.config.schedulers import INTERVAL, OF_RUN
 from lightning_d2l.config.signature import REQUIRED, SignatureError, defaults_of, parameters, settings_of, takes_any
 from lightning_d2l.config.text import print_error
 from lightning_d2l.plugins.kinds import check_kind, is_a, is_lightning_module
@@ -234,7 +234,7 @@ def _filled(kind: str, target: Any) -> tuple[str, ...]:
     if kind == "model":
         return ("num_inputs", "num_outputs")
     if kind in ("optimizer", "scheduler"):
-        return (*list(parameters(target))[:1], "last_epoch")
+        return (*list(parameters(target))[:1], "last_epoch", *(OF_RUN if kind == "scheduler" else ()))
     return ("save_dir",) if kind == "logger" else ()
 
 

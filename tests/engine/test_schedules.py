@@ -8,7 +8,9 @@ import torch
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau, SequentialLR
 
+from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.rules import Settings
 from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member
 from lightning_d2l.modules import RegressionModule
@@ -177,3 +179,15 @@ def test_a_module_with_a_schedule_trains_by_a_plain_trainer_of_lightning():
     run = module("exponential", SGD)
     trainer(torch.float64, rows, epochs=3).fit(run, data().train_dataloader())
     assert [row["lr"] for row in rows.rows] == pytest.approx([0.003, 0.0027, 0.00243])
+
+
+def test_a_registered_schedule_may_take_the_length_of_the_run(monkeypatch):
+    def falling(optimizer: torch.optim.Optimizer, total_epochs: int, batches_per_epoch: int) -> CosineAnnealingLR:
+        return CosineAnnealingLR(optimizer, total_epochs * batches_per_epoch)
+
+    monkeypatch.setitem(registry.OBJECTS, "falling", falling)
+    monkeypatch.setitem(registry.SCHEDULERS, "falling", Settings({}))
+    lengths = {"total_epochs": 7, "batches_per_epoch": 4, "log_every_n_epochs": 2}
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    made = scheduler_config(optimizer, {"_target_": "falling", "interval": "step", **lengths})
+    assert made["scheduler"].T_max == 28
