@@ -41,8 +41,8 @@ from omegaconf.base import Container  # every reference of a configuration is re
 __all__ = [
     "BASIC_LAUNCHER", "BASIC_SWEEPER", "ConfigLoader", "Hydra", "IntervalSweep", "JobReturn", "Override",
     "OverrideType", "OverridesParser", "Plugins", "Quote", "QuotedString", "RangeSweep", "ValueType", "answer",
-    "basic_launcher", "copy_cache", "get_args_parser", "missing_option", "multirun", "open_hydra", "resolved_by", "run",
-    "unmatched_key", "words_of",
+    "basic_launcher", "copy_cache", "get_args_parser", "hydra_set_aside", "missing_option",
+    "multirun", "open_hydra", "resolved_by", "run", "unmatched_key", "words_of",
 ]  # fmt: skip
 
 # The `_target_` of hydra/launcher=basic and hydra/sweeper=basic.
@@ -72,6 +72,17 @@ def open_hydra(conf: Path, further: Mapping[str, Path] | None = None) -> Iterato
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         yield hydra
+
+
+@contextmanager
+def hydra_set_aside() -> Iterator[None]:
+    """In this block no Hydra is initialised, whether or not the program that runs has initialised its own."""
+    instance = GlobalHydra.instance()
+    before, instance.hydra = instance.hydra, None
+    try:
+        yield
+    finally:
+        instance.hydra = before
 
 
 def answer(hydra: Hydra, name: str, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -148,13 +148,21 @@ def _drawn(findings: Findings) -> tuple[bytes, bytes, str] | None:
 
 
 def _pictures(findings: Findings, study: Study) -> tuple[bytes, bytes, str]:
+    drawn, caption = picture(findings, study)
+    with warnings.catch_warnings(), np.errstate(all="ignore"), matplotlib.rc_context(SETTINGS):
+        warnings.simplefilter("ignore")
+        return _rendered(drawn, "png"), _rendered(drawn, "svg"), caption
+
+
+def picture(findings: Findings, study: Study) -> tuple[Figure, str]:
+    """The figure of findings, its layout computed once for all files, and its caption."""
     # Numbers that overflow and letters that a font lacks cost a part of the picture, not a line on the console.
     with warnings.catch_warnings(), np.errstate(all="ignore"), matplotlib.rc_context(SETTINGS):
         warnings.simplefilter("ignore")
         drawn, caption = figure.draw(study, findings.points, findings.runs)
-        drawn.draw_without_rendering()  # computes the layout once for both files
+        drawn.draw_without_rendering()
         drawn.set_layout_engine("none")
-        return _rendered(drawn, "png"), _rendered(drawn, "svg"), caption
+    return drawn, caption
 
 
 def _rendered(drawn: Figure, form: str) -> bytes:

@@ -21,6 +21,7 @@ from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.loggers import MLFLOW, MLFLOW_STORE, WANDB
 from lightning_d2l.config.text import cut, duration, number
 from lightning_d2l.sweeps.folder import FINISHED
+from lightning_d2l.training.caller import display
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -43,7 +44,8 @@ class SweepProgress:
         self.before = self.done
         self.began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
-        if sys.stdout.isatty():
+        self._display = display()
+        if not self._display and sys.stdout.isatty():
             count, words = (TextColumn(text, markup=False) for text in ("{task.fields[count]}", "{task.description}"))
             self._bar = Progress(count, BarColumn(bar_width=None), words, expand=True)
 
@@ -64,7 +66,9 @@ class SweepProgress:
     def ended(self, records: Mapping[RunSpec, RunRecord]) -> None:
         """Report a run that has ended, or runs that trained at once."""
         self._count(records.values())
-        if self._bar:
+        if self._display:
+            self._display.progress(self.done, self.total, self._summary())
+        elif self._bar:
             self._bar.update(TaskID(0), completed=self.done, description=self._summary(), count=self._position())
             for line in _lines(records, "failed", "diverged"):
                 self._bar.console.print(line, markup=False, highlight=False)
@@ -80,8 +84,10 @@ class SweepProgress:
     def going_on(self, members: int, epoch: int, max_epochs: int) -> None:
         """Report the epoch of runs that are training at once."""
         words = f"{members} at once, epoch {epoch}/{max_epochs}"
-        if self._bar:
-            done = self.done + members * epoch / max_epochs
+        done = self.done + members * epoch / max_epochs
+        if self._display:
+            self._display.progress(done, self.total, f"{words}  {self._summary()}")
+        elif self._bar:
             self._bar.update(TaskID(0), completed=done, description=f"{words}  {self._summary()}")
         elif time.monotonic() - self._last_line > SILENCE:
             self._print(words)

@@ -58,10 +58,15 @@ def called(program: Caller) -> Iterator[Caller]:
         _caller.reset(token)
 
 
-def is_interrupt(error: BaseException | None) -> bool:
-    """Whether KeyboardInterrupt stands behind an error: Lightning turns it into SystemExit."""
-    while error is not None:
-        if isinstance(error, KeyboardInterrupt):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def tell_caller(error: BaseException) -> bool:
+    """Tell the call from Python, if there is one, what failed; returns whether its program was interrupted.
+
+    Lightning turns KeyboardInterrupt into SystemExit.
+    """
+    if (program := _caller.get()) is None:
+        return False
+    program.error = error
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

@@ -23,6 +23,7 @@ from lightning_d2l.config.program import is_long_command
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import NO_LIMIT
 from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.training.caller import display
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +161,8 @@ class Console:
         """Start the clock and show the bar, at a number of finished epochs."""
         self.data, self.max_epochs = data, max_epochs
         self.bar: _Bar | None = None
-        if bar and sys.stdout is not None and sys.stdout.isatty():
+        self.display = display() if bar else None  # of a notebook, which has no terminal
+        if bar and not self.display and sys.stdout is not None and sys.stdout.isatty():
             columns = ("epoch {task.fields[epoch]}" + _out_of(max_epochs), "{task.fields[metrics]}")
             left, right = (TextColumn(column, markup=False) for column in columns)
             self.bar = _Bar(left, BarColumn(bar_width=None), right, TimeRemainingColumn(compact=True), expand=True)
@@ -177,8 +179,10 @@ class Console:
         epochs, size = epoch - self.last_epoch, self.data.sizes()["train"]
         done, unit = (epochs * self.data.num_batches, "batches") if size is None else (epochs * size, "samples")
         rate = f"{done / max(now - self.last_time, 1e-9):,.0f} {unit}/s"
-        level = logging.DEBUG if self.bar else logging.INFO
+        level = logging.DEBUG if self.bar or self.display else logging.INFO
         log.log(level, "%s  %s", epoch_line(epoch, self.max_epochs, metrics), rate)
+        if self.display:
+            self.display.row(metrics, self.max_epochs)
         if self.bar:
             loss = f"loss {number(metrics['loss/train'])}  " if "loss/train" in metrics else ""
             self.bar.update(TaskID(0), epoch=epoch, metrics=f"{loss}{rate}")

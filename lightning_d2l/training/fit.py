@@ -29,7 +29,7 @@ from lightning_d2l.engine.loop import Diverged
 from lightning_d2l.training import console
 from lightning_d2l.training.averaged import are_averaged, measure_averaged
 from lightning_d2l.training.build import NOISE, BuiltRun, build
-from lightning_d2l.training.caller import caller, is_interrupt
+from lightning_d2l.training.caller import tell_caller
 from lightning_d2l.training.extras import Loggers, optional
 from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
 from lightning_d2l.training.finders import finders, search, with_found
@@ -119,17 +119,15 @@ def _recorded(
         message = f"failed: {error}"
         message += f"; to resume: {command_to_resume(spec)}" if log_file.started else ""
     except Stopped as stop:
-        message, code = stopped(spec, stop) if log_file.started else f"{STOPPED} {stop.name}", 128 + stop.signum
+        message, code = _stopped_by(spec, stop, log_file)
     except RequestError as error:
         if not log_file.started and (spec.resuming or not spec.part_of_sweep):
             raise
         message, code = f"error: {error}", 2
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may raise any
         message, code = f"failed: {type(error).__name__}: {error}", 1
-        if (program := caller()) is not None:
-            program.error = error
-            if is_interrupt(error) and log_file.started:
-                message, code = stopped(spec, Stopped(signal.SIGINT)), 128 + signal.SIGINT
+        if tell_caller(error):
+            message, code = _stopped_by(spec, Stopped(signal.SIGINT), log_file)
         if unwritable := _unwritable(spec, error):
             message, code = unwritable, 2
         log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
@@ -142,12 +140,17 @@ def _recorded(
             if code < 2:  # else it was reported above
                 message, code = _unwritable(spec, error) or f"error: {place_of(spec)}: {error}", 2
     if message:
-        if (program := caller()) is not None and code == 2:
-            program.error = RequestError(message.removeprefix("error: "))
+        if code == 2:
+            tell_caller(RequestError(message.removeprefix("error: ")))
         log.error(message)
         if end and code != 2:
             log.info(end)
     return code
+
+
+def _stopped_by(spec: RunSpec, stop: Stopped, log_file: console.LogFile) -> tuple[str, int]:
+    """The error of a run that a signal ended, and its exit code."""
+    return stopped(spec, stop) if log_file.started else f"{STOPPED} {stop.name}", 128 + stop.signum
 
 
 def _unwritable(spec: RunSpec, error: BaseException) -> str:

@@ -1,0 +1,298 @@
+"""A run as an object: what its folder holds, read where it is asked for."""
+
+from __future__ import annotations
+
+import copy
+import html
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning_d2l.api.library import library_call
+from lightning_d2l.config.check import RequestError, nearest
+from lightning_d2l.config.given import is_given
+from lightning_d2l.config.text import number
+from lightning_d2l.studies.collect import differences
+from lightning_d2l.training.files import BEST, LAST, METRICS
+from lightning_d2l.training.record import RUN_FILE, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pytorch_lightning as pl
+    from matplotlib.figure import Figure
+
+    from lightning_d2l.training.build import BuiltRun
+
+Folder = str | os.PathLike[str]
+
+
+class RunFailed(RuntimeError):
+    """The model, the data or a callback of a run raised an error, its `__cause__`. `run` is the recorded run."""
+
+    def __init__(self, message: str, run: Run) -> None:
+        super().__init__(message)
+        self.run = run
+
+
+class Run:
+    """A run in its folder. `train`, `fit` and `load_run` return it; nothing is read before it is asked for.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the run was recorded.
+    """
+
+    def __init__(self, folder: Folder, module: pl.LightningModule | None = None, datamodule: Any = None) -> None:
+        self.folder = Path(folder)
+        self._objects = (module, datamodule)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json holds."""
+        return self._record.fields
+
+    @property
+    def _record(self) -> RunRecord:
+        return RunRecord.read(self.folder)
+
+    @property
+    def status(self) -> str:
+        """How the run ended: "completed", "diverged", "failed" or "interrupted"; or "running"."""
+        return self._record.state
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved settings, as nested dicts."""
+        return copy.deepcopy(dict(self._record.config))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the last weights by name, such as "loss/test"; of an unfinished run those so far."""
+        return _named(self._rows().get("final", {}))
+
+    @property
+    def best_metrics(self) -> dict[str, float]:
+        """The metrics of the best epoch, which has the lowest loss on the validation data."""
+        return _named(self._rows().get("best", {}))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """The rows of metrics.csv: epoch, step, and every metric at each logging point."""
+        import pandas as pd
+
+        try:
+            return pd.read_csv(self.folder / METRICS, float_precision="round_trip")
+        except (FileNotFoundError, pd.errors.EmptyDataError):
+            return pd.DataFrame({"epoch": pd.Series(dtype=int), "step": pd.Series(dtype=int)})
+
+    def _rows(self) -> Mapping[str, Mapping[str, float]]:
+        record = self._record
+        if found := record.fields.get("metrics"):
+            return dict(found)
+        rows = record.history
+        return {"final": rows[-1]} if rows else {}
+
+    @library_call
+    def figure(self, name: str = "curves") -> Figure:
+        """A figure of the run, as its folder has it; it is returned and not shown.
+
+        Parameters
+        ----------
+        name : str
+            "curves", the metrics over the epochs, or another figure that suits the data: "fit", "predicted",
+            "predictions", "confusion_matrix", "first_layer_weights".
+
+        Raises
+        ------
+        RequestError
+            If the run has no such figure, or its data are not found.
+        """
+        record = self._record
+        if not (rows := record.history):
+            raise RequestError(f"{self.folder}: has no figures: no epoch has ended")
+        from lightning_d2l.training import figures
+
+        if name == "curves":
+            stopped = record.fields.get("stopped")
+            made = figures.curves(rows, stopped["epoch"] if stopped else None)
+            if made is not None:
+                return made
+        from lightning_d2l.training.extras import figures_of
+
+        built = self._built(LAST)
+        built.rows[:] = rows
+        found = figures_of(built, record.fields.get("stopped"))
+        if name not in found:
+            raise RequestError(f"figure: {name}: must be one of {', '.join(found)}{nearest(name, list(found))}")
+        return found[name]
+
+    @property
+    def module(self) -> pl.LightningModule:
+        """The LightningModule with the weights of the best epoch, in evaluation mode."""
+        return self._best(samples=False).module.eval()
+
+    @library_call
+    def predict(self, x: Any = None) -> Any:
+        """Predict with the weights of the best epoch.
+
+        Parameters
+        ----------
+        x : tensor, array, DataFrame, path or list of paths, optional
+            Inputs (n, ...) as a person has them: raw columns of a table, inputs of generated data, pixels from 0 to 255
+            as whole numbers or from 0 to 1 as real ones. The columns of a DataFrame are found by their names. Paths
+            name images or CSV files. Without `x`, the first ten test samples.
+
+        Returns
+        -------
+        tensor, array or DataFrame
+            For a tensor or array the same kind: the probabilities (n, classes), or the numbers (n, outputs). For a
+            DataFrame or files a DataFrame with a row an input and the column "prediction", for classes also the
+            probability of each.
+
+        Raises
+        ------
+        RequestError
+            On another shape, with that which is expected, a lacking column, or a file that can't be read.
+        """
+        from lightning_d2l.api.predicting import predicted
+
+        return predicted(self._best(samples=x is None), x)
+
+    def _best(self, *, samples: bool) -> BuiltRun:
+        return self._built(BEST if (self.folder / BEST).is_file() else LAST, samples=samples)
+
+    def _built(self, checkpoint: Path, *, samples: bool = True) -> BuiltRun:
+        record = self._record
+        if is_given(record.config):
+            from lightning_d2l.api.given import restored
+
+            return restored(record, checkpoint, *self._objects)
+        from lightning_d2l.training.reuse import load_run as load
+
+        built = load(self.folder, checkpoint, samples=samples)
+        built.points = [max(1, int(built.spec.config["trainer"]["max_epochs"] or 1))]
+        return built
+
+    def completed_or_failed(self, error: BaseException | None) -> Run:
+        """The run; raises RunFailed, caused by `error`, if it failed."""
+        record = self._record
+        if record.state == "failed":
+            raise RunFailed(f"{record.fields.get('error')}\nrun folder: {self.folder}", self) from error
+        return self
+
+    def __repr__(self) -> str:
+        try:
+            record = self._record
+        except RequestError as error:
+            return f"Run({str(self.folder)!r}): {error}"
+        shown = [
+            f"{name} {number(value)}" for name, value in self.metrics.items() if name.startswith(("loss/", "acc/"))
+        ]
+        return f"Run({str(self.folder)!r}, {record.state}{''.join(f', {each}' for each in shown)})"
+
+    def _repr_html_(self) -> str:
+        from lightning_d2l.api.notebook import inline
+
+        try:
+            record, rows = self._record, self._rows()
+        except RequestError as error:
+            return f"<p>{html.escape(str(error))}</p>"
+        names = dict.fromkeys(name for row in rows.values() for name in row if "/" in name)
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        lines = [
+            f"<tr><th>{kind}</th>"
+            + "".join(f"<td>{number(row[name]) if row.get(name) is not None else ''}</td>" for name in names)
+            for kind, row in rows.items()
+        ]
+        title = (
+            f"{record.fields.get('model', '')} on {(record.fields.get('data') or {}).get('name', '')}: {record.state}"
+        )
+        table = f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>" if names else ""
+        picture = inline(self.figure()) if record.history else ""
+        where = f"<code>{html.escape(str(self.folder))}</code>"
+        return f"<div><p>{html.escape(title)} {where}</p>{table}{picture}</div>"
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name not in ("epoch", "step") and value is not None}
+
+
+@library_call
+def load_run(folder: Folder, *, module: pl.LightningModule | None = None, datamodule: Any = None) -> Run:
+    """The run that was recorded in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        The folder with the run.json.
+    module, datamodule : optional
+        The objects of a run of `fit`, which no record describes; its weights are loaded into a copy of the module.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    RequestError
+        If the folder holds no run, or its record is damaged.
+
+    Examples
+    --------
+    >>> import lightning_d2l as d2l
+    >>> run = d2l.train("model=polynomial_regression", "trainer.max_epochs=2", verbose=False)
+    >>> d2l.load_run(run.folder).metrics == run.metrics
+    True
+    """
+    RunRecord.read(Path(folder).expanduser())
+    return Run(Path(folder).expanduser(), module, datamodule)
+
+
+@library_call
+def runs(folder: Folder = "outputs") -> pd.DataFrame:
+    """All runs below a folder, those of sweeps too, as a table.
+
+    Parameters
+    ----------
+    folder : path
+        Where to look.
+
+    Returns
+    -------
+    DataFrame
+        A row a run in the order in which they started: run (its path below the folder), status, model, data, seed,
+        started, seconds, num_parameters, the settings in which the runs differ, and the metrics of the last weights.
+
+    Raises
+    ------
+    RequestError
+        If there is no such folder.
+
+    Examples
+    --------
+    >>> import lightning_d2l as d2l
+    >>> for seed in range(2):
+    ...     run = d2l.train("model=polynomial_regression", "trainer.max_epochs=1", seed=seed, verbose=False)
+    >>> list(d2l.runs("outputs")["seed"])
+    [0, 1]
+    """
+    import pandas as pd
+
+    top = Path(folder).expanduser()
+    if not top.is_dir():
+        raise RequestError(f"{folder}: no such folder")
+    found = [RunRecord.read_or_missing(path.parent) for path in sorted(top.rglob(RUN_FILE))]
+    found = sorted((run for run in found if run.fields), key=lambda run: str(run.fields.get("started")))
+    varied = [key for key in differences(found) if key != "seed"] if len(found) > 1 else []
+    rows = []
+    for run in found:
+        fields = run.fields
+        row = {"run": str(run.folder.relative_to(top)), "status": run.state, "model": fields.get("model")}
+        row |= {"data": (fields.get("data") or {}).get("name"), "seed": fields.get("seed")}
+        row |= {name: fields.get(name) for name in ("started", "seconds", "num_parameters")}
+        row |= {key: run.get(key) for key in varied}
+        rows.append({**row, **{name: run.metric(name) for name in run.metric_names}})
+    columns = ["run", "status", "model", "data", "seed", "started", "seconds", "num_parameters"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)

@@ -1,0 +1,172 @@
+"""A call from Python leaves the process as it was: random states, logging, warnings, Hydra, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TextIO, TypeVar
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.training.caller import Caller, called
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_turn = threading.RLock()  # random states, Hydra and warnings belong to the process, so that calls train in turn
+
+
+def _renew() -> None:
+    global _turn  # noqa: PLW0603
+    _turn = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
+
+def library_call(function: Callable[P, T]) -> Callable[P, T]:
+    """A public function: of a wrong request the caller sees the line, and none of the frames inside."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        __tracebackhide__ = True  # IPython and pytest leave this frame out
+        try:
+            return function(*args, **kwargs)
+        except RequestError as error:
+            wrong = error.with_traceback(None)
+        raise wrong from None
+
+    return call
+
+
+@contextlib.contextmanager
+def library(*, verbose: bool) -> Iterator[Caller]:
+    """What is done in this block is done for a Python program; what it changes in the process is put back.
+
+    Calls of several threads wait for each other.
+    """
+    from lightning_d2l.api.notebook import notebook_display
+    from lightning_d2l.training import fit  # noqa: F401  # imports change the process too, once and for good
+
+    with _turn, contextlib.ExitStack() as stack:
+        stack.enter_context(_states_kept())
+        stack.enter_context(_logging_kept(silent=not verbose))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(_hydra_kept())
+        if not verbose:
+            warnings.simplefilter("ignore")
+            stack.enter_context(_silence())
+        display = notebook_display() if verbose else None
+        try:
+            yield stack.enter_context(called(Caller(silent=not verbose, display=display)))
+        finally:
+            if display is not None:
+                display.finish()
+
+
+@contextlib.contextmanager
+def _states_kept() -> Iterator[None]:
+    import numpy as np
+    import torch
+
+    from lightning_d2l.training.checkpoint import random_states, set_random_states
+    from lightning_d2l.training.trainer import flags_kept
+
+    states, errors = random_states(), np.geterr()
+    threads, dtype, precision = torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision()
+    grad, cudnn = torch.is_grad_enabled(), torch.backends.cudnn.deterministic
+    try:
+        with flags_kept():
+            yield
+    finally:
+        set_random_states(states)
+        np.seterr(**errors)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_default_dtype(dtype)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_grad_enabled(grad)
+        torch.backends.cudnn.deterministic = cudnn
+
+
+@contextlib.contextmanager
+def _logging_kept(*, silent: bool) -> Iterator[None]:
+    from lightning_d2l.compat_lightning import CHATTY_LOGGERS
+
+    for name in ("lightning_d2l", *CHATTY_LOGGERS):
+        logging.getLogger(name)  # so that it is among those of the manager
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    before = [
+        (each, each.level, each.propagate, each.disabled, [*each.handlers], [*each.filters])
+        for each in loggers
+        if isinstance(each, logging.Logger)
+    ]
+    handlers = [handler for _, _, _, _, own, _ in before for handler in own] if silent else []
+    thread = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    for handler in handlers:
+        handler.addFilter(of_others)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(of_others)
+        for each, level, propagate, disabled, own, filters in before:
+            each.propagate, each.disabled = propagate, disabled
+            each.handlers[:], each.filters[:] = own, filters
+            if each.level != level:
+                each.setLevel(level)
+
+
+@contextlib.contextmanager
+def _hydra_kept() -> Iterator[None]:
+    """Set aside what the program itself does with Hydra, and the program whose commands are printed."""
+    from lightning_d2l.compat_hydra import hydra_set_aside
+    from lightning_d2l.config.program import program, use_program
+
+    before = program()
+    with hydra_set_aside():
+        try:
+            yield
+        finally:
+            use_program(before)
+
+
+class _Muted:
+    """A stream on which one thread writes nothing, and the others as ever."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread = stream, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def isatty(self) -> bool:
+        return threading.get_ident() != self._thread and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Print nothing from this thread."""
+    before: dict[str, Any] = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    muted = {name: _Muted(stream) for name, stream in before.items() if stream is not None}
+    for name, stream in muted.items():
+        setattr(sys, name, stream)
+    try:
+        yield
+    finally:
+        for name, stream in muted.items():
+            if getattr(sys, name) is stream:
+                setattr(sys, name, before[name])
