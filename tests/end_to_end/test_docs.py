@@ -140,7 +140,7 @@ def smaller(overrides: list[str]) -> list[str]:
             text = f"{text.partition('=')[0]}={','.join(dict.fromkeys(kept))}"
         small.append(text)
     config = compose_checked(small, multirun="-m" in overrides)
-    extra = {"trainer.max_epochs": min(2, config.trainer.max_epochs)}
+    extra = {"trainer.max_epochs": min(2, config.trainer.max_epochs)} if config.trainer.max_epochs else {}
     if config.data["_target_"].endswith("FashionMNISTData"):
         extra |= {"data.source": "generated", "data.n_train": min(200, config.data.n_train or 200)}
         extra |= {"data.val_size": min(100, config.data.val_size)}
