@@ -14,7 +14,7 @@ from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.collect import differences
-from lightning_d2l.training.files import BEST, LAST, METRICS
+from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 
 if TYPE_CHECKING:
@@ -82,10 +82,8 @@ class Run:
         """The rows of metrics.csv: epoch, step, and every metric at each logging point."""
         import pandas as pd
 
-        try:
-            return pd.read_csv(self.folder / METRICS, float_precision="round_trip")
-        except (FileNotFoundError, pd.errors.EmptyDataError):
-            return pd.DataFrame({"epoch": pd.Series(dtype=int), "step": pd.Series(dtype=int)})
+        rows = self._record.history
+        return pd.DataFrame(rows) if rows else pd.DataFrame({name: pd.Series(dtype=int) for name in ("epoch", "step")})
 
     def _rows(self) -> Mapping[str, Mapping[str, float]]:
         record = self._record

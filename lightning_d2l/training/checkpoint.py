@@ -32,11 +32,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     A younger checkpoint waits in memory for `flush`. Files are written in the order in which they were last saved, so
     that best.ckpt, saved before last.ckpt, is never older than the last.ckpt that refers to it. `sync` is called before
-    them: what a checkpoint counts on is on the disk earlier.
+    them: what a checkpoint counts on is on the disk earlier. Folders are made outside `folder`, the run's, alone.
     """
 
-    def __init__(self, interval: float, sync: Callable[[], None] = lambda: None) -> None:
-        self.interval, self.sync = interval, sync
+    def __init__(self, interval: float, sync: Callable[[], None] = lambda: None, folder: Path = Path("/")) -> None:
+        self.interval, self.sync, self.folder = interval, sync, folder
         self._waiting: dict[Path, dict[str, Any]] = {}
         self._written = time.monotonic() - interval
 
@@ -60,6 +60,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if self._waiting:
             self.sync()
         for path in list(self._waiting):
+            if not path.is_relative_to(self.folder):  # that of a ModelCheckpoint
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(self._waiting[path], path)
             del self._waiting[path]
         self._written = time.monotonic()

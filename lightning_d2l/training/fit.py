@@ -93,7 +93,8 @@ def run(spec: RunSpec, built_by: Callable[[RunSpec], BuiltRun] = build) -> int:
 
 def place_of(spec: RunSpec) -> str:
     """The override that names a run's folder, as messages begin."""
-    return f"{'resume' if spec.resuming else 'hydra.run.dir'}={spec.folder}"
+    new = "folder" if is_given(spec.config) else "hydra.run.dir"
+    return f"{'resume' if spec.resuming else new}={spec.folder}"
 
 
 def _recorded(

@@ -49,7 +49,7 @@ class Recorder(Checkpoint):
         self.run, self.folder, self.points, self.rows = run, run.spec.folder, run.points, run.rows
         self.tell, self._begin = tell, begin
         self.file = MetricsFile(self.folder)
-        self.io = AtomicCheckpointIO(interval, self.file.sync)
+        self.io = AtomicCheckpointIO(interval, self.file.sync, self.folder)
         self.best: Row = {}
         self.began = False
         self._random_states: dict[str, Any] | None = None
