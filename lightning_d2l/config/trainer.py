@@ -6,6 +6,7 @@ A rule says which kind of value a setting takes. Whether the Trainer accepts it,
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -161,10 +162,17 @@ def _processes(settings: Mapping[str, Any]) -> int:
     return len(devices) if isinstance(devices, list) else max(devices, 0) if isinstance(devices, int) else 0
 
 
+PROCESSES = 8
+"""On a processor: so many processes may train one run, or as many as there are cores."""
+
+
 def wrong(settings: Mapping[str, Any]) -> str:
     """What a run can't do that the Trainer accepts, in one line, or an empty string."""
     if settings["num_nodes"] != 1:
         return f"trainer.num_nodes={settings['num_nodes']}: must be 1; a run trains on one machine"
+    devices, most = str(settings["devices"]), max(PROCESSES, os.cpu_count() or 1)
+    if settings["accelerator"] in ("auto", "cpu") and devices.isdigit() and int(devices) > most:
+        return f"trainer.devices={devices}: must be at most {most}; each is a process on this machine"
     for word in ("spawn", "fork", "notebook"):
         if word in settings["strategy"]:
             allowed = settings["strategy"].replace(f"_{word}", "")

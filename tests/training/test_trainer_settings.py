@@ -159,6 +159,7 @@ def test_what_means_nothing_to_the_fast_loop_leaves_it(words, tmp_path, capsys):
         (["trainer.limit_train_batches=0.01"], "limit_train_batches"),
         (["trainer.val_check_interval=50"], "val_check_interval"),
         (["trainer.num_nodes=2"], "trainer.num_nodes=2: must be 1"),
+        (["trainer.devices=9999"], "trainer.devices=9999: must be at most"),
         (["trainer.max_steps=0"], "nothing would be trained"),
         (["trainer.engine=fast", "trainer.gradient_clip_val=1"], "trainer.gradient_clip_val=1 needs Lightning's own"),
         (["optimizer=exact", "model=linear_regression", "trainer.gradient_clip_val=1"], "takes no steps"),
