@@ -77,12 +77,12 @@ def open_hydra(conf: Path, further: Mapping[str, Path] | None = None) -> Iterato
 @contextmanager
 def hydra_set_aside() -> Iterator[None]:
     """In this block no Hydra is initialised, whether or not the program that runs has initialised its own."""
-    instance = GlobalHydra.instance()
-    before, instance.hydra = instance.hydra, None
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         yield
     finally:
-        instance.hydra = before
+        GlobalHydra.instance().hydra = before  # the instance itself is another one after open_hydra
 
 
 def answer(hydra: Hydra, name: str, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -172,6 +172,14 @@ def test_unmatched_key_is_read_from_hydras_error(hydra, override, key):
     assert compat.missing_option(caught.value) is None
 
 
+def test_hydra_set_aside_lets_another_be_opened_and_puts_the_first_back(hydra, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.yaml").write_text("lr: 7\n")
+    with compat.hydra_set_aside(), compat.open_hydra(tmp_path / "own"):
+        assert compose("train").lr == 7
+    assert compose("train").lr == 0.1
+
+
 def test_every_name_has_a_test():
     text = Path(__file__).read_text()
     assert [name for name in compat.__all__ if name not in text and name.lower() not in text] == []
