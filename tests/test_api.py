@@ -134,12 +134,19 @@ def _process() -> dict[str, Any]:
 
 def test_the_process_is_left_as_it_was() -> None:
     d2l.train(**QUIET)  # imports
+    net = Net()
     before = _process()
     d2l.train(**QUIET, seed=5)
     d2l.sweep(**QUIET, seed=range(2))
+    run = d2l.fit(net, Data(), max_epochs=1, logger=None, verbose=False)
+    assert (run.predict(torch.zeros(1, 3)).shape, len(run.figure().axes)) == ((1, 2), 1)
     with pytest.raises(d2l.RequestError):
         d2l.train(**QUIET, nonsense=1)
     after = _process()
+    untouched = (logging.NOTSET, [], [], True)
+    new = {name: each for name, each in after["logging"].items() if name not in before["logging"]}
+    assert all(each == untouched for each in new.values())  # of modules that were imported
+    after["logging"] = {name: after["logging"][name] for name in before["logging"]}
     for name, value in before.items():
         assert after[name] == value, name
 

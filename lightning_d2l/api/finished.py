@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.api.library import library_call
+from lightning_d2l.api.library import library, library_call
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.text import number
@@ -162,14 +162,15 @@ class Run:
         return self._built(BEST if (self.folder / BEST).is_file() else LAST, samples=samples)
 
     def _built(self, checkpoint: Path, *, samples: bool = True) -> BuiltRun:
-        record = self._record
-        if is_given(record.config):
-            from lightning_d2l.api.given import restored
+        with library(verbose=False):
+            record = self._record
+            if is_given(record.config):
+                from lightning_d2l.api.given import restored
 
-            return restored(record, checkpoint, *self._objects)
-        from lightning_d2l.training.reuse import load_run as load
+                return restored(record, checkpoint, *self._objects)
+            from lightning_d2l.training.reuse import load_run as load
 
-        built = load(self.folder, checkpoint, samples=samples)
+            built = load(self.folder, checkpoint, samples=samples)
         built.points = [max(1, int(built.spec.config["trainer"]["max_epochs"] or 1))]
         return built
 
