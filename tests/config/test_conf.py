@@ -7,7 +7,10 @@ import torch
 from hydra.utils import get_class
 
 from lightning_d2l.config import registry
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import CONF
+from lightning_d2l.config.optimizers import NO_DECAY
+from lightning_d2l.modules.schedule import parts
 from lightning_d2l.training.build import build, logging_points
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import config
@@ -19,6 +22,7 @@ OPTIONS = sorted(
     if path.parent.name not in ("hydra", "study")
     and path.stem not in FILES  # a study is a sweep: tests/studies composes its jobs
 )
+NOT_FOR_MLP = ("muon", "sparse_adam")  # optimizers of other parameters than an MLP has
 SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.val_size=50"]}
 
 
@@ -35,7 +39,13 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     assert output.shape == (3, data.num_outputs)
     loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].float())
     assert loss.isfinite()
-    assert isinstance(module.configure_optimizers(), torch.optim.Optimizer)
+    if option in NOT_FOR_MLP:
+        with pytest.raises(RequestError, match=f"optimizer={option}: steps"):
+            module.configure_optimizers()
+        return
+    optimizer, schedule = parts(module.configure_optimizers())
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    assert (schedule is not None) == (group == "scheduler" and option != "none")
 
 
 @pytest.mark.parametrize("option", sorted(FILES))
@@ -51,7 +61,10 @@ def test_every_registered_name_is_a_class_with_the_settings_of_its_rules(target)
     parameters = inspect.signature(get_class(target)).parameters
     variadic = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
     table = next(table for table in registry.TABLES.values() if target in table)
-    assert variadic or table[target].rules.keys() <= parameters.keys()
+    rules = table[target].rules
+    ours = {"interval", "monitor", "then"} if table is registry.SCHEDULERS else set()
+    ours |= {name for name, rule in rules.items() if rule is NO_DECAY}  # 0, which is not passed on
+    assert variadic or rules.keys() - ours <= parameters.keys()
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "model").glob("*.yaml")), ids=lambda path: path.stem)
