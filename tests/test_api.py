@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -132,8 +133,9 @@ def _process() -> dict[str, Any]:
     }
 
 
-def test_the_process_is_left_as_it_was() -> None:
-    d2l.train(**QUIET)  # imports
+def test_silence_and_the_process_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    d2l.train(**SMALL)  # imports
+    assert "run folder" in capfd.readouterr().out
     net = Net()
     before = _process()
     d2l.train(**QUIET, seed=5)
@@ -143,6 +145,7 @@ def test_the_process_is_left_as_it_was() -> None:
     with pytest.raises(d2l.RequestError):
         d2l.train(**QUIET, nonsense=1)
     after = _process()
+    assert capfd.readouterr() == ("", "")
     untouched = (logging.NOTSET, [], [], True)
     new = {name: each for name, each in after["logging"].items() if name not in before["logging"]}
     assert all(each == untouched for each in new.values())  # of modules that were imported
@@ -168,12 +171,48 @@ def test_beside_a_hydra_of_ones_own(tmp_path: Path) -> None:
         assert compose("own").mine == 1
 
 
-def test_silence(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_notebook_has_one_output_that_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, made: Any) -> None:
+            shown[-1] = made._repr_html_()
+
+    def display(made: Any, display_id: bool) -> Handle:
+        shown.append(made._repr_html_())
+        return Handle()
+
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    displays = types.ModuleType("IPython.display")
+    displays.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    run = d2l.train(**SMALL)
+    assert len(shown) == 1
+    assert f"epoch 3/3  loss/train {run.metrics['loss/train']:.4g}" in shown[0]
+    assert 'value="3.00" max="3"' in shown[0]
+    assert "data:image/png;base64," in shown[0]
+    d2l.sweep(**SMALL, seed=range(2))
+    assert "2/2 runs" in shown[1]
+    assert "epoch 1/3" not in capfd.readouterr().out
     d2l.train(**QUIET)
-    d2l.sweep(**QUIET, seed=range(2))
-    assert capfd.readouterr() == ("", "")
-    d2l.train(**SMALL)
-    assert "run folder" in capfd.readouterr().out
+    assert len(shown) == 2
+
+
+def test_a_program_that_registers_is_named_in_its_commands(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\nimport lightning_d2l as d2l\n"
+        "@d2l.register.model\nclass Tiny(torch.nn.Linear):\n"
+        "    def __init__(self, num_inputs: int, num_outputs: int):\n"
+        "        super().__init__(num_inputs, num_outputs)\n"
+        "d2l.train('model=Tiny', 'data=synthetic_regression', 'logger=none', 'hydra.run.dir=run', verbose=False)\n"
+    )
+    subprocess.run([sys.executable, "mine.py"], check=True)
+    command = json.loads(Path("run/run.json").read_text())["command"]
+    assert command.startswith("python train.py --plugin mine.py model=Tiny ")
 
 
 class Net(pl.LightningModule):
@@ -321,6 +360,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "other data": (lambda: d2l.fit(Net(), 3), "datamodule: is int; must be"),
     "callback": (lambda: d2l.fit(Net(), Data(), callbacks=[EarlyStopping]), "not the class EarlyStopping"),
     "logger": (lambda: d2l.fit(Net(), Data(), logger=3), "logger: must be a Logger"),
+    "devices": (lambda: d2l.fit(Net(), Data(), devices=2), "trainer.devices=2: must be one"),
     "setting": (lambda: d2l.fit(Net(), Data(), acelerator="cpu"), "did you mean accelerator?"),
 }  # fmt: skip
 

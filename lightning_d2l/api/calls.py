@@ -9,7 +9,9 @@ from lightning_d2l.api.finished import Run
 from lightning_d2l.api.library import library, library_call
 from lightning_d2l.api.swept import Sweep
 from lightning_d2l.api.words import words_of
-from lightning_d2l.plugins import Ended, is_loading
+from lightning_d2l.config.program import PLUGIN
+from lightning_d2l.plugins import LOADED, REGISTERED, Ended, is_loading
+from lightning_d2l.plugins.origin import shown
 
 
 @library_call
@@ -52,7 +54,7 @@ def train(*words: str, verbose: bool = True, **settings: Any) -> Run:
         from lightning_d2l.app import done
         from lightning_d2l.config.program import Program
 
-        code, folder = done(made, Program(), several=False)
+        code, folder = done([*_registering(), *made], Program(), several=False)
     after(code, folder, program)
     assert folder is not None
     return Run(folder).completed_or_failed(program.error)
@@ -133,11 +135,18 @@ def _sweep(first: list[str], words: tuple[str, ...], settings: dict[str, Any], *
         from lightning_d2l.app import done
         from lightning_d2l.config.program import Program
 
-        code, folder = done(made, Program(), several=True)
+        code, folder = done([*_registering(), *made], Program(), several=True)
     if folder is None:
         return None
     after(code, folder, program)
     return Sweep(folder)
+
+
+def _registering() -> list[str]:
+    """The flags that name the files in which this program registered something, so that printed commands work."""
+    files = [made.plugin.file for made in REGISTERED.values() if str(made.plugin.file) not in LOADED]
+    there = dict.fromkeys(file for file in files if file is not None and file.is_file())  # a cell's is not
+    return [word for file in there for word in (PLUGIN, shown(file))]
 
 
 def _not_in_a_plugin() -> None:

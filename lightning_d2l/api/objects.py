@@ -124,6 +124,10 @@ def _config(
     words = words_of((), {"seed": seed, "trainer": settings, "logger": loggers}, several=False)
     config = plain(compose_checked([*words, "model=mlp"]))
     check_accelerator(config)
+    devices = config["trainer"]["devices"]
+    one = devices in (1, "1", "auto") or (isinstance(devices, list) and len(devices) == 1)
+    if not one or config["trainer"]["num_nodes"] != 1:  # another process would have to be given the objects
+        raise RequestError(f"trainer.devices={devices}: must be one for objects; lightning_d2l.register, then train")
     free: dict[str, Any] = {"optimizer": None, "scheduler": None, "loss": None}
     config |= {"model": node_of(module), "data": node_of(data), **free}
     config["callbacks"] = {name: node_of(callback) for name, callback in callbacks.items()}
