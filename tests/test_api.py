@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_d2l as d2l
 from lightning_d2l import app
+from lightning_d2l.plugins import registering
 from lightning_d2l.training.predictions import outputs
 
 SMALL: dict[str, Any] = {"model": "polynomial_regression", "data": {"n_train": 20, "n_val": 10, "n_test": 10},
@@ -202,17 +203,19 @@ def test_a_notebook_has_one_output_that_is_replaced(
     assert len(shown) == 2
 
 
-def test_a_program_that_registers_is_named_in_its_commands(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        "import torch\nimport lightning_d2l as d2l\n"
-        "@d2l.register.model\nclass Tiny(torch.nn.Linear):\n"
-        "    def __init__(self, num_inputs: int, num_outputs: int):\n"
-        "        super().__init__(num_inputs, num_outputs)\n"
-        "d2l.train('model=Tiny', 'data=synthetic_regression', 'logger=none', 'hydra.run.dir=run', verbose=False)\n"
-    )
-    subprocess.run([sys.executable, "mine.py"], check=True)
-    command = json.loads(Path("run/run.json").read_text())["command"]
-    assert command.startswith("python train.py --plugin mine.py model=Tiny ")
+def test_a_program_that_registers_is_named_in_its_commands() -> None:
+    d2l.register.model(Tiny)
+    try:
+        run = d2l.train("model=Tiny", "data=synthetic_regression", logger="none", verbose=False)
+        assert run.record["command"].startswith(f"python train.py --plugin {Path(__file__).resolve()} model=Tiny ")
+        assert type(run.module.net) is Tiny
+    finally:
+        registering.remove(registering.REGISTERED["model", "Tiny"])
+
+
+class Tiny(torch.nn.Linear):
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__(num_inputs, num_outputs)
 
 
 class Net(pl.LightningModule):
