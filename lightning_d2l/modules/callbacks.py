@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from lightning_d2l import compat_lightning
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.text import number
+from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.foreign import metric_name
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,9 @@ def find_metric(trainer: pl.Trainer, name: str) -> Tensor | None:
 
 
 class LearningRateMonitor(callbacks.LearningRateMonitor):
-    """Lightning's, also for a Trainer without loggers; logs the rate of a constant schedule as the metric `lr` too."""
+    """Lightning's, also for a Trainer without loggers; logs the rate of an epoch's last step as the metric `lr` too."""
+
+    _rate: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         if trainer.loggers:
@@ -159,6 +162,7 @@ class LearningRateMonitor(callbacks.LearningRateMonitor):
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         super().on_train_batch_start(trainer, *args, **kwargs)
         self._forget(trainer)
+        self._rate = rate_of(trainer.optimizers[0]) if trainer.optimizers else None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         super().on_train_epoch_start(trainer, *args, **kwargs)
@@ -171,10 +175,11 @@ class LearningRateMonitor(callbacks.LearningRateMonitor):
                 trainer.callback_metrics.pop(f"{name}{suffix}", None)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if getattr(inner(pl_module), "scheduler", None) is None and not trainer.lr_scheduler_configs:
-            for optimizer in trainer.optimizers[:1]:
-                precision = torch.float32 if pl_module.device.type == "mps" else torch.float64
-                pl_module.log("lr", torch.tensor(rate_of(optimizer), dtype=precision))
+        module = inner(pl_module)
+        logs_rate = isinstance(module, SupervisedModule) and module.scheduler is not None
+        if self._rate is not None and not logs_rate:
+            precision = torch.float32 if pl_module.device.type == "mps" else torch.float64
+            pl_module.log("lr", torch.tensor(self._rate, dtype=precision))
 
 
 def rate_of(optimizer: Optimizer) -> float:

@@ -45,6 +45,7 @@ TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
 WIDTH = 80
 SPLITS = ("train", "val", "test")
+NO_METRICS = ("epoch", "step", "lr")  # of a row
 
 
 class Lines(logging.Formatter):
@@ -196,7 +197,9 @@ class Console:
 
 def epoch_line(epoch: int, max_epochs: int, metrics: Mapping[str, float]) -> str:
     """The line of a logging point."""
-    values = "  ".join(f"{k} {number(v)}" for k, v in metrics.items() if k.startswith(("loss/", "acc/")))
+    shown = [name for name in metrics if name.startswith(("loss/", "acc/"))]
+    shown = shown or [name for name in metrics if name not in NO_METRICS]  # of a custom module
+    values = "  ".join(f"{name} {number(metrics[name])}" for name in shown)
     return f"epoch {epoch}{_out_of(max_epochs)}  {values}"
 
 
@@ -218,15 +221,16 @@ def write_log(folder: Path, messages: Iterable[str]) -> None:
 
 
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Metrics of a few rows, such as final and best, in at most 80 columns; metrics of no split follow below."""
+    """Metrics of a few rows, such as final and best, in at most 80 columns; others follow below."""
     splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
-    lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)], []
+    lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)] if splits else [], []
     for title, row in rows.items():
         for metric in dict.fromkeys(name.split("/")[0] for name in row if name.endswith(SPLITS)):
             cells = (row.get(f"{metric}/{split}") for split in splits)
             line = "".join(f"{'' if cell is None else number(cell):>12}" for cell in cells)
             lines.append(f"{f'{title} {metric}':24}{line}")
-        others += [f"{f'{title} {k}':24}{number(v):>12}" for k, v in row.items() if "/" in k and not k.endswith(SPLITS)]
+        names = [name for name in row if name not in NO_METRICS and not name.endswith(SPLITS)]
+        others += [f"{f'{title} {name}':24}{number(row[name]):>12}" for name in names]
     return "\n".join([*lines, *others])
 
 

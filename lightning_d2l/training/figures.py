@@ -109,7 +109,8 @@ def save(figure: Figure, path: Path) -> Path:
 
 def curves(history: Sequence[dict[str, float]], stopped: int | None = None) -> Figure | None:
     """Every metric over the epochs; all splits of a metric share a chart. A line marks where the run stopped early."""
-    metrics = list(dict.fromkeys(name.split("/")[0] for row in history for name in row if "/" in name or name == "lr"))
+    names = dict.fromkeys(name for row in history for name in row if name not in ("epoch", "step"))
+    metrics = list(dict.fromkeys(name.split("/")[0] for name in names))
     if not metrics:
         return None
     figure, panels = with_panels(1, len(metrics), 4.6 * len(metrics), 3.4)
@@ -119,7 +120,7 @@ def curves(history: Sequence[dict[str, float]], stopped: int | None = None) -> F
             colour, line = STYLES.get(split, (GREEN, "-"))
             points = [(row["epoch"], row[found[split]]) for row in history if found[split] in row]
             epochs, values = zip(*points, strict=True)
-            name = label(split or "of the last step")  # the learning rate
+            name = label(split or ("of the last step" if metric == "lr" else metric))
             panel.plot(epochs, values, line, color=colour, label=name, marker="o", markersize=3)
         shown = [row[name] for row in history for name in found.values() if name in row]
         if min(shown) > 0 and max(shown) > 20 * min(shown):

@@ -34,7 +34,7 @@ class Prediction:
 
     def as_json(self, classes: Sequence[str]) -> dict[str, object]:
         """Plain values: a probability for each class, or the numbers that are predicted where there are no classes."""
-        if classes:
+        if self._is_of(classes):
             by_class = dict(zip(classes, probabilities(self.output).tolist(), strict=True))
             return {"input": self.name, "probabilities": by_class, "note": self.note}
         return {"input": self.name, "prediction": self.output.tolist(), "note": self.note}
@@ -42,11 +42,15 @@ class Prediction:
     def as_text(self, classes: Sequence[str]) -> str:
         """A line: the three most probable classes, or the numbers that are predicted."""
         note, name = f"   ({self.note})" if self.note else "", terminal(self.name)
-        if not classes:
-            return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.tolist()):<12}{note}"
+        if not self._is_of(classes):
+            return f"{name:<20} {'  '.join(f'{v:.6g}' for v in self.output.flatten().tolist()):<12}{note}"
         found = probabilities(self.output)
         best = found.argsort(descending=True)[:3].tolist()
         return f"{name:<15} " + "  ".join(f"{classes[i]} {float(found[i]):.1%}" for i in best) + note
+
+    def _is_of(self, classes: Sequence[str]) -> bool:
+        """Whether the output has a number for each class; a custom module's, such as an autoencoder's, may not."""
+        return bool(classes) and self.output.shape == (len(classes),)
 
 
 def probabilities(output: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.tables import TABLES_DATA
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import parameter_type
+from lightning_d2l.modules.foreign import has_step
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module, unread_data
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
@@ -88,6 +89,8 @@ def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float
     record = RunRecord.read(folder)
     require_same_streams(record.fields, str(folder))
     built, results = load_run(folder, LAST, root), {}
+    if not has_step(built.module, "test"):
+        raise RequestError(f"{folder}: {type(built.module).__name__} defines no test_step, so that nothing is measured")
     built.spec.config["trainer"]["accelerator"] = "cpu"
     for name, checkpoint in (("final", LAST), ("best", BEST)):
         if name == "best" and not record.completed and not (folder / checkpoint).exists():
@@ -210,8 +213,23 @@ def predict(built: BuiltRun, files: list[Path]) -> list[Prediction]:
         truth = [data.class_names[int(t)] if data.class_names else number(float(t.flatten()[0])) for t in y]
         inputs = [(f"{split} {i}", x[i : i + 1], f"true: {t}") for i, t in enumerate(truth)]
     made = []
-    found = in_own_unit(data, outputs(built.net, torch.cat([x for _, x, _ in inputs])))
+    found = in_own_unit(data, _outputs(built, torch.cat([x for _, x, _ in inputs])))
     for (name, x, note), output in zip(inputs, found, strict=True):
         infinite = [] if output.isfinite().all() else ["the output is not a finite number"]
         made.append(Prediction(name, x[0], output, "; ".join([note] * bool(note) + infinite)))
     return made
+
+
+def _outputs(built: BuiltRun, x: torch.Tensor) -> torch.Tensor:
+    """Outputs for x (n, ...); raises RequestError if a custom module's forward takes or returns something else."""
+    if built.supervised:
+        return outputs(built.net, x)
+    name = type(built.module).__name__
+    try:
+        found = outputs(built.net, x)
+    except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RequestError(f"{name}: its forward must map inputs {(*x.shape,)} to one tensor ({reason})") from error
+    if len(found) != len(x):
+        raise RequestError(f"{name}: its forward must return a row for each of {len(x)} inputs, not {len(found)}")
+    return found

@@ -174,7 +174,7 @@ def write_events(
 
 
 def _scalars(row: Row) -> Row:
-    return {name: value for name, value in row.items() if "/" in name or name == "lr"}
+    return {name: value for name, value in row.items() if name not in ("epoch", "step")}
 
 
 def _hparams(folder: Path, hparams: Mapping[str, Any]) -> events.Summary:
