@@ -25,11 +25,12 @@ def test_the_two_commands_of_the_set_up_come_first():
 
 
 @pytest.mark.slow
-def test_commands_run(capsys):
+def test_commands_run(capsys, tmp_path):
     """All but the set-up, which CI runs, and TensorBoard's server; each `RUN_FOLDER` is the first run's.
 
     The first of `python train.py` are processes of their own; the start of each takes longer than most trainings.
     """
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     shown: list[Path] = []
     for line in COMMANDS[2:]:
         if line.startswith("tensorboard"):

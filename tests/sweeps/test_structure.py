@@ -237,6 +237,7 @@ GROUPS = {
     "phm": 5,  # n
     "random_labels": 1,
     "sample_size": 7,
+    "schedule": 3,  # none, by epoch, by step
     "training_time": 1,
     "weight_decay": 2,  # numbers of epochs
     "width": 8,
