@@ -146,7 +146,7 @@ def image(content: bytes) -> None:
     path.write_bytes(content)
     try:
         pixels, _ = read_image(path, _data("images"))
-        assert pixels.shape == (1, 28, 28)
+        assert pixels.shape == (1, 1, 28, 28)
     except RequestError as error:
         _lines(error)
 
