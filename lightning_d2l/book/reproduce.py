@@ -23,6 +23,7 @@ from lightning_d2l.book.published import EXPERIMENTS, Experiment, Quantity, requ
 from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import compose_checked, plain
+from lightning_d2l.config.text import finite
 from lightning_d2l.data.download import MD5, data_root
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.studies.statistics import estimate
@@ -264,14 +265,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 def as_json(rows: Sequence[Row]) -> str:
     """A JSON list of objects; what is not a finite number is null."""
-    table = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
-    return json.dumps(table, indent=2, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_finite(end) for end in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite([asdict(row) for row in rows]), indent=2, allow_nan=False)
 
 
 FORMATS = {"text": as_text, "markdown": as_markdown, "csv": as_csv, "json": as_json}

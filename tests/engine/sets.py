@@ -5,6 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
 
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import HighDimensionalData, PolynomialData
@@ -88,3 +89,17 @@ def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert (found[name] - value).abs().max() <= 1e-5 * value.abs().max(), name
+
+
+def step_beside(
+    memberwise: Any, optimizers: list[Any], stack: list[Tensor], own: list[list[Tensor]], random: torch.Generator
+) -> None:
+    """Take 20 steps with stacked parameters, and with each member's own, along the same random gradients."""
+    for _ in range(20):
+        for i, p in enumerate(stack):
+            p.grad = torch.randn(p.shape, generator=random, dtype=torch.float64)
+            for member, mine in enumerate(own):
+                mine[i].grad = p.grad[member].clone()
+        memberwise.step()
+        for optimizer in optimizers:
+            optimizer.step()

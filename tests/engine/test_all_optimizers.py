@@ -16,7 +16,7 @@ from lightning_d2l.modules import RegressionModule
 from lightning_d2l.modules.build import OPTIMIZER_NAMES
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.training.files import MetricsFile
-from tests.engine.sets import fit, polynomial, prepared
+from tests.engine.sets import fit, polynomial, prepared, step_beside
 from tests.runs import POLYNOMIAL, run_here
 
 CASES: dict[str, Any] = {
@@ -52,14 +52,7 @@ def test_a_memberwise_step_is_the_step_of_each_optimizer(name, alike):
     optimizers = [CASES[name](mine, lr=lr, **decay) for mine, lr, decay in zip(own, lrs, decayed, strict=True)]
     memberwise = Memberwise(stack, optimizers, own)
     assert memberwise.alike == alike
-    for _ in range(20):
-        for i, p in enumerate(stack):
-            p.grad = torch.randn(p.shape, generator=random, dtype=torch.float64)
-            for member, mine in enumerate(own):
-                mine[i].grad = p.grad[member].clone()
-        memberwise.step()
-        for optimizer in optimizers:
-            optimizer.step()
+    step_beside(memberwise, optimizers, stack, own, random)
     for member, mine in enumerate(own):
         for p, value, state in zip(stack, mine, memberwise.state(), strict=True):
             close(p[member], value)

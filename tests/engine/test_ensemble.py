@@ -33,7 +33,7 @@ from lightning_d2l.nets.noise import GaussianNoise
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch import sgd
-from tests.engine.sets import Blobs, fit, polynomial, prepared, trainer, wide
+from tests.engine.sets import Blobs, fit, polynomial, prepared, step_beside, trainer, wide
 
 POINTS = [1, 3, 6]
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
@@ -227,14 +227,7 @@ def test_a_memberwise_step_is_the_step_of_each_optimizer(name, lrs, decays):
         for mine, lr, decay in zip(own, lrs, decays, strict=True)
     ]
     memberwise = Memberwise(stack, optimizers, own)
-    for _ in range(20):
-        for i, p in enumerate(stack):
-            p.grad = torch.randn(p.shape, generator=random, dtype=torch.float64)
-            for member, mine in enumerate(own):
-                mine[i].grad = p.grad[member].clone()
-        memberwise.step()
-        for optimizer in optimizers:
-            optimizer.step()
+    step_beside(memberwise, optimizers, stack, own, random)
     for member, mine in enumerate(own):
         for p, value in zip(stack, mine, strict=True):
             torch.testing.assert_close(p[member], value, **tolerance)
