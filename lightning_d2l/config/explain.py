@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_d2l.compat_hydra import IntervalSweep, Override, ValueType, missing_option, unmatched_key
 from lightning_d2l.config.check import RequestError, nearest, unknown_key
 from lightning_d2l.config.options import CONF, LISTS, NAME, names
+from lightning_d2l.config.registry import TABLES
 
 
 def first_value(override: Override) -> str:
@@ -31,7 +32,10 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         group, _, option = missing[0].rpartition("/")
         options = list(missing[1]) or names(group)
         allowed = f" (allowed: {', '.join(options)})" if options else ""
-        return RequestError(f"{group}={option}: unknown option{nearest(option, options)}{allowed}")
+        hint = nearest(option, options)
+        if not hint and group in TABLES:
+            hint = "; what a file of yours registers needs --plugin FILE"
+        return RequestError(f"{group}={option}: unknown option{hint}{allowed}")
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
     if key := unmatched_key(error):

@@ -15,6 +15,7 @@ from tests.runs import config
 
 WRONG = {
     "model=mpl": "model=mpl: unknown option; did you mean mlp",
+    "model=LeNet": "model=LeNet: unknown option; what a file of yours registers needs --plugin FILE",
     "modle=mlp": "modle: unknown key; did you mean model",
     "model.num_hidden=3": "model.num_hidden: unknown key; did you mean num_hiddens",
     "+model.depth=3": "model.depth: unknown key",
