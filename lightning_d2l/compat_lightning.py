@@ -143,3 +143,12 @@ def within_epoch(loops: Mapping[str, Any]) -> bool:
 def without_anonymous(logger: Any) -> None:
     """Keep WandbLogger from passing its argument `anonymous` on: wandb warns of it, even where it is None."""
     logger._wandb_init.pop("anonymous", None)
+
+
+def leave_signals(trainer: pl.Trainer) -> None:
+    """Keep `fit` from installing handlers of signals.
+
+    Lightning's own handler of SIGTERM waits for all processes within whatever they exchange at that moment, which may
+    never end.
+    """
+    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010  a method

@@ -1,6 +1,7 @@
 """The private names of Lightning that this package uses: a failure here names what has changed."""
 
 import logging
+import signal
 from datetime import timedelta
 
 import pytest
@@ -232,3 +233,28 @@ def test_without_anonymous_wandb_is_started_with_all_other_arguments(tmp_path):
     compat_lightning.without_anonymous(logger)
     assert logger._wandb_init == before
     assert before["name"] == "a"
+
+
+def test_a_trainer_that_leaves_signals_installs_no_handler_and_puts_none_back():
+    class Watch(Callback):
+        def on_train_start(self, trainer, pl_module):
+            seen.append(signal.getsignal(signal.SIGTERM))
+            signal.signal(signal.SIGTERM, other)
+
+    def mine(number, frame): ...
+
+    def other(number, frame): ...
+
+    seen: list[object] = []
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        plain, left = trainer(1, Watch()), trainer(1, Watch())
+        compat_lightning.leave_signals(left)
+        plain.fit(Plain(), loader())
+        assert seen[-1] is not mine
+        assert signal.getsignal(signal.SIGTERM) is mine
+        left.fit(Plain(), loader())
+        assert seen[-1] is mine
+        assert signal.getsignal(signal.SIGTERM) is other
+    finally:
+        signal.signal(signal.SIGTERM, before)

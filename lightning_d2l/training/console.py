@@ -33,7 +33,7 @@ _CHATTER = (
     "LOCAL_RANK", "Restored all states", "Restoring states", "Loaded model weights",
     "`isinstance(treespec, LeafSpec)`", "does not have many workers", "smaller than the logging interval",
     "exists and is not empty",
-    "Received SIGTERM", "Please use the new API settings", "Consider setting `num_workers",
+    "Please use the new API settings", "Consider setting `num_workers",
     "`torch.jit.trace`", "`torch.jit.trace_method`",
     "Initializing distributed", "All distributed processes registered", "`fast_dev_run` mode",
     "was configured so",

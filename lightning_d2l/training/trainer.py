@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from lightning_d2l.compat_lightning import CHATTY_LOGGERS
+from lightning_d2l.compat_lightning import CHATTY_LOGGERS, leave_signals
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.trainer import NO_LIMIT, USUAL_EPOCHS, arguments
 from lightning_d2l.training.ranks import Environment
@@ -79,9 +79,11 @@ def made_trainer(settings: Mapping[str, Any], folder: Path | None = None, **more
     if profiler in PROFILERS and folder is not None:
         more["profiler"] = PROFILERS[profiler](dirpath=str(folder), filename=PROFILE)
     try:
-        return pl.Trainer(**{**settings, **more}, default_root_dir=None if folder is None else str(folder))
+        trainer = pl.Trainer(**{**settings, **more}, default_root_dir=None if folder is None else str(folder))
     except Exception as error:
         raise RequestError(refusal(error)) from error
+    leave_signals(trainer)
+    return trainer
 
 
 def refusal(error: BaseException) -> str:
