@@ -27,10 +27,10 @@ from torch.optim import (
 
 from lightning_d2l.engine.loop import quickest, settings_of
 from lightning_d2l.engine.members import OptimizerState
-from lightning_d2l.scratch import sgd
+from lightning_d2l.scratch.sgd import SGD as ScratchSGD
 
 PROPORTIONAL: tuple[type[Optimizer], ...] = (
-    SGD, sgd.SGD, Adam, AdamW, RMSprop, NAdam, RAdam, Adamax, Adagrad, Adadelta,
+    SGD, ScratchSGD, Adam, AdamW, RMSprop, NAdam, RAdam, Adamax, Adagrad, Adadelta,
 )  # fmt: skip
 """Optimizers whose step for a number depends on the gradients of that number alone, and is proportional to lr.
 

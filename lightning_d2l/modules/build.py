@@ -6,9 +6,9 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.utils import get_object
 from torch import nn
 from torch.optim import Optimizer
 
@@ -33,7 +33,9 @@ def named(target: str) -> Any:
     return OBJECTS[target] if target in OBJECTS else _installed(target)
 
 
-_installed = functools.cache(get_object)  # a look-up takes as long as building an optimizer
+@functools.cache  # a look-up takes as long as building an optimizer
+def _installed(target: str) -> Any:
+    return resolve_name(":".join(target.rsplit(".", 1)))  # a module may hold a function of a submodule's name
 
 
 def layer(description: Mapping[str, Any] | None) -> nn.Module | None:

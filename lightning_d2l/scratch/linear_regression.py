@@ -7,12 +7,61 @@ from torch import Tensor, nn
 
 
 def linreg(X: Tensor, w: Tensor, b: Tensor | float) -> Tensor:
-    """y_hat = X w + b, (n, q), for X (n, d), w (d, q) and b (q,) (d2l 3.2.4)."""
+    """Compute the predictions y_hat = X w + b of linear regression (d2l 3.2.4).
+
+    Parameters
+    ----------
+    X : Tensor
+        The features, (n, d).
+    w : Tensor
+        The weights, (d, q), or (d,) for one output.
+    b : Tensor or float
+        The bias, (q,), or a number.
+
+    Returns
+    -------
+    Tensor
+        The predictions, (n, q), or (n,) for w (d,).
+
+    Raises
+    ------
+    RuntimeError
+        By torch, if X and w do not fit.
+
+    Examples
+    --------
+    >>> X, w = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[2.0], [-1.0]])
+    >>> linreg(X, w, 0.5).tolist()
+    [[0.5], [2.5]]
+    """
     return X @ w + b
 
 
 def squared_loss(y_hat: Tensor, y: Tensor) -> Tensor:
-    """(y_hat - y)^2 / 2 of each number, in the shape of y_hat (d2l 3.2.5)."""
+    """Compute half the squared error, (y_hat - y)^2 / 2, of each number (d2l 3.2.5).
+
+    Parameters
+    ----------
+    y_hat : Tensor
+        The predictions.
+    y : Tensor
+        The labels, as many numbers as y_hat in any shape: (n,) fits predictions (n, 1).
+
+    Returns
+    -------
+    Tensor
+        The losses in the shape of y_hat; they are not averaged.
+
+    Raises
+    ------
+    RuntimeError
+        By torch, if y has another number of elements.
+
+    Examples
+    --------
+    >>> squared_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 1.0])).tolist()
+    [[0.0], [2.0]]
+    """
     return (y_hat - y.reshape(y_hat.shape)) ** 2 / 2
 
 

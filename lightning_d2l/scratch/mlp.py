@@ -13,7 +13,23 @@ from lightning_d2l.scratch.regularisation import dropout_layer
 
 
 def relu(X: Tensor) -> Tensor:
-    """max(x, 0) of each entry, in the shape of X, with derivative 0 at 0 (d2l 4.2.2)."""
+    """Compute max(x, 0) of each entry, with derivative 0 at 0 (d2l 4.2.2).
+
+    Parameters
+    ----------
+    X : Tensor
+        Numbers in any shape.
+
+    Returns
+    -------
+    Tensor
+        The activations in the shape of X.
+
+    Examples
+    --------
+    >>> relu(torch.tensor([-1.0, 0.0, 2.0])).tolist()
+    [0.0, 0.0, 2.0]
+    """
     return torch.where(X <= 0, 0.0, X)  # torch.maximum would have derivative 1/2 at 0
 
 

@@ -17,10 +17,33 @@ def l1_penalty(w: Tensor) -> Tensor:
 
 
 def dropout_layer(X: Tensor, dropout: float) -> Tensor:
-    """Each entry of X set to 0 with probability `dropout`, the others divided by 1 - dropout (d2l 4.6.4).
+    """Set each entry of X to 0 with probability `dropout`, and divide the others by 1 - dropout (d2l 4.6.4).
 
-    The expectation is X, so nothing needs rescaling when predicting. Raises ValueError for a probability outside
-    [0, 1].
+    The expectation is X, so that predictions need neither dropout nor rescaling.
+
+    Parameters
+    ----------
+    X : Tensor
+        The activations of a layer, in any shape.
+    dropout : float
+        The probability, in [0, 1].
+
+    Returns
+    -------
+    Tensor
+        The activations that remain, in the shape of X; they are drawn with torch's global random state.
+
+    Raises
+    ------
+    ValueError
+        If the probability is outside [0, 1].
+
+    Examples
+    --------
+    >>> state = torch.manual_seed(0)
+    >>> kept = dropout_layer(torch.ones(8), 0.5)
+    >>> sorted(set(kept.tolist()))
+    [0.0, 2.0]
     """
     if not 0 <= dropout <= 1:
         raise ValueError(f"dropout={dropout}: must be a number in [0, 1]")

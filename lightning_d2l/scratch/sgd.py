@@ -12,7 +12,25 @@ from torch.optim import Optimizer
 
 @torch.no_grad()
 def sgd(params: Iterable[Tensor], lr: float, batch_size: int) -> None:
-    """w <- w - lr * gradient / batch_size, for gradients of a minibatch's summed loss; zeroes them (d2l 3.2.6)."""
+    """Take one step, w <- w - lr * gradient / batch_size, and set the gradients to 0 (d2l 3.2.6).
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        Leaf tensors with `requires_grad`, which are changed in place. One without a gradient stays as it is.
+    lr : float
+        The learning rate.
+    batch_size : int
+        The number of samples in the minibatch, over which the loss was summed.
+
+    Examples
+    --------
+    >>> w = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> (w**2).sum().backward()
+    >>> sgd([w], lr=0.5, batch_size=1)
+    >>> w.tolist(), w.grad.tolist()
+    ([0.0, 0.0], [0.0, 0.0])
+    """
     for param in params:
         if param.grad is not None:
             param.sub_(lr * param.grad / batch_size)

@@ -7,9 +7,30 @@ from torch import Tensor, nn
 
 
 def softmax(X: Tensor) -> Tensor:
-    """exp(x_j) / sum_k exp(x_k) along each row of X (n, q) (d2l 3.6.2).
+    """Compute exp(x_j) / sum_k exp(x_k) along each row (d2l 3.6.2).
 
-    Not stable: in float32 exp overflows above 88.7, and infinity divided by infinity is NaN.
+    Not stable: in float32 exp overflows above 88.7, and infinity divided by infinity is NaN; see `stable_softmax`.
+
+    Parameters
+    ----------
+    X : Tensor
+        The logits, (n, q).
+
+    Returns
+    -------
+    Tensor
+        The probabilities, (n, q): each row sums to 1.
+
+    Raises
+    ------
+    IndexError
+        By torch, if X has one dimension only.
+
+    Examples
+    --------
+    >>> softmax(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
+    tensor([[0.5000, 0.5000],
+            [0.2689, 0.7311]])
     """
     X_exp = X.exp()
     return X_exp / X_exp.sum(1, keepdim=True)
@@ -20,11 +41,38 @@ def stable_softmax(X: Tensor) -> Tensor:
     return softmax(X - X.amax(1, keepdim=True))
 
 
-def cross_entropy_naive(y_hat: Tensor, y: Tensor) -> Tensor:
-    """-log y_hat[i, y_i], (n,) nats, of probabilities y_hat (n, q) and classes y (n,) (d2l 3.6.4).
+def cross_entropy(y_hat: Tensor, y: Tensor) -> Tensor:
+    """Compute the cross-entropy -log y_hat[i, y_i] of probabilities, in nats (d2l 3.6.4).
 
-    Infinite where a probability was rounded to 0.
+    Infinite where a probability was rounded to 0. `torch.nn.functional.cross_entropy` takes logits instead, as
+    `cross_entropy_with_logits` does.
+
+    Parameters
+    ----------
+    y_hat : Tensor
+        The predicted probabilities, (n, q), such as `softmax` returns.
+    y : Tensor
+        The true classes, (n,), whole numbers from 0 to q - 1.
+
+    Returns
+    -------
+    Tensor
+        The loss of each sample, (n,).
+
+    Raises
+    ------
+    ValueError
+        If y has another shape, or the rows of y_hat are no probabilities.
+
+    Examples
+    --------
+    >>> y_hat, y = torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]]), torch.tensor([0, 2])
+    >>> cross_entropy(y_hat, y)
+    tensor([2.3026, 0.6931])
     """
+    _require_classes(y_hat, y)
+    if (y_hat < 0).any() or ((y_hat.sum(1) - 1).abs() > 0.01).any():  # NaN passes: the softmax may have overflowed
+        raise ValueError("y_hat: rows must be probabilities that sum to 1; cross_entropy_with_logits takes logits")
     return -y_hat[range(len(y)), y].log()
 
 
@@ -34,7 +82,7 @@ def log_sum_exp(X: Tensor) -> Tensor:
     return largest.squeeze(1) + (X - largest).exp().sum(1).log()
 
 
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+def cross_entropy_with_logits(logits: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy, (n,) nats, of finite logits (n, q) and classes y (n,), stable for any size (d2l 3.7.2).
 
     -log softmax(o)_y = log sum_k exp(o_k) - o_y. Subtracting o_y before exp keeps the precision of a small loss.
@@ -44,8 +92,40 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def accuracy(y_hat: Tensor, y: Tensor) -> float:
-    """The share of rows of y_hat (n, q), logits or probabilities, whose largest entry is class y (n,) (d2l 3.6.5)."""
+    """Compute the share of samples that are predicted right (d2l 3.6.5).
+
+    The book's first edition returns their number, which is this share times `len(y)`.
+
+    Parameters
+    ----------
+    y_hat : Tensor
+        Logits or probabilities, (n, q). The largest of a row is the predicted class.
+    y : Tensor
+        The true classes, (n,).
+
+    Returns
+    -------
+    float
+        The accuracy, from 0 to 1; NaN without samples.
+
+    Raises
+    ------
+    ValueError
+        If y has another shape.
+
+    Examples
+    --------
+    >>> y_hat, y = torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]]), torch.tensor([0, 2])
+    >>> accuracy(y_hat, y)
+    0.5
+    """
+    _require_classes(y_hat, y)
     return (y_hat.argmax(1) == y).double().mean().item()
+
+
+def _require_classes(y_hat: Tensor, y: Tensor) -> None:
+    if y.shape != y_hat.shape[:1]:  # (n, 1) would be broadcast to (n, n)
+        raise ValueError(f"y: must have the shape ({len(y_hat)},), not {tuple(y.shape)}")
 
 
 class SoftmaxRegressionScratch(nn.Module):

@@ -16,7 +16,7 @@ from lightning_d2l.book.demos.symmetry import distinct_units
 from lightning_d2l.book.demos.variance_by_depth import measure, theory, weight_and_bias_variance
 from lightning_d2l.data.streams import generator
 from lightning_d2l.nets.mlp import MLP
-from lightning_d2l.scratch.softmax_regression import cross_entropy
+from lightning_d2l.scratch.softmax_regression import cross_entropy_with_logits
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 9, 256])
@@ -84,11 +84,11 @@ def test_naive_form_fails_where_float32_ends():
 def test_both_forms_agree_before_the_overflow_and_the_stable_one_equals_torch_beyond():
     logits, y = spread_logits(torch.linspace(0, 20, 41))
     for found, expected in zip(
-        loss_and_gradient(naive, logits, y), loss_and_gradient(cross_entropy, logits, y), strict=True
+        loss_and_gradient(naive, logits, y), loss_and_gradient(cross_entropy_with_logits, logits, y), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     logits, y = spread_logits(torch.tensor([90.0, 1000.0, 1e6]))
-    loss, gradient = loss_and_gradient(cross_entropy, logits, y)
+    loss, gradient = loss_and_gradient(cross_entropy_with_logits, logits, y)
     torch.testing.assert_close(loss, nn.functional.cross_entropy(logits, y, reduction="none"))
     torch.testing.assert_close(gradient, torch.tensor([1.0, 0.0, -1.0]).expand(3, 3))
 

@@ -16,7 +16,7 @@ from lightning_d2l.config.records import up_to_date
 from lightning_d2l.config.schedulers import LENGTHS, SCHEDULERS, TORCH
 from lightning_d2l.engine.exact import Exact
 from lightning_d2l.modules.build import build
-from lightning_d2l.scratch import sgd
+from lightning_d2l.scratch import SGD
 
 CONF = Path(__file__).parents[2] / "conf"
 TORCHS = {
@@ -61,7 +61,7 @@ def test_the_settings_of_an_optimizer_are_those_of_its_signature_with_its_defaul
     assert isinstance(build(passed, [matrix]), TORCHS[target])
 
 
-@pytest.mark.parametrize(("target", "kind"), [(SGD_SCRATCH, sgd.SGD), (EXACT, Exact)])
+@pytest.mark.parametrize(("target", "kind"), [(SGD_SCRATCH, SGD), (EXACT, Exact)])
 def test_so_are_those_of_our_own(target, kind):
     assert {*OPTIMIZERS[target].rules} == {*inspect.signature(kind).parameters} - {"params"}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 from torch.optim import SGD, Adam, AdamW, RMSprop
 
+from lightning_d2l import scratch
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import Batches
 from lightning_d2l.engine.chunks import split_metrics
@@ -32,7 +33,6 @@ from lightning_d2l.nets.mlp import MLP
 from lightning_d2l.nets.noise import GaussianNoise
 from lightning_d2l.nets.phm import PHMMLP
 from lightning_d2l.nets.random_features import RandomFeatures
-from lightning_d2l.scratch import sgd
 from tests.engine.sets import Blobs, fit, polynomial, prepared, step_beside, trainer, wide
 
 POINTS = [1, 3, 6]
@@ -46,7 +46,7 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adamw": AdamW,
     "rmsprop": RMSprop,
     "centered": functools.partial(RMSprop, alpha=0.9, centered=True, momentum=0.5),
-    "scratch": sgd.SGD,
+    "scratch": scratch.SGD,
 }
 LRS = (0.003, 0.02, 0.01)
 DECAYS = (0.3, 0.0, 0.05)
@@ -136,7 +136,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[int], TensorDataModule
     "penalties": (lambda: LinearRegression(4), polynomial, {"penalty": {"l1": 0.2, "l2": 0.1}}),
     "gradients": (lambda: MLP(4, 1, [5, 3]), polynomial, {"gradients": True, "evaluate": ("train",)}),
     "information": (lambda: SoftmaxRegression(4, 3), classes, {"information": True, "evaluate": ("val",)}),
-    "features": (lambda: RandomFeatures(4, 3, 6), classes, {"optimizer": sgd.SGD, "evaluate": ()}),
+    "features": (lambda: RandomFeatures(4, 3, 6), classes, {"optimizer": scratch.SGD, "evaluate": ()}),
     "exact": (lambda: RandomFeatures(4, 3, 6), classes, {"loss": "one_hot_mse", "optimizer": Exact}),
     "noisy": (lambda: LinearRegression(8, dropout=0.2, input_noise=0.5), wide, {"optimizer": OPTIMIZERS["nesterov"]}),
     "scratch loss": (lambda: MLP(4, 3, [6]), classes, {"loss": "cross_entropy_scratch"}),

@@ -18,7 +18,7 @@ from lightning_d2l.scratch.softmax_regression import (
     SoftmaxRegressionScratch,
     accuracy,
     cross_entropy,
-    cross_entropy_naive,
+    cross_entropy_with_logits,
     log_sum_exp,
     softmax,
     stable_softmax,
@@ -35,9 +35,12 @@ PAIRS = {
     "softmax": (softmax, lambda x: functional.softmax(x, 1)),
     "stable_softmax": (stable_softmax, lambda x: functional.softmax(x, 1)),
     "log_sum_exp": (log_sum_exp, lambda x: torch.logsumexp(x, 1)),
-    "cross_entropy": (lambda x: cross_entropy(x, Y), lambda x: functional.cross_entropy(x, Y, reduction="none")),
-    "cross_entropy_naive": (
-        lambda x: cross_entropy_naive(softmax(x), Y),
+    "cross_entropy_with_logits": (
+        lambda x: cross_entropy_with_logits(x, Y),
+        lambda x: functional.cross_entropy(x, Y, reduction="none"),
+    ),
+    "cross_entropy": (
+        lambda x: cross_entropy(softmax(x), Y),
         lambda x: functional.cross_entropy(x, Y, reduction="none"),
     ),
     "linreg": (lambda x: linreg(x, W, B), lambda x: functional.linear(x, W.T, B)),
@@ -75,7 +78,7 @@ def test_targets_may_have_another_shape_than_predictions():
 
 def test_gradient_of_cross_entropy_is_the_softmax_minus_the_one_hot_label():
     logits = X.clone().requires_grad_()
-    cross_entropy(logits, Y).sum().backward()
+    cross_entropy_with_logits(logits, Y).sum().backward()
     torch.testing.assert_close(logits.grad, softmax(X) - functional.one_hot(Y, 4))
 
 
@@ -89,9 +92,11 @@ def test_exp_overflows_in_the_naive_softmax_and_not_in_the_stable_one():
 
 def test_only_the_naive_cross_entropy_is_infinite_where_a_probability_underflows():
     logits, y = torch.tensor([[0.0, 200.0], [0.0, 1e30]]), torch.tensor([0, 0])
-    assert cross_entropy_naive(stable_softmax(logits), y).isposinf().all()
-    assert cross_entropy(logits, y).tolist() == functional.cross_entropy(logits, y, reduction="none").tolist()
-    assert cross_entropy(logits, y)[0] == 200
+    assert cross_entropy(stable_softmax(logits), y).isposinf().all()
+    assert (
+        cross_entropy_with_logits(logits, y).tolist() == functional.cross_entropy(logits, y, reduction="none").tolist()
+    )
+    assert cross_entropy_with_logits(logits, y)[0] == 200
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
@@ -100,15 +105,15 @@ def test_log_sum_exp_equals_scipys_at_any_size(scale):
 
 
 def test_a_small_loss_of_large_logits_keeps_its_digits():
-    loss = cross_entropy(torch.tensor([[1000.0, 990.0]]), torch.tensor([0]))
+    loss = cross_entropy_with_logits(torch.tensor([[1000.0, 990.0]]), torch.tensor([0]))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(math.log1p(math.exp(-10)), rel=1e-3)
 
 
 def test_toy_example_of_the_book():
     y, y_hat = torch.tensor([0, 2]), torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]])
-    assert cross_entropy_naive(y_hat, y).tolist() == pytest.approx([2.3026, 0.6931], abs=5e-5)
-    assert cross_entropy(y_hat.log(), y).tolist() == pytest.approx([-math.log(0.1), math.log(2)])
+    assert cross_entropy(y_hat, y).tolist() == pytest.approx([2.3026, 0.6931], abs=5e-5)
+    assert cross_entropy_with_logits(y_hat.log(), y).tolist() == pytest.approx([-math.log(0.1), math.log(2)])
     assert accuracy(y_hat, y) == 0.5
 
 

@@ -12,7 +12,7 @@ from lightning_d2l.scratch.linear_regression import LinearRegressionScratch, lin
 from lightning_d2l.scratch.mlp import DropoutMLPScratch, MLPScratch
 from lightning_d2l.scratch.regularisation import l2_penalty
 from lightning_d2l.scratch.sgd import SGD, sgd
-from lightning_d2l.scratch.softmax_regression import SoftmaxRegressionScratch, cross_entropy
+from lightning_d2l.scratch.softmax_regression import SoftmaxRegressionScratch, cross_entropy_with_logits
 from lightning_d2l.scratch.train import train
 
 EPOCHS, LR = 5, 0.1
@@ -84,13 +84,16 @@ def half_mse(y_hat, y):
 MODELS = {
     "linear regression": (lambda: LinearRegressionScratch(3, std=1.0), [], squared_loss, half_mse, numbers),
     "softmax regression": (
-        lambda: SoftmaxRegressionScratch(6, 3), [], cross_entropy, functional.cross_entropy, images,
+        lambda: SoftmaxRegressionScratch(6, 3), [], cross_entropy_with_logits, functional.cross_entropy, images,
     ),
-    "mlp": (lambda: MLPScratch(6, 3, 8, std=0.5), [[nn.ReLU()]], cross_entropy, functional.cross_entropy, images),
+    "mlp": (
+        lambda: MLPScratch(6, 3, 8, std=0.5), [[nn.ReLU()]],
+        cross_entropy_with_logits, functional.cross_entropy, images,
+    ),
     "dropout mlp": (
         lambda: DropoutMLPScratch(6, 3, [8, 7], [0.2, 0.5]),
         [[nn.ReLU(), nn.Dropout(0.2)], [nn.ReLU(), nn.Dropout(0.5)]],
-        cross_entropy, functional.cross_entropy, images,
+        cross_entropy_with_logits, functional.cross_entropy, images,
     ),
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from lightning_d2l.book.demos import Demo
 from lightning_d2l.scratch.softmax_regression import (
     accuracy,
     cross_entropy,
-    cross_entropy_naive,
+    cross_entropy_with_logits,
     softmax,
     stable_softmax,
 )
@@ -24,7 +24,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def naive(logits: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy (n,) of logits (n, q) and classes y (n,) in two steps: the softmax, then its logarithm."""
-    return cross_entropy_naive(softmax(logits), y)
+    return cross_entropy(softmax(logits), y)
 
 
 def loss_and_gradient(loss: Loss, logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,7 +44,7 @@ def failures(s: Tensor) -> dict[str, float]:
     """The first of the values s (n,) at which the naive form fails on logits (s, 0, -s), for each kind of failure."""
     logits, y = spread_logits(s)
     loss, gradient = loss_and_gradient(naive, logits, y)
-    _, right_gradient = loss_and_gradient(cross_entropy, logits, y)
+    _, right_gradient = loss_and_gradient(cross_entropy_with_logits, logits, y)
     failed = {
         "naive gradient wrong by 0.01 from s": ((gradient - right_gradient).abs() > 0.01).any(1),
         "naive gradient nan from s": gradient.isnan().any(1),
@@ -56,11 +56,11 @@ def failures(s: Tensor) -> dict[str, float]:
 
 def run(seed: int) -> Demo:
     toy, y = torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.2, 0.5]]), torch.tensor([0, 2])
-    toy_losses, toy_accuracy = cross_entropy_naive(toy, y).tolist(), accuracy(toy, y)
+    toy_losses, toy_accuracy = cross_entropy(toy, y).tolist(), accuracy(toy, y)
     large, third = spread_logits(torch.tensor([1000.0]))
     random = torch.Generator().manual_seed(seed)
     logits, classes = 3 * torch.randn(100, 10, generator=random), torch.randint(10, (100,), generator=random)
-    _, gradient = loss_and_gradient(cross_entropy, logits, classes)
+    _, gradient = loss_and_gradient(cross_entropy_with_logits, logits, classes)
     by_hand = stable_softmax(logits) - torch.nn.functional.one_hot(classes, 10)
     s = torch.arange(0, 140, 0.25)
     first = failures(s)
@@ -72,7 +72,7 @@ def run(seed: int) -> Demo:
         "toy accuracy": toy_accuracy,
         "largest x with a finite exp(x)": largest,
         **first,
-        "stable loss at s = 1000": cross_entropy(large, third).item(),
+        "stable loss at s = 1000": cross_entropy_with_logits(large, third).item(),
         "gradient less (softmax - y), largest": float((gradient - by_hand).abs().max()),
     }
     text = "\n".join([
@@ -80,7 +80,8 @@ def run(seed: int) -> Demo:
         f"  losses {toy_losses[0]:.4f} and {toy_losses[1]:.4f}, accuracy {toy_accuracy}",
         "Logits (1000, 0, -1000) in float32, the third class being the true one:",
         f"  exp(o) / sum exp(o)    {_row(softmax(large))}   loss {naive(large, third).item()}",
-        f"  minus largest logit    {_row(stable_softmax(large))}   loss {cross_entropy(large, third).item()}",
+        f"  minus largest logit    {_row(stable_softmax(large))}   "
+        f"loss {cross_entropy_with_logits(large, third).item()}",
         f"exp(x) is infinite above x = {largest:.2f}, and infinity / infinity is nan. So with",
         "logits (s, 0, -s) and the third class, the softmax and then its logarithm give",
         f"  from s = {wrong:5.2f}  a wrong gradient (autograd needs exp(-3s), which rounds to 0)",
@@ -103,7 +104,7 @@ def picture(s: Tensor) -> Figure:
     figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     wrong, undefined, infinite, no_softmax = failures(s).values()
-    values, gradients = loss_and_gradient(cross_entropy, *spread_logits(s))
+    values, gradients = loss_and_gradient(cross_entropy_with_logits, *spread_logits(s))
     naive_values, naive_gradients = loss_and_gradient(naive, *spread_logits(s))
     naive_style = {"color": ORANGE, "linewidth": 5, "alpha": 0.6, "zorder": 1}
     left.plot(s, values, color=BLUE, label="LogSumExp form")
