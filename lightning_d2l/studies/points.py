@@ -9,8 +9,9 @@ from typing import Any
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, Losses, diagnose, floor_of, losses_of
+from lightning_d2l.studies.replicates import Replicate, replicates_of
 from lightning_d2l.studies.sources import SOURCE, main_source
-from lightning_d2l.studies.statistics import Estimate, estimate
+from lightning_d2l.studies.statistics import Estimate, estimate, kind_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 from lightning_d2l.theory.decomposition import PARTS, decompose
@@ -21,12 +22,13 @@ from lightning_d2l.training.record import RunRecord
 class Point:
     """A setting of a study, its runs, and what the completed ones measured.
 
-    `values` has the value of each completed run, by the name of the metric.
+    `values` has the value of each completed run, by the name of the metric, and `replicates` which repetition it is.
     """
 
     setting: dict[str, Any]
     runs: list[RunRecord] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
+    replicates: dict[str, list[Replicate]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
 
@@ -60,20 +62,23 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
     """Every setting of the runs with its estimates and diagnosis, ordered by curve and then by x."""
     found: dict[tuple[str, ...], Point] = {}
     metrics = dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)])
-    for run in runs:
+    for run, replicate in zip(runs, replicates_of(runs), strict=True):
         for setting, values in _observations(study, run, [*metrics]):
             point = found.setdefault(tuple(map(show, setting.values())), Point(setting))
             point.runs.append(run)
             for name, value in values.items():
                 point.values.setdefault(name, []).append(value)
+                point.replicates.setdefault(name, []).append(replicate)
     points = _in_order(study, list(found.values()))
     parts = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
     for point in points:
-        point.estimates = {name: estimate(values) for name, values in point.values.items()}
+        point.estimates = {
+            name: estimate(values, point.replicates[name], kind_of(name)) for name, values in point.values.items()
+        }
         decomposed = decompose(point.runs) if parts else {}
         for name in parts if decomposed else ():  # the runs of a point have them together
             point.estimates[name] = estimate(decomposed[name])
-            point.values[name] = [point.estimates[name].mean]
+            point.values[name], point.replicates[name] = [point.estimates[name].mean], [Replicate()]
     floors = _floors(points)
     for point in points:
         point.diagnosis = diagnose(losses_of(point.estimates, point.runs), floors[point.setting.get(SOURCE)])
@@ -107,9 +112,9 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
 
 
 def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
-    """The points that have the metric, best mean first: the highest accuracy, the lowest of any other metric."""
+    """The points that have the metric, best first: the highest accuracy, the lowest of any other metric."""
     sign = -1 if superlative(metric) == "highest" else 1
-    return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].mean)
+    return sorted((p for p in points if metric in p.estimates), key=lambda p: sign * p.estimates[metric].value)
 
 
 def comparable(points: Sequence[Point]) -> list[Point]:

@@ -11,11 +11,16 @@ import numpy as np
 from scipy.special import stdtrit
 
 from lightning_d2l.config.text import number
+from lightning_d2l.studies.replicates import Replicate
 
 BOOTSTRAP_FROM, BOOTSTRAP_TO = 20, 200
 """With fewer values the interval of a bootstrap is too narrow; with more it equals that of Student's t, and is slow."""
 SAFE = 1e-100, 1e100
 """The squares of numbers between these, and their sums, neither overflow nor underflow."""
+
+
+SHARES = ("acc", "zeros")
+POSITIVE = ("loss", "norm", "gradient", "seconds", "num_parameters", "epochs_to_fit", "rmse", "mae", "mse")
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,26 @@ class Estimate:
     high: float
     method: str
     n: int
+    clusters: int = 0
+    statistic: str = "mean"
+    median: float = math.nan
+    q1: float = math.nan
+    q3: float = math.nan
+
+    @property
+    def value(self) -> float:
+        """What is drawn and said: the mean, or the median where the interval of the mean means nothing."""
+        return self.median if self.statistic == "median" else self.mean
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether there is an interval."""
+        return not math.isnan(self.low)
 
     @property
     def half_width(self) -> float:
         """Half the length of the interval; 0 if there is none."""
-        return (self.high - self.low) / 2 if self.n > 1 else 0.0
+        return (self.high - self.low) / 2 if self.has_interval else 0.0
 
     @property
     def short(self) -> str:
@@ -58,7 +78,15 @@ class Estimate:
         return not (self.high < other.low or other.high < self.low)
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def kind_of(metric: str) -> str:
+    """What values a metric may have: "share" (0 to 1), "positive" or "real"."""
+    base = metric.partition("/")[0].rpartition(".")[2]
+    if base in SHARES:
+        return "share"
+    return "positive" if base in POSITIVE and not metric.endswith(("/bias2", "/variance")) else "real"
+
+
+def estimate(values: Sequence[float], clusters: Sequence[Replicate] | None = None, kind: str = "real") -> Estimate:
     """Mean, standard deviation and interval of finite values (n,), n at least 1.
 
     For 20 to 200 values the interval is that of the bias-corrected and accelerated bootstrap (Efron 1987) of 9,999

@@ -10,12 +10,11 @@ from lightning_d2l.config.text import show
 from lightning_d2l.studies.check import check_key, check_metrics, check_study
 from lightning_d2l.studies.collect import SweepRecord
 from lightning_d2l.studies.labels import listing
+from lightning_d2l.studies.replicates import REPLICATES
 from lightning_d2l.studies.sources import SOURCE, tell_apart
 from lightning_d2l.theory.curves import Question, numeric
 from lightning_d2l.training.record import RunRecord
 
-REPLICATES = ("seed", "data.seed", "data.fold")
-"""Runs that differ in these keys alone repeat one setting."""
 HIGHER_IS_BETTER = ("acc",)
 
 
