@@ -110,7 +110,10 @@ class Run:
         record = self._record
         if not (rows := record.history):
             raise RequestError(f"{self.folder}: has no figures: no epoch has ended")
+        from lightning_d2l.api.notebook import show_figures
         from lightning_d2l.training import figures
+
+        show_figures()
 
         if name == "curves":
             stopped = record.fields.get("stopped")

@@ -30,11 +30,27 @@ def notebook_display() -> NotebookDisplay | None:
     return NotebookDisplay() if getattr(shell, "kernel", None) is not None else None
 
 
+def show_figures() -> None:
+    """Let a notebook display a figure that is returned, which IPython does only after pyplot has drawn one."""
+    if notebook_display() is None:
+        return
+    from IPython import get_ipython
+    from matplotlib.figure import Figure
+
+    formatter = get_ipython().display_formatter.formatters["image/png"]
+    if Figure not in formatter:
+        formatter.for_type(Figure, _png)
+
+
 def inline(figure: Figure) -> str:
     """A figure as an image inside HTML."""
+    return f'<img src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
+
+
+def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
-    return f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    return file.getvalue()
 
 
 class NotebookDisplay:

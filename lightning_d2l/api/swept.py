@@ -58,6 +58,9 @@ class Results:
     @library_call
     def figure(self) -> Figure:
         """The figure of the report: means with 95 % intervals, single runs, theory. It is returned and not shown."""
+        from lightning_d2l.api.notebook import show_figures
+
+        show_figures()
         return _figure(self._findings)
 
     def _repr_html_(self) -> str:
