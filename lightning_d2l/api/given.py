@@ -20,7 +20,8 @@ from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.function import build_data_of
 from lightning_d2l.data.loaders import LoaderData
 from lightning_d2l.data.streams import stream
-from lightning_d2l.training.build import SHUFFLING, BuiltRun, logging_points
+from lightning_d2l.modules.base import SupervisedModule
+from lightning_d2l.training.build import SHUFFLING, BuiltRun, logging_points, measure
 from lightning_d2l.training.callbacks import require_metrics
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
 from lightning_d2l.training.record import RunRecord
@@ -96,6 +97,8 @@ def built_of(
     data.setup()
     data.shuffle_seed = stream(SHUFFLING, spec.config["seed"])
     data.evaluate = settings["evaluate"]
+    if isinstance(module, SupervisedModule):
+        measure(data, module, settings["evaluate"])
     if (kind := parameter_type(settings)) != "float32":
         module = module.to(getattr(torch, kind))
     points = logging_points(number_of_epochs(settings, data.num_batches), logging_interval(settings))

@@ -24,6 +24,13 @@ from lightning_d2l.config.rules import (
     whole,
 )
 
+RUNNING = "train_running"
+"""The split of metrics that are means over an epoch's minibatches, each before the step on it, with dropout on.
+
+Those of the split "train" are over all training samples, with the weights at that point and without dropout.
+"""
+MONITORS = ("loss/val", f"loss/{RUNNING}", "loss/train")
+"""The first of these that a run has at its logging points marks its best epoch, by the lowest value."""
 NO_LIMIT = 10**9  # epochs of a run that only its steps, its time or a callback ends
 USUAL_EPOCHS = 1000  # where nothing limits a run, as in Lightning
 

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batches
 
 EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics of whole splits do not depend on it
@@ -26,7 +27,8 @@ class TensorDataModule(pl.LightningDataModule):
     the validation split is fold number `fold`, from 0, of the training data.
 
     Training batches come in an order that is a function of `shuffle_seed` and the epoch. `evaluate` names the splits
-    that are validated; several of them are a dict of loaders, whose names our modules use in those of the metrics.
+    that are validated, and `at_end` those that are measured with the test split, once; several of them are a dict of
+    loaders, whose names our modules use in those of the metrics.
     """
 
     name: str
@@ -46,6 +48,7 @@ class TensorDataModule(pl.LightningDataModule):
         self.splits: dict[str, tuple[Tensor, Tensor]] = {}
         self.shuffle_seed = 0
         self.evaluate = ["val"]
+        self.at_end: list[str] = []
         self._train: Batches | None = None
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -116,7 +119,8 @@ class TensorDataModule(pl.LightningDataModule):
     @property
     def monitor(self) -> str:
         """The metric whose lowest value marks the best epoch."""
-        return "loss/val" if "val" in self.evaluated else "loss/train"
+        split = next((split for split in ("val", "train") if split in self.evaluated), RUNNING)
+        return f"loss/{split}"
 
     def identity(self) -> dict[str, Any]:
         """Name, source and a checksum (SHA-256) of every number of every split.
@@ -140,11 +144,12 @@ class TensorDataModule(pl.LightningDataModule):
         loaders = {split: self.evaluation_batches(split, *self._place()) for split in self.evaluated}
         return loaders["val"] if list(loaders) == ["val"] else loaders or []
 
-    def test_dataloader(self) -> Batches:
-        return self.evaluation_batches("test", *self._place())
+    def test_dataloader(self) -> Batches | dict[str, Batches]:
+        loaders = {split: self.evaluation_batches(split, *self._place()) for split in ("test", *self.at_end)}
+        return loaders if self.at_end else loaders["test"]
 
     def predict_dataloader(self) -> Batches:
-        return self.test_dataloader()
+        return self.evaluation_batches("test", *self._place())
 
     def training_batches(self, device: torch.device, dtype: torch.dtype, shuffle_seed: int | None) -> Batches:
         """The minibatches of the training split, on a device and in a floating-point type."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.arrays import custom_stream
 from lightning_d2l.data.batches import Batch, as_batch
 from lightning_d2l.data.datasets import DatasetLoaders, hashed, is_map_style, layers_of, targets_of
@@ -135,7 +136,7 @@ class LoaderData(pl.LightningDataModule):
     @property
     def monitor(self) -> str:
         """The metric whose lowest value marks the best epoch."""
-        return "loss/val" if "val" in self.evaluated else "loss/train"
+        return "loss/val" if "val" in self.evaluated else f"loss/{RUNNING}"
 
     @property
     def num_batches(self) -> int:

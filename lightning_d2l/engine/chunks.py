@@ -11,6 +11,7 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_d2l.compat_lightning import count_chunk
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import Batches
 from lightning_d2l.engine import loop
@@ -107,7 +108,7 @@ class ChunkedModule(pl.LightningModule):
         }
         if "train" not in self._evaluated:
             outputs, ys = (torch.cat(parts) for parts in list(zip(*self._last_epoch, strict=True))[1:])
-            metrics |= {f"{name}/train": value for name, value in self.module.measured(outputs, ys).items()}
+            metrics |= {f"{name}/{RUNNING}": value for name, value in self.module.measured(outputs, ys).items()}
         weights = self.module.weights()
         metrics |= self.module.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
         loop.require_finite_metrics(metrics, self.trainer.global_step, self.trainer.optimizers[0])

@@ -15,6 +15,7 @@ from torch.func import grad_and_value, vmap
 from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import count_chunk, loop_states
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batch, Batches
 from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 from lightning_d2l.engine.call import call_with
@@ -201,7 +202,7 @@ class Ensemble(pl.LightningModule):
             seen = {split: self._outputs(split, parameters) for split in evaluated}
             if "train" not in evaluated:
                 _, outputs, ys = zip(*self._last_epoch, strict=True)
-                seen["train"] = torch.cat(outputs, 1), torch.cat(ys, 1)
+                seen[RUNNING] = torch.cat(outputs, 1), torch.cat(ys, 1)
             metrics = self._metrics(seen, parameters) | self._of_parameters() | self.schedules.logged()
             training = [member.trains for member in self.members]
             improved = self._take(epoch, metrics)
@@ -215,12 +216,13 @@ class Ensemble(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_end(self) -> None:
-        """Measure the test split, with the last weights, and with the best if they are not the last for all."""
+        """Measure the splits of the end, with the last weights, and with the best if they are not the last for all."""
         assert self.last is not None
         assert self.best is not None
         last_are_best = all(m.rows and m.best["epoch"] == m.rows[-1]["epoch"] for m in self.members if not m.diverged)
         for parameters in (self.last.parameters, *([] if last_are_best else [self.best.parameters])):
-            metrics = self._metrics({"test": self._outputs("test", parameters)}, parameters)
+            splits = ("test", *self.members[0].data.at_end)
+            metrics = self._metrics({split: self._outputs(split, parameters) for split in splits}, parameters)
             for number, member in enumerate(self.members):
                 member.test.append(self._row(number, metrics))
 

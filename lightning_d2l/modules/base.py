@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from lightning_d2l.compat_lightning import trainer_of
 from lightning_d2l.config.check import nearest
 from lightning_d2l.config.registry import METRICS
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batch
 from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory, require_parameters
 from lightning_d2l.modules.losses import GaussianNLL, build_loss
@@ -39,8 +40,8 @@ class SupervisedModule(pl.LightningModule):
     describes the layer that makes inputs of raw samples: data hold what it returned, so training does not call it.
 
     Metrics are logged at the end of an epoch as `<metric>/<split>`. Splits are "train", "val" and "test", or the keys
-    of a dict of loaders; of a list of loaders "val", "val_1" and so on. The metrics of "train" are those of each
-    minibatch before the step on it, unless a validation loader of that name measures the training data.
+    of a dict of loaders; of a list of loaders "val", "val_1" and so on. Where no validation loader of the name "train"
+    measures the training data, "train_running" are the means over the epoch's minibatches, each before the step on it.
 
     Descriptions, names and numbers are saved as hyperparameters, so that `load_from_checkpoint` needs no more
     arguments; anything else is passed to it again: `load_from_checkpoint(path, net=net)`.
@@ -175,10 +176,10 @@ class SupervisedModule(pl.LightningModule):
             return loss
         self._place = place
         if batch_idx == 0:  # after a resume at the end of an epoch Lightning calls no on_train_epoch_start
-            self._seen.pop("train", None)
-            self._means.pop("train", None)
+            self._seen.pop(RUNNING, None)
+            self._means.pop(RUNNING, None)
         if not self._validates_training_data():
-            self._see("train", output.detach(), batch[1])
+            self._see(RUNNING, output.detach(), batch[1])
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -201,7 +202,7 @@ class SupervisedModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         weights = self.weights()
         found = self.measure_parameters([w.detach() for w in weights], [w.grad for w in weights])
-        found |= self._computed("train")
+        found |= self._computed(RUNNING)
         self.log_dict(found | self._scheduled(found), sync_dist=True)
         self._place = None
 
@@ -225,8 +226,7 @@ class SupervisedModule(pl.LightningModule):
         return {"lr": torch.tensor(used, dtype=torch.float64)}
 
     def on_validation_epoch_end(self) -> None:
-        seen = {*self._seen, *self._means}
-        for split in sorted(seen if self._validates_training_data() else seen - {"train"}):
+        for split in sorted({*self._seen, *self._means} - {RUNNING}):
             self.log_dict(self._computed(split), sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
@@ -235,15 +235,15 @@ class SupervisedModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Within an epoch, also save the sums of the training metrics so far, of all processes."""
-        self._measure("train")
-        if means := self._means.get("train"):
+        self._measure(RUNNING)
+        if means := self._means.get(RUNNING):
             with means.sync_context():
                 checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trainer = trainer_of(self)
         if (saved := checkpoint.get("train_metrics")) and (trainer is None or trainer.is_global_zero):
-            means = self._means["train"] = SampleMeans()
+            means = self._means[RUNNING] = SampleMeans()
             means.update(dict(zip(saved["names"], saved["total"].unbind(), strict=True)), 0)
             means.total, means.count = saved["total"].clone(), saved["count"].clone()
 

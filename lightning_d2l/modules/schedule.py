@@ -22,11 +22,10 @@ from lightning_d2l.config.schedulers import (
     WARM_RESTARTS,
     WARMUP,
 )
+from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.modules.build import build
 
 TORCHS = {*(getattr(lr_scheduler, name.rpartition(".")[2]) for name in TORCH), SequentialLR}
-USUAL_MONITORS = ("loss/val", "loss/train")
-"""What a schedule looks at if its `monitor` is null: the first of these that is measured."""
 
 
 def scheduler_config(optimizer: Optimizer, description: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def looks_after(description: Mapping[str, Any], epoch: int) -> bool:
 def monitored(description: Mapping[str, Any], names: Mapping[str, Any] | list[str]) -> str:
     """The metric that a scheduler looks at; raises RequestError if it is not one of `names`."""
     wanted = description.get("monitor")
-    found = wanted or next((name for name in USUAL_MONITORS if name in names), USUAL_MONITORS[0])
+    found = wanted or next((name for name in MONITORS if name in names), MONITORS[0])
     if found not in names:
         known = sorted(name for name in names if "/" in name)
         raise RequestError(

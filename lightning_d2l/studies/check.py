@@ -8,6 +8,8 @@ from typing import Any
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError, check_study_settings, flat, nearest
+from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.theory.decomposition import PARTS, PREDICTIONS
 from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training.record import GAPS, QUANTITIES, RECORDED, RunRecord
@@ -73,7 +75,7 @@ def measured_metrics(config: Mapping[str, Any]) -> list[str]:
     if not classes and config["data"]["_target_"] not in registry.REGRESSION_DATA:
         return []
     likelihood, penalty = config["loss"] == "gaussian_nll", config["penalty"]
-    measured = ["loss", *(["acc"] if classes else []), *(["mse"] if likelihood else [])]
+    measured = ["loss", *(["acc"] if classes else []), *(["mse"] if likelihood else []), *config["metrics"]]
     if config["information"]:
         measured += [f"{name}{unit}" for unit in ("", "_bits") for name in INFORMATION]
     others = {
@@ -83,12 +85,18 @@ def measured_metrics(config: Mapping[str, Any]) -> list[str]:
         "gradient/last": config["gradients"],
         "sigma/noise": likelihood,
     }
-    names = [f"{metric}/{split}" for metric in measured for split in _splits(config)]
+    splits = dict.fromkeys([*logged_splits(config), "train", "test"])
+    names = dict.fromkeys(f"{metric}/{split}" for metric in measured for split in splits)
     return [*names, *(name for name, there in others.items() if there)]
 
 
-def _splits(config: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(["train", *config["trainer"]["evaluate"], "test"]))
+def logged_splits(config: Mapping[str, Any]) -> list[str]:
+    """The splits that a run with this configuration measures at each logging point."""
+    evaluate = config["trainer"]["evaluate"]
+    solved = (config["optimizer"] or {}).get("_target_") == EXACT
+    if "train" in evaluate:
+        return list(evaluate)
+    return ["train" if solved or config["loss"] == "gaussian_nll" else RUNNING, *evaluate]
 
 
 def metric_names(config: Mapping[str, Any]) -> list[str]:
@@ -98,9 +106,10 @@ def metric_names(config: Mapping[str, Any]) -> list[str]:
     """
     if not (names := measured_metrics(config)):
         return []
-    needs = {**GAPS, "epochs_to_fit": "acc/train"}
-    quantities = [name for name in QUANTITIES if needs.get(name, "loss/train") in names]
+    logged = logged_splits(config)
+    early = [name for name in names if name.partition("/")[2] not in {"train", "test"} - {*logged}]
+    needs = {name: metric in names for name, metric in GAPS.items()} | {"epochs_to_fit": "acc/train" in early}
+    quantities = [name for name in QUANTITIES if needs.get(name, True)]
     parts = PARTS if config["trainer"]["save_predictions"] else ()
-    early = [f"first.{name}" for name in names if not name.endswith("/test")]
-    best = [f"best.{name}" for name in names]
-    return [*names, *quantities, *parts, *early, *best, *(f"exact.loss/{split}" for split in _splits(config))]
+    others = [*(f"first.{name}" for name in early), *(f"best.{name}" for name in names)]
+    return [*names, *quantities, *parts, *others, *(f"exact.loss/{split}" for split in ("train", *logged, "test"))]

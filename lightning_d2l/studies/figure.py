@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from lightning_d2l.config.escape import label
 from lightning_d2l.config.text import cut, show
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.studies import axes, labels
 from lightning_d2l.studies.axes import LARGEST, LONGEST_NAME
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
@@ -26,7 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 LINES: tuple[Any, ...] = ("-", (0, (7, 1, 1, 1)), (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))  # theory is dashed
 DARK = ("#333333", "#999999", "#666666")
 """For theory that belongs to several lines."""
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test", RUNNING)
 MOST_DOTS = 600
 MOST_PANELS = 12
 MOST_BARS = 100

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_d2l.config.text import cut, show
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.theory.problem import is_fashion_mnist
 
 KEYS = {
@@ -38,7 +39,7 @@ KEYS = {
     "seconds": "time (s)",
     "source": "source of the data",
 }
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
+SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
 """The parts of the test loss over many data sets."""
 LONGEST = 100  # characters of a value in a sentence

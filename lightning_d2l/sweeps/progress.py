@@ -20,6 +20,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.loggers import MLFLOW, MLFLOW_STORE, WANDB
 from lightning_d2l.config.text import cut, duration, number
+from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.training.caller import display
 from lightning_d2l.training.record import RunRecord
@@ -121,7 +122,7 @@ class SweepProgress:
 def _monitored(record: RunRecord) -> tuple[str, float]:
     """Name and value of the metric that chose the best epoch of a completed run, at that epoch."""
     best = record.fields["metrics"]["best"]
-    name = "loss/val" if "loss/val" in best else "loss/train"
+    name = next(name for name in MONITORS if name in best)
     return name, best[name]
 
 

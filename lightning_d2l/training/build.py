@@ -127,18 +127,29 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
     data.shuffle_seed = stream(SHUFFLING, config["seed"])
     module = build_module(config, data)
     exact = None
-    if isinstance(module, SupervisedModule):
-        # A loss with parameters changes with every step, so that of the training data is measured after an epoch.
-        learned = isinstance(module.loss, nn.Module) and "train" not in settings["evaluate"]
-        data.evaluate = ["train"] * learned + settings["evaluate"]
-        exact = exact_optimum(module, data, config["optimizer"])
     # The exact solution is the same however often it is computed.
     solved = optimizer is not None and optimizer["_target_"] == EXACT
+    if isinstance(module, SupervisedModule):
+        measure(data, module, settings["evaluate"], always_train=solved)
+        exact = exact_optimum(module, data, config["optimizer"])
     epochs = 1 if solved else number_of_epochs(settings, data.num_batches)
     points = logging_points(epochs, logging_interval(settings))
     built = BuiltRun(spec, data, module, points, exact, callbacks=build_callbacks(config))
     require_metrics(built)
     return built
+
+
+def measure(
+    data: TensorDataModule, module: SupervisedModule, evaluate: Sequence[str], *, always_train: bool = False
+) -> None:
+    """Let the splits of `evaluate` be measured at each logging point, and the training data at the end at the latest.
+
+    A loss with parameters changes with every step: the training data are then measured at each logging point too.
+    """
+    learned = isinstance(module.loss, nn.Module)
+    data.evaluate = [*["train"] * ((always_train or learned) and "train" not in evaluate), *evaluate]
+    if isinstance(data, TensorDataModule):
+        data.at_end = ["train"] * ("train" not in data.evaluate)
 
 
 def logging_points(max_epochs: int, every: int) -> Points:

@@ -13,6 +13,7 @@ from lightning_d2l.config.callbacks import DEVICE_STATS, FINDERS, TIMER
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import GIVEN
 from lightning_d2l.config.registry import OBJECTS
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.callbacks import GradientNorm, LearningRateMonitor, duration
 from lightning_d2l.modules.schedule import monitored
@@ -82,7 +83,8 @@ def metrics_of(built: BuiltRun) -> list[str]:
     """The names of the metrics that a run of a SupervisedModule has at each logging point."""
     module, callbacks = built.supervised, built.callbacks
     assert module is not None
-    splits = dict.fromkeys(["train", *built.data.evaluated])
+    evaluated = built.data.evaluated
+    splits = evaluated if "train" in evaluated else [RUNNING, *evaluated]
     names = [f"{metric}/{split}" for metric in module.metric_names for split in splits]
     weights = [weight.detach() for weight in module.weights()]
     names += module.measure_parameters(weights, [None for _ in weights])

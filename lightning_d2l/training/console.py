@@ -21,7 +21,7 @@ from lightning_d2l.compat_lightning import CHATTY_LOGGERS
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.program import is_long_command
 from lightning_d2l.config.text import number
-from lightning_d2l.config.trainer import NO_LIMIT
+from lightning_d2l.config.trainer import NO_LIMIT, RUNNING
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.training.caller import display
 
@@ -44,7 +44,7 @@ _CHATTER = (
 TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
 WIDTH = 80
-SPLITS = ("train", "val", "test")
+SPLITS = (RUNNING, "train", "val", "test")
 NO_METRICS = ("epoch", "step", "lr")  # of a row
 
 
@@ -185,7 +185,8 @@ class Console:
         if self.display:
             self.display.row(metrics, self.max_epochs)
         if self.bar:
-            loss = f"loss {number(metrics['loss/train'])}  " if "loss/train" in metrics else ""
+            of_train = [metrics[name] for name in ("loss/train", f"loss/{RUNNING}") if name in metrics]
+            loss = f"loss {number(of_train[0])}  " if of_train else ""
             self.bar.update(TaskID(0), epoch=epoch, metrics=f"{loss}{rate}")
         self.last_epoch, self.last_time = epoch, now
 
@@ -223,11 +224,14 @@ def write_log(folder: Path, messages: Iterable[str]) -> None:
 def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Metrics of a few rows, such as final and best, in at most 80 columns; others follow below."""
     splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
-    lines, others = [f"{'':24}" + "".join(f"{split:>12}" for split in splits)] if splits else [], []
+    widths = [max(12, len(split) + 1) for split in splits]
+    header = "".join(f"{split:>{width}}" for split, width in zip(splits, widths, strict=True))
+    lines, others = [f"{'':24}{header}"] if splits else [], []
     for title, row in rows.items():
         for metric in dict.fromkeys(name.split("/")[0] for name in row if name.endswith(SPLITS)):
             cells = (row.get(f"{metric}/{split}") for split in splits)
-            line = "".join(f"{'' if cell is None else number(cell):>12}" for cell in cells)
+            shown = ["" if cell is None else number(cell) for cell in cells]
+            line = "".join(f"{cell:>{width}}" for cell, width in zip(shown, widths, strict=True))
             lines.append(f"{f'{title} {metric}':24}{line}")
         names = [name for name in row if name not in NO_METRICS and not name.endswith(SPLITS)]
         others += [f"{f'{title} {name}':24}{number(row[name]):>12}" for name in names]

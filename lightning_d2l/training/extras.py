@@ -15,6 +15,7 @@ from pytorch_lightning.loggers.logger import Logger
 from lightning_d2l.config.check import flat
 from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.build import BuiltRun
@@ -96,17 +97,17 @@ class Loggers:
         pictures = [] if self.spec.part_of_sweep else _draw(built)
         if self.board:
             end = int(final["step" if self.board.by_step else "epoch"])
-            self.board.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, end)
+            self.board.log_metrics(of_the_end(final), end)
             self.board.add_pictures(pictures, end)
         for logger in self.given:
             with optional(type(logger).__name__):
-                logger.log_metrics({k: v for k, v in final.items() if k.endswith("/test")}, int(final["step"]))
+                logger.log_metrics(of_the_end(final), int(final["step"]))
                 logger.save()
         self.close(final, 0)
 
     def close(self, final: Row, code: int) -> None:
         """Close what is open, with the test metrics among the `final` ones of a run that ends with an exit code."""
-        test = {k: v for k, v in final.items() if k.endswith("/test")}
+        test = of_the_end(final)
         for each in self.others:
             each.close({"epoch": final["epoch"], "step": final["step"], **test} if test else {}, code)
         if self.board:
@@ -125,6 +126,12 @@ class Loggers:
         seen = "outputs" if here.parts[:1] == ("outputs",) else str(here)
         board = [shlex.join(["tensorboard", "--logdir", seen])] if self.board else []
         return [*board, *(command for each in self.others if (command := each.look()))]
+
+
+def of_the_end(final: Row) -> Row:
+    """The metrics among the final ones that are measured once, after the last epoch."""
+    once = ("/test", *["/train"] * any(name.endswith(f"/{RUNNING}") for name in final))
+    return {name: value for name, value in final.items() if name.endswith(once)}
 
 
 def write_board(built: BuiltRun, rows: Sequence[Row], test: Row) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lightning_d2l.config.given import is_given
+from lightning_d2l.config.registry import CLASS_LOSSES, NUMBER_LOSSES
+from lightning_d2l.config.trainer import RUNNING
+
 STATUSES = ("completed", "diverged", "failed", "running")
 DEEPEST = 20  # levels of a configuration
 LARGEST = 2**63  # what a whole number must be below, so that it is also a float
@@ -25,6 +29,38 @@ def check_fields(fields: Any) -> None:
             raise ValueError(f"{name} is not {allowed}")
     if fields["status"] == "completed" and "final" not in (fields.get("metrics") or {}):
         raise ValueError("completed, but without metrics")
+
+
+def up_to_date(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a run.json with metrics by today's names: those of `running` are not called "loss/train"."""
+    metrics = fields.get("metrics") or {}
+    if not is_running(fields["config"]) or any(name.endswith(f"/{RUNNING}") for name in metrics.get("final") or {}):
+        return fields
+    return {**fields, "metrics": {k: v if k == "exact" else renamed(v) for k, v in metrics.items()}}
+
+
+def is_running(config: Mapping[str, Any]) -> bool:
+    """Whether the training metrics at a run's logging points are running means, which were called "loss/train" once.
+
+    Those of a LightningModule that was written for another project have the names that it gives them.
+    """
+    optimizer, trainer = config.get("optimizer"), config.get("trainer") or {}
+    losses = (None, *CLASS_LOSSES, *NUMBER_LOSSES)
+    return (
+        optimizer is not None
+        and not str(optimizer.get("_target_")).endswith(".Exact")
+        and isinstance(evaluated := trainer.get("evaluate"), list)
+        and "train" not in evaluated
+        and not is_given(config)
+        and config.get("loss") in losses
+        and config.get("loss") != "gaussian_nll"
+    )
+
+
+def renamed(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Metrics at a logging point of a run whose training metrics are running means, by today's names."""
+    old, new = "/train", f"/{RUNNING}"
+    return {f"{k.removesuffix(old)}{new}" if k.endswith(old) else k: v for k, v in metrics.items()}
 
 
 def is_number(value: Any) -> bool:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from lightning_d2l.config.escape import label
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.training import table_figures
@@ -31,8 +32,9 @@ from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED, with_p
 from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs, probabilities
 
 log = logging.getLogger(__name__)
-STYLES = {"train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
+STYLES = {RUNNING: (BLUE, ":"), "train": (BLUE, "-"), "val": (ORANGE, "--"), "test": (RED, "-.")}
 NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
+SPLITS = {RUNNING: "train, running mean"}
 MOST_SAMPLES = 20_000  # of the figures
 LABELS = {"acc": "accuracy", "lr": "learning rate", "norm": "norm of the weights", "sigma": "estimated noise"}
 
@@ -120,7 +122,7 @@ def curves(history: Sequence[dict[str, float]], stopped: int | None = None) -> F
             colour, line = STYLES.get(split, (GREEN, "-"))
             points = [(row["epoch"], row[found[split]]) for row in history if found[split] in row]
             epochs, values = zip(*points, strict=True)
-            name = label(split or ("of the last step" if metric == "lr" else metric))
+            name = label(SPLITS.get(split) or split or ("of the last step" if metric == "lr" else metric))
             panel.plot(epochs, values, line, color=colour, label=name, marker="o", markersize=3)
         shown = [row[name] for row in history for name in found.values() if name in row]
         if min(shown) > 0 and max(shown) > 20 * min(shown):

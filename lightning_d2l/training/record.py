@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
-from lightning_d2l.training.fields import STATUSES, check_fields
+from lightning_d2l.training.fields import STATUSES, check_fields, is_running, renamed, up_to_date
 from lightning_d2l.training.files import LAST, METRICS, MetricsFile, read_json, write_json
 from lightning_d2l.training.lock import holder, process
 from lightning_d2l.training.origin import git_revision, versions
@@ -193,7 +193,8 @@ class RunRecord:
     def history(self) -> list[dict[str, float]]:
         """The rows of metrics.csv, one for each logging point, with its epoch as "epoch"; read once."""
         try:
-            return MetricsFile(self.folder).rows()
+            rows = MetricsFile(self.folder).rows()
+            return [renamed(row) for row in rows] if is_running(self.config) else rows
         except (OSError, ValueError, TypeError):
             return []
 
@@ -207,7 +208,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(f"can't be read ({error.strerror})") from error
     check_fields(fields)
-    return dict(fields)
+    return up_to_date(dict(fields))
 
 
 def to_resume(folder: Path) -> RunRecord:

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import Tensor
 
 from lightning_d2l import compat_lightning
+from lightning_d2l.config.trainer import MONITORS, RUNNING
 from lightning_d2l.engine.loop import require_finite, require_finite_metrics
 from lightning_d2l.modules import foreign
 from lightning_d2l.training.build import BuiltRun
@@ -142,7 +143,7 @@ class Recorder(Checkpoint):
             self.file.append(row)
         else:  # its first row, or somebody has removed it
             self.file.write(self.rows)
-        monitor = next((name for name in (self.run.monitor, "loss/train") if name in row), None)
+        monitor = next((name for name in (self.run.monitor, *MONITORS[1:]) if name in row), None)
         if not self.best or monitor is None or row[monitor] < self.best.get(monitor, math.inf):
             if self._within and self.best and trainer.is_global_zero:
                 with replacing(self.folder / BEST_BEFORE, new_folders=False) as file:
@@ -214,7 +215,7 @@ def logged_metrics(trainer: pl.Trainer, ours: bool = True) -> Row:
         found = foreign.named(found)
     checked = {name: value for name, value in found.items() if ours or name.startswith("loss/")}
     require_finite_metrics(checked, trainer.global_step, next(iter(trainer.optimizers), None))
-    order = {split: number for number, split in enumerate(("test", "train", "val"))}
+    order = {split: number for number, split in enumerate(("test", RUNNING, "train", "val"))}
     last = len(order)
     return dict(sorted(found.items(), key=lambda item: (order.get(item[0].rpartition("/")[2], last), item[0] == "lr")))
 

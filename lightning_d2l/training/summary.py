@@ -10,6 +10,7 @@ from typing import Any
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.text import number
+from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.spec import RunSpec
@@ -29,7 +30,7 @@ def summary(outcome: Mapping[str, Any]) -> str:
     rows = {"final": final}
     if best["epoch"] != final["epoch"]:
         rows["best"] = best
-        lowest = "loss/val" if "loss/val" in best else "loss/train"
+        lowest = next(name for name in MONITORS if name in best)
         notes.append(f"best: epoch {best['epoch']:.0f}, the lowest {lowest}")
     if "exact" in metrics:
         rows["exact"] = metrics["exact"]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_d2l import compat_tensorboard as events
+from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.training.files import Row, replacing
 
 log = logging.getLogger(__name__)
@@ -103,13 +104,14 @@ class TensorBoard(Logger):
         if "epoch" in metrics:  # Lightning counts epochs from 0; the x axis is the number of finished epochs
             step = step if self.by_step else int(metrics["epoch"]) + 1
             metrics = {name: value for name, value in metrics.items() if name != "epoch"}
-        if not self.has_layout and "loss/train" in metrics:
+        measured = any(name in metrics for name in ("loss/train", f"loss/{RUNNING}"))
+        if not self.has_layout and measured:
             events.add_summary(self.writer, _layout(self.metrics, metrics))
             self.has_layout = True
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, step)
         due = self.histograms_every_n_epochs and step is not None and step >= self.next_histogram
-        if self.net and step is not None and due and "loss/train" in metrics:
+        if self.net and step is not None and due and measured:
             for name, parameter in self.net.named_parameters():
                 _add_histogram(self.writer, f"weights/{name}", parameter.detach(), step)
                 if parameter.grad is not None:
@@ -188,8 +190,9 @@ def _layout(metrics: Iterable[str], names: Iterable[str]) -> events.Summary:
     for name in names:
         if (group := name.partition("/")[0]) not in metrics:
             groups.setdefault(group, []).append(name)
+    splits = "(train|val|test)(_running)?"
     categories = {
-        "train, validation and test on one chart": {metric: f"^{metric}/(train|val|test)$" for metric in metrics},
+        "train, validation and test on one chart": {metric: f"^{metric}/{splits}$" for metric in metrics},
         "parameters": {", ".join(tags): f"^({'|'.join(tags)})$" for tags in groups.values()},
     }
     return events.layout_summary({category: charts for category, charts in categories.items() if charts})

@@ -190,7 +190,7 @@ def test_missing_splits_are_held_out_in_memory_alone_and_other_classes_are_numbe
     assert data.class_names == ("-1", "1")
     assert data.splits["test"][1].bincount().tolist() == [5, 10]
     as_it_is = loaders(OnlyTraining())
-    assert (as_it_is.split_names, as_it_is.val_dataloader(), as_it_is.monitor) == (["train"], [], "loss/train")
+    assert (as_it_is.split_names, as_it_is.val_dataloader(), as_it_is.monitor) == (["train"], [], "loss/train_running")
     with pytest.raises(RequestError, match="OnlyTraining: the classes are -1, 1; must be 0 to 1"):
         _ = as_it_is.num_outputs
 

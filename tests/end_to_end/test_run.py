@@ -15,11 +15,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lightning_d2l import cli
+from lightning_d2l import app, cli
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint
 from lightning_d2l.training.files import MetricsFile
 from lightning_d2l.training.record import RunRecord
 from tests.conftest import ROOT
+from tests.forked import Forked
 from tests.runs import POLYNOMIAL, run_here
 from tests.second_device import off_the_cpu
 
@@ -28,14 +29,6 @@ STATEFUL = [
     "model=mlp", "data=polynomial", "model.num_hiddens=[64,64]", "model.dropout=0.3", "optimizer=adam",
     "trainer.max_epochs=100", "trainer.accelerator=cpu", "trainer.checkpoint_every_n_seconds=0",
 ]  # fmt: skip
-
-
-def command(*words: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *words]
-
-
-def train(*words: str, **settings) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*words), capture_output=True, text=True, check=False, **settings)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -50,7 +43,8 @@ def same_run(first: Path, second: Path) -> None:
 
 
 def test_a_run_leaves_its_folder_and_can_be_used(tmp_path, capsys):
-    done = train("model=polynomial_regression", "seed=4", "trainer.max_epochs=60")
+    words = [sys.executable, str(ROOT / "train.py"), "model=polynomial_regression", "seed=4", "trainer.max_epochs=60"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -94,7 +88,7 @@ def test_tensorboard_holds_every_kind_of_view(tmp_path):
     assert run_here(tmp_path / "run", "model=mlp", "trainer.accelerator=cpu", *overrides, part_of_sweep=False) == 0
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0, "histograms": 0}).Reload()
     tags = events.Tags()
-    assert {"loss/train", "loss/val", "loss/test", "acc/train", "acc/val", "acc/test"} <= set(tags["scalars"])
+    assert {"loss/train", "loss/train_running", "loss/val", "loss/test", "acc/train", "acc/val", "acc/test"} <= set(tags["scalars"])
     rows = MetricsFile(tmp_path / "run").rows()
     assert [(e.step, e.value) for e in events.Scalars("acc/val")] == [
         (row["epoch"], pytest.approx(row["acc/val"])) for row in rows
@@ -121,9 +115,10 @@ def test_a_run_in_double_precision_has_its_graph_too(tmp_path):
 
 
 def test_no_message_of_a_dependency_on_a_first_run(tmp_path):
-    done = train("model=mlp", "data=polynomial", "trainer.max_epochs=2")
+    printed = "".join(Forked("model=mlp", "data=polynomial", "trainer.max_epochs=2").communicate())
     words = ("GPU available", "litlogger", "Tip", "Warning", "warning", "stopped:", "LeafSpec", "weights_only", "[rank")
-    assert [word for word in words if word in done.stdout + done.stderr] == []
+    assert "run folder" in printed
+    assert [word for word in words if word in printed] == []
 
 
 def test_a_run_trains_and_goes_on_off_the_cpu(tmp_path):
@@ -146,29 +141,26 @@ def test_a_run_trains_and_goes_on_off_the_cpu(tmp_path):
 @pytest.mark.slow
 def test_kill_and_resume_gives_the_same_bits(tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    began = time.monotonic()
-    assert train(*STATEFUL, f"hydra.run.dir={undisturbed}").returncode == 0
-    length = time.monotonic() - began
-    start_up = length - RunRecord.read(undisturbed).fields["seconds"]
+    assert Forked(*STATEFUL, f"hydra.run.dir={undisturbed}").wait() == 0
+    seconds = RunRecord.read(undisturbed).fields["seconds"]
     moments, kills = random.Random(0), 0
     while kills < 2:
         last = killed / "checkpoints/last.ckpt"
         place = f"resume={killed}" if last.exists() else f"hydra.run.dir={killed}"
-        process = subprocess.Popen(command(*STATEFUL, place), stdout=subprocess.DEVNULL)
+        process = Forked(*STATEFUL, place)
         limit = time.monotonic() + 60  # until the first checkpoint, or until this attempt's is on the disk
         stamp = last.stat().st_mtime_ns if last.exists() else 0
         while not (last.exists() and last.stat().st_mtime_ns != stamp):
             assert time.monotonic() < limit
             assert process.poll() is None
             time.sleep(0.005)
-        time.sleep(moments.random() * min(1.0, (length - start_up) / 6))
+        time.sleep(moments.random() * min(1.0, seconds / 6))
         process.kill()
         process.wait()
         assert json.loads((killed / "run.json").read_text())["status"] == "running"
         kills += 1
     assert RunRecord.read(killed).fields.get("metrics") is None, "the kills came too late to interrupt anything"
-    done = train(*STATEFUL, f"resume={killed}")
-    assert done.returncode == 0, done.stderr
+    assert Forked(*STATEFUL, f"resume={killed}").wait() == 0
     same_run(undisturbed, killed)
     assert [row["epoch"] for row in MetricsFile(killed).rows()] == list(range(1, 101))
     assert [p for p in killed.rglob(".*-*") if p.name != ".hydra"] == []
@@ -180,14 +172,14 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
 def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp_path):
     folder = tmp_path / "run"
     words = [*STATEFUL, "trainer.max_epochs=100000", "trainer.checkpoint_every_n_seconds=100"]
-    process = subprocess.Popen(command(*words, f"hydra.run.dir={folder}"), stdout=subprocess.PIPE, text=True)
+    process = Forked(*words, f"hydra.run.dir={folder}")
     for _ in range(600):
         if len(MetricsFile(folder).rows()) > 5 or process.poll() is not None:
             break
         time.sleep(0.1)
     process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == code, output
+    assert process.poll() == code, output
     assert "resume=run" in output
     assert "Traceback" not in output
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
@@ -199,21 +191,18 @@ def test_a_signal_ends_with_a_checkpoint_and_says_how_to_go_on(number, code, tmp
     assert shown.startswith("python train.py model=mlp")
     # trainer.max_epochs is then given twice, and Hydra takes the last
     words = shlex.split(shown)[2:]
-    done = train(*words, f"trainer.max_epochs={epoch + 3}")
-    assert done.returncode == 0, done.stderr
+    assert app.main([*words, f"trainer.max_epochs={epoch + 3}"]) == 0
     assert MetricsFile(folder).rows()[-1]["epoch"] == epoch + 3
 
 
-def test_resume_refuses_another_models_folder(tmp_path):
+def test_resume_refuses_another_models_folder(tmp_path, capsys):
     folder = tmp_path / "run"
     assert run_here(folder, *POLYNOMIAL, "trainer.max_epochs=1") == 0
-    done = train(*POLYNOMIAL, "trainer.max_epochs=1", "data.degree=5", f"resume={folder}")
-    assert done.returncode == 2
-    assert "data.degree is 3 there and 5 here" in done.stderr
+    assert app.main([*POLYNOMIAL, "trainer.max_epochs=1", "data.degree=5", f"resume={folder}"]) == 2
+    assert "data.degree is 3 there and 5 here" in capsys.readouterr().err
     (folder / "checkpoints/last.ckpt").write_bytes(b"not weights")
-    done = train(*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}")
-    assert done.returncode == 2
-    assert "not a file of plain weights" in done.stderr
+    assert app.main([*POLYNOMIAL, "trainer.max_epochs=2", f"resume={folder}"]) == 2
+    assert "not a file of plain weights" in capsys.readouterr().err
     assert RunRecord.read(folder).status == "completed"
 
 
@@ -241,23 +230,22 @@ def test_a_failing_model_leaves_its_traceback(tmp_path, monkeypatch, capsys):
 
 def test_two_runs_started_at_once_get_two_folders(tmp_path):
     words = [*POLYNOMIAL, "trainer.max_epochs=1", "hydra.job.name=same"]
-    processes = [subprocess.Popen(command(*words), stdout=subprocess.DEVNULL) for _ in range(2)]
+    processes = [Forked(*words) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert len(list((tmp_path / "outputs").glob("*/*/run.json"))) == 2
 
 
-def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path):
+def test_a_folder_that_holds_a_run_is_not_written_over(tmp_path, capsys):
     assert run_here(tmp_path / "run", *POLYNOMIAL, "trainer.max_epochs=1") == 0
     before = (tmp_path / "run/run.json").read_text()
-    done = train(*POLYNOMIAL, f"hydra.run.dir={tmp_path / 'run'}")
-    assert (done.returncode, (tmp_path / "run/run.json").read_text()) == (2, before)
-    assert "holds a run already" in done.stderr
+    assert app.main([*POLYNOMIAL, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
+    assert (tmp_path / "run/run.json").read_text() == before
+    assert "holds a run already" in capsys.readouterr().err
 
 
 def test_a_multirun_runs_every_job_with_its_own_settings(tmp_path):
     words = [*POLYNOMIAL, "trainer.max_epochs=2", "data.degree=1,3", "seed=range(2)"]
-    done = train("-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert done.returncode == 0, done.stderr
+    assert app.main(["-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
     records = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
     names = {f"degree={degree},seed={seed}" for degree in (1, 3) for seed in (0, 1)}
     assert {path.parent.name for path in (tmp_path / "sweep").glob("*/run.json")} == names

@@ -136,4 +136,4 @@ def test_lbfgs_needs_lightnings_own_loop_and_solves_least_squares():
     x, y = data.splits["train"]
     exact = torch.linalg.lstsq(x.double(), y.double()).solution
     torch.testing.assert_close(module.net[0].weight.T, exact, rtol=1e-5, atol=1e-6)
-    assert rows[0]["loss/train"] > rows[1]["loss/train"], "that of the weights before the step"
+    assert rows[0]["loss/train_running"] > rows[1]["loss/train_running"], "that of the weights before the step"

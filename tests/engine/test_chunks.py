@@ -85,8 +85,8 @@ def test_weights_equal_those_of_a_loop_without_lightning():
     metrics = fit(module, data, POINTS).rows[-1]
     assert_close(module.net.state_dict(), reference.state_dict())
     losses, correct = np.sum(running, axis=0) / 105
-    assert metrics["loss/train"] == pytest.approx(losses, rel=1e-5)
-    assert metrics["acc/train"] == pytest.approx(correct)
+    assert metrics["loss/train_running"] == pytest.approx(losses, rel=1e-5)
+    assert metrics["acc/train_running"] == pytest.approx(correct)
 
 
 @pytest.mark.parametrize("rows", [5, 7, 4096])

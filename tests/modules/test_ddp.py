@@ -202,7 +202,7 @@ def check_the_weights_against_steps_along_the_mean_of_both_gradients(found, size
     for name, weight in net.state_dict().items():
         mine = torch.tensor(found[0][size]["weights"][f"net.{name}"])
         torch.testing.assert_close(mine, weight, rtol=1e-4, atol=1e-5)
-    assert found[0][size]["fit"]["loss/train"] == pytest.approx(sum(losses), rel=1e-4)
+    assert found[0][size]["fit"]["loss/train_running"] == pytest.approx(sum(losses), rel=1e-4)
 
 
 def check_the_metrics_of_plain_loaders(found, folder):

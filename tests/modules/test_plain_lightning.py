@@ -104,7 +104,7 @@ def test_every_default_of_the_trainer(task):
     assert any(not torch.equal(before[name], value.cpu()) for name, value in module.state_dict().items())
     assert (trainer.current_epoch, trainer.global_step) == (2, 8)
     fitted = of_split(trainer.callback_metrics, "val")
-    assert of_split(trainer.callback_metrics, "train").keys() == fitted.keys()
+    assert of_split(trainer.callback_metrics, "train_running").keys() == fitted.keys()
 
     (validated,) = trainer.validate(module, batches(val))
     (tested,) = trainer.test(module, batches(test))
@@ -141,7 +141,7 @@ def test_curves_reach_csv_and_tensorboard(task):
         assert [float(row[f"{name}/val"]) for row in rows if row[f"{name}/val"]] == pytest.approx(
             [expected[name] for expected in watch.expected], rel=1e-6
         )
-        for split in ("train", "val"):
+        for split in ("train_running", "val"):
             of_csv = [float(row[f"{name}/{split}"]) for row in rows if row[f"{name}/{split}"]]
             assert len(of_csv) >= 3
             assert [e.value for e in events.Scalars(f"{name}/{split}")] == pytest.approx(of_csv, rel=1e-6)
@@ -203,7 +203,7 @@ def test_weights_and_training_metrics_equal_those_of_a_loop_without_lightning(
     assert trainer.global_step == steps
     for name, weight in net.state_dict().items():
         torch.testing.assert_close(module.net.state_dict()[name], weight, rtol=1e-5, atol=1e-6)
-    assert float(trainer.callback_metrics["loss/train"]) == pytest.approx(
+    assert float(trainer.callback_metrics["loss/train_running"]) == pytest.approx(
         sum(losses), rel=5e-3 if precision == torch.bfloat16 else 1e-5
     )
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -50,3 +51,20 @@ def test_reading_records_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_older_record_calls_the_running_mean_by_its_name_of_today(tmp_path):
+    """Version 0.2 recorded both as loss/train; a run that evaluated train keeps the name."""
+    for name, evaluate, expected in (("images", ["val"], "loss/train_running"), ("numbers", ["train"], "loss/train")):
+        folder = tmp_path / name
+        folder.mkdir()
+        config = {"seed": 0, "optimizer": {"_target_": "torch.optim.SGD"}, "loss": None}
+        metrics = {"epoch": 1, "loss/train": 1.5, "acc/train": 0.5, "loss/val": 2.0}
+        fields = {"status": "completed", "metrics": {"final": metrics, "best": metrics, "exact": {"loss/train": 1.0}}}
+        fields["config"] = config | {"trainer": {"evaluate": evaluate}}
+        (folder / "run.json").write_text(json.dumps(fields))
+        (folder / "metrics.csv").write_text("epoch,step,loss/train,loss/val\n1,5,1.75,2.0\n")
+        record = RunRecord.read(folder)
+        assert (record.metric(expected), record.metric(f"first.{expected}")) == (1.5, 1.75)
+        assert record.metric("exact.loss/train") == 1.0
+        assert (record.metric("gap/val") is None) == (name == "images"), "a gap needs the whole training split"
