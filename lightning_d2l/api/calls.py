@@ -50,7 +50,7 @@ def train(*words: str, verbose: bool = True, **settings: Any) -> Run:
     """
     _not_in_a_plugin()
     made = words_of(words, settings, several=False)
-    with library(verbose=verbose) as program:
+    with library(verbose=verbose, command=True) as program:
         from lightning_d2l.app import done
         from lightning_d2l.config.program import Program
 
@@ -131,7 +131,7 @@ def study(name: str, *words: str, verbose: bool = True, **settings: Any) -> Swee
 def _sweep(first: list[str], words: tuple[str, ...], settings: dict[str, Any], *, verbose: bool) -> Sweep | None:
     _not_in_a_plugin()
     made = [*first, *words_of(words, settings, several=True)]
-    with library(verbose=verbose) as program:
+    with library(verbose=verbose, command=True) as program:
         from lightning_d2l.app import done
         from lightning_d2l.config.program import Program
 

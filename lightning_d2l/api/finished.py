@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lightning_d2l.api.ended import RunFailed
 from lightning_d2l.api.library import library, library_call
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.collect import differences
+from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 Folder = str | os.PathLike[str]
 
 
-class RunFailed(RuntimeError):
-    """The model, the data or a callback of a run raised an error, its `__cause__`. `run` is the recorded run."""
-
-    def __init__(self, message: str, run: Run) -> None:
-        super().__init__(message)
-        self.run = run
+def path_of(name: str, folder: Folder) -> Path:
+    """The path that an argument holds; raises RequestError if it is none."""
+    if not isinstance(folder, (str, os.PathLike)):
+        raise RequestError(f"{name}: must be a path, not {type(folder).__name__}")
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise RequestError(f"{name}={folder}: {error}") from error
 
 
 class Run:
@@ -49,6 +53,7 @@ class Run:
         self._objects = (module, datamodule)
 
     @property
+    @library_call
     def record(self) -> dict[str, Any]:
         """What run.json holds."""
         return self._record.fields
@@ -58,26 +63,31 @@ class Run:
         return RunRecord.read(self.folder)
 
     @property
+    @library_call
     def status(self) -> str:
         """How the run ended: "completed", "diverged", "failed" or "interrupted"; or "running"."""
         return self._record.state
 
     @property
+    @library_call
     def config(self) -> dict[str, Any]:
         """The resolved settings, as nested dicts."""
         return copy.deepcopy(dict(self._record.config))
 
     @property
+    @library_call
     def metrics(self) -> dict[str, float]:
         """The metrics of the last weights by name, such as "loss/test"; of an unfinished run those so far."""
         return _named(self._rows().get("final", {}))
 
     @property
+    @library_call
     def best_metrics(self) -> dict[str, float]:
         """The metrics of the best epoch, which has the lowest loss on the validation data."""
         return _named(self._rows().get("best", {}))
 
     @property
+    @library_call
     def history(self) -> pd.DataFrame:
         """The rows of metrics.csv: epoch, step, and every metric at each logging point."""
         import pandas as pd
@@ -126,10 +136,11 @@ class Run:
         built.rows[:] = rows
         found = figures_of(built, record.fields.get("stopped"))
         if name not in found:
-            raise RequestError(f"figure: {name}: must be one of {', '.join(found)}{nearest(name, list(found))}")
+            raise RequestError(f"figure: {name}: must be one of {', '.join(found)}{nearest(str(name), list(found))}")
         return found[name]
 
     @property
+    @library_call
     def module(self) -> pl.LightningModule:
         """The LightningModule with the weights of the best epoch, in evaluation mode."""
         return self._best(samples=False).module.eval()
@@ -248,8 +259,13 @@ def load_run(folder: Folder, *, module: pl.LightningModule | None = None, datamo
     >>> d2l.load_run(run.folder).metrics == run.metrics
     True
     """
-    RunRecord.read(Path(folder).expanduser())
-    return Run(Path(folder).expanduser(), module, datamodule)
+    found = path_of("folder", folder)
+    if found.is_file():
+        raise RequestError(f"{folder}: must be the folder of a run, not a file")
+    if (found / SWEEP_FILE).is_file() and not (found / RUN_FILE).exists():
+        raise RequestError(f"{folder}: holds a sweep; lightning_d2l.load_sweep reads it")
+    RunRecord.read(found)
+    return Run(found, module, datamodule)
 
 
 @library_call
@@ -282,7 +298,7 @@ def runs(folder: Folder = "outputs") -> pd.DataFrame:
     """
     import pandas as pd
 
-    top = Path(folder).expanduser()
+    top = path_of("folder", folder)
     if not top.is_dir():
         raise RequestError(f"{folder}: no such folder")
     found = [RunRecord.read_or_missing(path.parent) for path in sorted(top.rglob(RUN_FILE))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def require_module(module: Any) -> pl.LightningModule:
     raise RequestError(f"module: must be a LightningModule, not {type(module).__name__}")
 
 
-def require_data(data: Any) -> pl.LightningDataModule:
+def require_data(data: Any, target: str | None = None) -> pl.LightningDataModule:
     """The data, as this package asks for them: of a LightningDataModule its own loaders.
 
     Raises RequestError if they are none, nor what a registered function may return.
@@ -56,21 +56,26 @@ def require_data(data: Any) -> pl.LightningDataModule:
         what = "is missing" if data is None else f"is the class {data.__name__}"
         raise RequestError(f"datamodule: {what}; must be a LightningDataModule, or (x, y) of tensors or arrays")
 
+    if target is not None and not hasattr(data, "columns") and not isinstance(data, Mapping):
+        raise RequestError(f"target={target}: names a column of a DataFrame; datamodule is {type(data).__name__}")
+
     def given() -> Any:
         return data
 
     given.__name__ = "data"
     try:
-        return build_data_of(given, {})
+        return build_data_of(given, {} if target is None else {"target": target})
     except RequestError as error:
         words = str(error).replace("data=data: returned", "datamodule: is").replace("data=data", "datamodule")
         raise RequestError(words) from None
 
 
-def named_callbacks(callbacks: Sequence[Any]) -> dict[str, pl.Callback]:
+def named_callbacks(callbacks: Iterable[Any] | Any) -> dict[str, pl.Callback]:
     """Callbacks by the names of their classes; raises RequestError on what is none."""
     found: dict[str, pl.Callback] = {}
-    for callback in [callbacks] if isinstance(callbacks, pl.Callback) else callbacks:
+    if not isinstance(callbacks, Iterable):
+        callbacks = [callbacks]
+    for callback in callbacks:
         if not isinstance(callback, pl.Callback):
             what = f"the class {callback.__name__}" if isinstance(callback, type) else type(callback).__name__
             raise RequestError(f"callbacks: must hold objects of Lightning's Callback, not {what}")
@@ -122,7 +127,7 @@ def restored(record: RunRecord, checkpoint: Path, module: Any, data: Any) -> Bui
     found = load_checkpoint(path := record.folder / checkpoint)
     require_weights_of(module, found, path)
     spec = RunSpec(dict(record.config), record.folder)
-    made: Any = require_data(data)
+    made: Any = require_data(data, record.config["data"].get("target"))
     built = built_of(spec, module, made)
     require_same_data(record, built.data)
     module.load_state_dict(found["state_dict"])

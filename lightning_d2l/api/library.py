@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TextIO, TypeVar
 
+from lightning_d2l.api.ended import RunFailed, told
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.caller import Caller, called
 
@@ -31,26 +32,29 @@ if hasattr(os, "register_at_fork"):
 
 
 def library_call(function: Callable[P, T]) -> Callable[P, T]:
-    """A public function: of a wrong request the caller sees the line, and none of the frames inside."""
+    """A public function: of an error that it tells the caller sees the line, and none of the frames inside."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        __tracebackhide__ = True  # IPython and pytest leave this frame out
+        __tracebackhide__ = True  # pytest leaves this frame out
         try:
             return function(*args, **kwargs)
-        except RequestError as error:
-            wrong = error.with_traceback(None)
-        raise wrong from None
+        except (RequestError, RunFailed) as caught:
+            error, cause = caught, told(caught)
+        raise error from cause
 
     return call
 
 
 @contextlib.contextmanager
-def library(*, verbose: bool) -> Iterator[Caller]:
+def library(*, verbose: bool, command: bool = False) -> Iterator[Caller]:
     """What is done in this block is done for a Python program; what it changes in the process is put back.
 
-    Calls of several threads wait for each other.
+    Calls of several threads wait for each other. A `command` has the numbers that it has on a command line, so that
+    torch's default type is float32.
     """
+    import torch
+
     from lightning_d2l.api.notebook import notebook_display
     from lightning_d2l.training import fit  # noqa: F401  # imports change the process too, once and for good
 
@@ -62,6 +66,8 @@ def library(*, verbose: bool) -> Iterator[Caller]:
         if not verbose:
             warnings.simplefilter("ignore")
             stack.enter_context(_silence())
+        if command:
+            torch.set_default_dtype(torch.float32)
         display = notebook_display() if verbose else None
         try:
             yield stack.enter_context(called(Caller(silent=not verbose, display=display)))
@@ -82,7 +88,7 @@ def _states_kept() -> Iterator[None]:
     threads, dtype, precision = torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision()
     grad, cudnn = torch.is_grad_enabled(), torch.backends.cudnn.deterministic
     try:
-        with flags_kept():
+        with flags_kept(), torch.inference_mode(False):  # which turns gradients on
             yield
     finally:
         set_random_states(states)

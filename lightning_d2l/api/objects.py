@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_d2l.api.ended import after
-from lightning_d2l.api.finished import Folder, Run
+from lightning_d2l.api.finished import Folder, Run, path_of
 from lightning_d2l.api.library import library, library_call
 from lightning_d2l.api.words import words_of
 from lightning_d2l.config.check import RequestError
@@ -24,11 +25,23 @@ if TYPE_CHECKING:
 LOGGERS = ("tensorboard", "csv", "wandb", "mlflow")
 
 
+@contextmanager
+def _in_their_words() -> Iterator[None]:
+    """What is wrong with the data is told of the argument: they have no name on a command line."""
+    try:
+        yield
+    except RequestError as error:
+        words = str(error).replace("data=data", "datamodule").replace(": returned ", ": is ")
+        raise RequestError(words.replace("data.target=null", "target=None").replace("data.target", "target")) from None
+
+
 @library_call
+@_in_their_words()
 def fit(
     module: pl.LightningModule,
-    datamodule: Any,
+    datamodule: Any = None,
     *,
+    target: str | None = None,
     max_epochs: int = 10,
     name: str = "fit",
     callbacks: Iterable[Any] = (),
@@ -48,6 +61,8 @@ def fit(
         is wrapped: `ClassificationModule(net)` or `RegressionModule(net)` of `lightning_d2l.modules`.
     datamodule : LightningDataModule, or (x, y) of tensors or arrays, a DataFrame, a Dataset, or a dict of these
         The keys of the dict are train, val and test; splits that are missing are held out of train.
+    target : str, optional
+        The column of a DataFrame that is predicted. The others are encoded and standardised as numbers.
     max_epochs : int
         The number of epochs.
     name : str
@@ -98,12 +113,13 @@ def fit(
         from lightning_d2l.training.files import remove_empty
         from lightning_d2l.training.fit import run
 
-        module, data, watching = require_module(module), require_data(datamodule), named_callbacks(list(callbacks))
+        module, data, watching = require_module(module), require_data(datamodule, target), named_callbacks(callbacks)
         names, loggers = _loggers(logger)
         settings = {"max_epochs": max_epochs, **trainer}
         config, overrides = _config(settings, names, seed, module, datamodule, watching)
-        config["resume"] = None if resume is None else str(Path(resume).expanduser())
-        place = _resumed(Path(resume).expanduser(), config) if resume is not None else _place(folder, name)
+        config["data"] |= {} if target is None else {"target": target}
+        config["resume"] = None if resume is None else str(path_of("resume", resume))
+        place = _resumed(path_of("resume", resume), config) if resume is not None else _place(folder, name)
         spec = _spec(config, place, overrides, verbose=verbose)
         try:
             code = run(spec, lambda spec: built_of(spec, module, data, [*watching.values()], loggers))
@@ -149,7 +165,7 @@ def _loggers(given: Any) -> tuple[list[str], list[Any]]:
 
 def _place(folder: Folder | None, name: str) -> Path:
     if folder is not None:
-        return Path(folder).expanduser()
+        return path_of("folder", folder)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.=+-]{1,100}", name) or name.startswith("."):
         raise RequestError(f"name={name}: must be letters, digits, - _ . = or +")
     from lightning_d2l.training.files import new_folder

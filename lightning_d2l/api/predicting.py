@@ -39,7 +39,7 @@ def predicted(built: BuiltRun, x: Any) -> Any:
     try:
         values = torch.tensor(np.asarray(x))
     except (TypeError, ValueError) as error:
-        what = type(x).__name__
+        what = f"{type(x).__name__}{f' of {x.dtype}' if isinstance(x, np.ndarray) else ''}"
         raise RequestError(f"x: must be numbers: a tensor, an array, a DataFrame, or paths; not {what}") from error
     return _result(built, _features(built, values)).numpy()
 
@@ -115,7 +115,8 @@ def _of_frame(built: BuiltRun, frame: pd.DataFrame) -> Tensor:
     try:
         values = torch.tensor(frame.to_numpy())
     except (TypeError, ValueError) as error:
-        raise RequestError(f"x: its columns must hold numbers ({error})") from error
+        kinds = dict.fromkeys(str(kind) for kind in frame.dtypes)
+        raise RequestError(f"x: its columns must hold numbers, not {' and '.join(kinds)}") from error
     shape = data.samples("train", 1)[0].shape[1:]
     if not isinstance(data, RegressionData) and len(shape) > 1 and values.shape[1] == data.num_inputs:
         values = values.reshape(len(values), *shape)  # a column a pixel

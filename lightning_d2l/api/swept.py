@@ -6,9 +6,10 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.api.finished import Folder, Run
+from lightning_d2l.api.finished import Folder, Run, path_of
 from lightning_d2l.api.library import library_call
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.training.record import RUN_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,16 +33,19 @@ class Results:
         return find(self.folders)
 
     @property
+    @library_call
     def answer(self) -> str:
         """The answer to the question of the study, in a sentence or two."""
         return self._findings.answer.text
 
     @property
+    @library_call
     def results(self) -> pd.DataFrame:
         """A row a run: run, status, each varied setting, each metric of the last weights, and the diagnosis."""
         return _results(self._findings)
 
     @property
+    @library_call
     def summary(self) -> pd.DataFrame:
         """A row for each setting and metric: mean, std, the 95 % interval, and the number of runs."""
         import pandas as pd
@@ -51,6 +55,7 @@ class Results:
         return pd.DataFrame(tables.summary(self._findings))
 
     @property
+    @library_call
     def runs(self) -> list[Run]:
         """The runs, in the order of the jobs."""
         return [Run(run.folder) for run in self._findings.runs]
@@ -107,6 +112,7 @@ class Sweep(Results):
         self.folder = self.folders[0]
 
     @property
+    @library_call
     def record(self) -> dict[str, Any]:
         """What sweep.json holds."""
         from lightning_d2l.sweeps.folder import read_sweep
@@ -114,6 +120,7 @@ class Sweep(Results):
         return read_sweep(self.folder)
 
     @property
+    @library_call
     def status(self) -> str:
         """ "completed" if every run has ended, "stopped", or "running"."""
         return str(self.record["status"])
@@ -164,7 +171,9 @@ def load_sweep(folder: Folder) -> Sweep:
     """
     from lightning_d2l.studies.collect import OUTPUTS, collect, newest_sweep
 
-    found = newest_sweep(OUTPUTS) if str(folder) == "latest" else Path(folder).expanduser()
+    found = newest_sweep(OUTPUTS) if str(folder) == "latest" else path_of("folder", folder)
+    if (found / RUN_FILE).is_file():
+        raise RequestError(f"{folder}: holds a run; lightning_d2l.load_run reads it")
     collect([found])
     return Sweep(found)
 
@@ -199,13 +208,13 @@ def report(*folders: Folder, into: Folder | None = None) -> Report:
     """
     if not folders:
         raise RequestError("report: must have a folder, or latest")
-    return _report([Path(folder).expanduser() for folder in folders], into)
+    return _report([path_of("report", folder) for folder in folders], into)
 
 
 def _report(folders: list[Path], into: Folder | None) -> Report:
     from lightning_d2l.studies.report import report as write
 
-    made = write(folders, None if into is None else Path(into).expanduser())
+    made = write(folders, None if into is None else path_of("into", into))
     return Report([sweep.folder for sweep in made.findings.sweeps], made.paths)
 
 

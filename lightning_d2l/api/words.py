@@ -27,6 +27,8 @@ def words_of(words: Sequence[str], settings: Mapping[str, Any], *, several: bool
             raise RequestError(f"{_short(word)}: must be a text such as 'optimizer.lr=0.1', not {type(word).__name__}")
         if word.partition("=")[0] in FLAGS:
             raise RequestError(f"{word}: belongs on a command line; in Python train does one run, sweep does several")
+        if not word.partition("=")[0].strip():
+            raise RequestError(f"{word!r}: must be of the form key=value")
     found = [f"{key}={_text(key, value, several=several)}" for key, value in _flat(settings)]
     made = [*words, *(word if several else _single(word) for word in found)]
     if not several:
