@@ -237,7 +237,7 @@ def _resumable(config: DictConfig) -> Path:
         raise RequestError(f"resume={folder}: not a run folder (it has no {RUN_FILE})")
     record = to_resume(folder)
     require_same_streams(record.fields, f"resume={folder}")
-    free: tuple[str, ...] = ("resume", "verbose", "logger", *(f"trainer.{name}" for name in FREE))
+    free: tuple[str, ...] = ("resume", "verbose", "logger", "reference", *(f"trainer.{name}" for name in FREE))
     free += ("callbacks",)  # such as a longer patience
     free += tuple(f"data.{name}" for name in PLACES_OF_DATA)  # data may have moved; the run's own are looked for
     if different := difference(flat(record.config), flat(plain(config)), free):
@@ -261,6 +261,7 @@ class Task:
     def __call__(self, config: DictConfig) -> int:
         """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
         plugins.attach(self.program)
+        from lightning_d2l.studies.single import judged
         from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 
@@ -274,7 +275,8 @@ class Task:
                 check(own := plain(config, settings.runtime.cwd))
             command = command_of_run(config, overrides)
             number = int(settings.job.num) if in_sweep else None
-            code = fit.run(RunSpec(own, folder, overrides, command, number, silent=in_sweep or is_silent()))
+            spec = RunSpec(own, folder, overrides, command, number, silent=in_sweep or is_silent())
+            code = fit.run(spec, judge=judged)
         except RequestError as error:
             if (program := caller()) is None:
                 print_error(error)

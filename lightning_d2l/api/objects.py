@@ -110,6 +110,7 @@ def fit(
         raise Ended
     with library(verbose=verbose) as program:
         from lightning_d2l.api.given import built_of, named_callbacks, require_data, require_module
+        from lightning_d2l.studies.single import judged
         from lightning_d2l.training.files import remove_empty
         from lightning_d2l.training.fit import run
 
@@ -122,7 +123,7 @@ def fit(
         place = _resumed(path_of("resume", resume), config) if resume is not None else _place(folder, name)
         spec = _spec(config, place, overrides, verbose=verbose)
         try:
-            code = run(spec, lambda spec: built_of(spec, module, data, [*watching.values()], loggers))
+            code = run(spec, lambda spec: built_of(spec, module, data, [*watching.values()], loggers), judged)
         finally:
             remove_empty([place, *place.parents])  # of a refused request
     after(code, place, program)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_d2l.config import registry
+from lightning_d2l.config.loggers import BASELINES
 from lightning_d2l.config.optimizers import EXACT, contradiction
 from lightning_d2l.config.rules import Built, Named, Rule, Setting, Settings
 from lightning_d2l.config.size import model_too_large, num_inputs, too_large
@@ -147,6 +148,11 @@ def _check_together(config: Mapping[str, Any]) -> None:
     if data["_target_"] == registry.FASHION_MNIST:
         _check_n_train(data)
     _check_folds(data)
+    if config["reference"] == "bayes" and (classes or config["loss"] in registry.LOSSES_OF_PLUGINS):
+        raise RequestError(
+            "study.reference=bayes: must be for generated numbers with a known noise, and a squared loss; "
+            f"else a loss or {', '.join(BASELINES)}"
+        )
     if model["_target_"] not in registry.OBJECTS:  # to a registered model these names may mean something else
         _check_widths(model)
     if optimizer is not None and (wrong := contradiction(optimizer)):

@@ -190,7 +190,7 @@ def is_multirun(config: DictConfig) -> bool:
 
 def command_of_run(config: Mapping[str, Any] | DictConfig, overrides: Sequence[str]) -> str:
     """The command that does one run with these overrides, also if a study is among them."""
-    alone = ["hydra.mode=RUN"] if "study" in config else []
+    alone = ["hydra.mode=RUN"] if set(config.get("study") or ()) - {"reference"} else []
     return shlex.join([*train_words(), *overrides, *alone])
 
 

@@ -14,6 +14,8 @@ WANDB = "pytorch_lightning.loggers.WandbLogger"
 MLFLOW = "pytorch_lightning.loggers.MLFlowLogger"
 EXTRAS = {WANDB: "wandb", MLFLOW: "mlflow"}
 """The package that a logger needs; the extra that installs it has the same name."""
+BASELINES = ("knn", "gradient_boosting", "mlp")
+"""The references that scikit-learn fits."""
 MLFLOW_STORE = "mlflow.db"
 """In the folder of a sweep or of a single run."""
 
@@ -52,7 +54,9 @@ LOGGERS: dict[str, Settings] = {
 
 
 def missing_extra(config: Mapping[str, Any]) -> str:
-    """What is wrong if a logger of a checked configuration needs an extra that is not installed, or no text."""
+    """What is wrong if a logger or the reference needs an extra that is not installed, or no text."""
+    if (name := config.get("reference")) in BASELINES and not _is_installed("sklearn"):
+        return f"study.reference={name}: scikit-learn is not installed: pip install 'lightning_d2l[baselines]'"
     for name, group in config["logger"].items():
         package = EXTRAS.get(group["_target_"])
         if package and not _is_installed(package):

@@ -23,7 +23,12 @@ ADDED: dict[str, Any] = {
     "optimizer": {"fused": False},
     "trainer": {**_TRAINER, "save_predictions": False, "engine": "auto"},
 }
-NODES: dict[str, Any] = {"metrics": [], "scheduler": None, "callbacks": {}}  # whole nodes that were added later
+NODES: dict[str, Any] = {
+    "metrics": [],
+    "scheduler": None,
+    "callbacks": {},
+    "reference": None,
+}  # whole nodes that were added later
 MOVED = {"lightning_d2l.modules.exact.Exact": EXACT}  # old `_target_` to new
 
 

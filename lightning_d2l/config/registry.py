@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_d2l.config.callbacks import CALLBACKS
 from lightning_d2l.config.image_data import IMAGE_DATA, IMAGE_FOLDER, INPUTS, TORCHVISION
-from lightning_d2l.config.loggers import LOGGERS
+from lightning_d2l.config.loggers import BASELINES, LOGGERS
 from lightning_d2l.config.optimizers import OPTIMIZERS
 from lightning_d2l.config.rules import (
     COUNT,
@@ -158,6 +158,9 @@ OWN_THEORIES = (
     "width", "depth_init", "activation", "phm", "random_labels",
 )  # fmt: skip
 
+# What a diagnosis compares with: a loss, the known noise, or a baseline of scikit-learn.
+_REFERENCE = either(POSITIVE, choice("bayes", *BASELINES), NULL)
+
 # Everything that a run is configured by, except for the `hydra` node and the nodes `sweep` and `study` of a sweep.
 RUN = Settings(
     {
@@ -167,6 +170,7 @@ RUN = Settings(
         "penalty": Settings({"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE}),
         "information": FLAG,
         "gradients": FLAG,
+        "reference": _REFERENCE,  # that of the study
         "resume": either(TEXT, NULL),
         "verbose": FLAG,
         "data": Built(DATA),
@@ -202,5 +206,6 @@ STUDY = Settings(
         "scale": either(_SCALE, NULL),
         "theory": either(TEXT, NULL),
         "panels": either(choice("metric", "curve"), NULL),
+        "reference": _REFERENCE,
     }
 )

@@ -258,6 +258,11 @@ class LoaderData(pl.LightningDataModule):
             )
         return [int(value) for value in np.unique(self.samples("train")[1].numpy())]
 
+    def targets(self, split: str) -> np.ndarray | None:
+        """The targets (n,) that the dataset of a split holds; None if it does not."""
+        found = targets_of(getattr(self._known(split), "dataset", None))
+        return None if found is None else np.asarray(found)
+
     def identity(self) -> dict[str, Any]:
         """Name, source, the numbers of samples, and a checksum of what the datasets hold in memory, else None."""
         digest = hashlib.sha256()

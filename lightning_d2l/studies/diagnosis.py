@@ -1,50 +1,64 @@
-"""The diagnosis of a point, by a rule and with its uncertainty: underfitting, well fitted, overfitting or diverged.
+"""The diagnosis of a point: not learnt, underfitting, well fitted, overfitting or diverged, with its uncertainty.
 
-The loss on held-out data (validation, or test if there is no validation data) has three parts:
+A loss lies between two ends. The *trivial* predictor knows the targets of the training data and no inputs: it says
+their frequencies, or their mean. The *reference* is what a good model reaches: the noise of generated data (an exact
+floor), or what `study.reference` names. docs/reports.md states the rule, and the tests run its table of cases.
 
-    held-out = floor + (train - floor) + (held-out - train)
+    held-out = reference + (train - reference) + (held-out - train)
 
-- The *floor* is a loss below which no model can come: the variance of the noise if the data are generated with known
-  noise (half of it for losses with the factor 1/2); otherwise the lowest held-out loss of any point of the report at
-  any epoch.
-- *well fitted*: the held-out loss is at most a quarter above the floor.
-- *underfitting*: otherwise, train - floor is larger than held-out - train.
-- *overfitting*: otherwise, the generalisation gap held-out - train is larger.
-- *diverged*: at least half of the runs ended with a loss that is not a number.
-
-Uncertainty. The error of a mean loss has two independent sources: the spread over runs (half the 95 % interval), and
-the finite number m of samples in a split. For normal residuals the standard deviation of a mean of m squared residuals
-is sqrt(2/m) of it (an approximation for cross-entropy). New data sets for each data.seed divide this variance by
-their number. A point is *uncertain*, and `or_else` its second possible name, if a border lies within the error: 5/4 of
-the floor for the held-out loss, or the middle between floor and held-out loss for the training loss. A floor known
-from the data counts as exact.
+The rule is about the loss; the mean squared error for a Gaussian likelihood, 1 - accuracy where no loss is known.
+Intervals over runs are those of statistics.py. On a single data set the sampling error of the finite splits is added:
+a mean of m squared residuals has the relative standard deviation sqrt(2/m), an error rate p of m samples
+sqrt((1 - p) / (p m)).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lightning_d2l.config.text import show
+from lightning_d2l.config.text import number
+from lightning_d2l.studies.quantity import Ends, Quantity, ends_of, quantities
+from lightning_d2l.studies.replicates import Replicate
 from lightning_d2l.studies.statistics import Estimate
-from lightning_d2l.theory.problem import noise_variance, split_size
 from lightning_d2l.training.record import RunRecord
 
-NAMES = UNDERFITTING, WELL_FITTED, OVERFITTING, DIVERGED = "underfitting", "well fitted", "overfitting", "diverged"
+NAMES = NOT_LEARNT, UNDERFITTING, WELL_FITTED, BEST_HERE, LEARNT, OVERFITTING, DIVERGED = (
+    "not learnt", "underfitting", "well fitted", "best here", "learnt", "overfitting", "diverged",
+)  # fmt: skip
 TOLERANCE = 0.25
-"""The held-out loss of a well fitted model is at most this fraction above the floor."""
-NORMAL_95 = 1.959964
-"""The 97.5 % quantile of the normal distribution."""
+"""The held-out loss of a well fitted model is at most this fraction above the reference."""
+MARGIN = 0.01
+"""A fraction of the trivial loss below which neither a gain nor a gap counts."""
+ACCURACY_MARGIN = 0.1
+"""The same for the accuracy, as a fraction of the way from the trivial accuracy to 1."""
+NOISE_FREE = 1e-3
+"""Without noise, the held-out loss of a well fitted model is at most this fraction of the trivial loss."""
+SHORTEST = {"noise": "the noise", "bayes": "the noise"}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One of the four names; `or_else` is a second one that is possible within the uncertainty."""
+    """One of the names; `or_else` is a second one that is possible within the uncertainty.
+
+    `share` is how far the held-out loss is from the trivial predictor's to the reference's, at most 1. `gap` is the
+    held-out minus the training loss, `acc_gap` the training minus the held-out accuracy, each paired over runs with
+    its interval. `trivial` and `reference` are on the `split` that is held out.
+    """
 
     name: str
     or_else: str | None = None
+    share: float | None = None
+    gap: Estimate | None = None
+    acc_gap: Estimate | None = None
+    trivial: float | None = None
+    reference: tuple[str, float] | None = None
+    note: str = ""
+    quantity: str = "loss"
+    split: str = "val"
+    train: str = "train"  # the name of the training loss
 
     @property
     def mark(self) -> str:
@@ -58,71 +72,183 @@ class Diagnosis:
     def __str__(self) -> str:
         return f"{self.name} (or {self.or_else})" if self.or_else else self.name
 
+    @property
+    def how_far(self) -> str:
+        """`97 % of the way from trivial to the noise (0.01)`, or an empty text."""
+        if self.share is None or self.trivial is None or self.reference is None:
+            return ""
+        name, value = self.reference
+        to = f"{SHORTEST.get(name, name)}{'' if name == number(value) else f' ({number(value)})'}"
+        if self.share <= 0:
+            return f"no better than trivial; {to} is possible"
+        return f"{100 * self.share:.3g} % of the way from trivial to {to}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for run.json and a report's JSON."""
+        gaps = {name: gap.as_dict() for name in ("gap", "acc_gap") if (gap := getattr(self, name)) is not None}
+        found = {"name": self.name, "or_else": self.or_else, "share": self.share, "trivial": self.trivial, **gaps}
+        if self.reference:
+            found["reference"] = {"name": self.reference[0], "value": self.reference[1]}
+        return found | {"note": self.note} if self.note else found
+
 
 @dataclass(frozen=True)
-class Losses:
-    """The losses of one point: estimates on the training split and on the held-out `split`, "val" or "test".
+class Case:
+    """What the rule looks at: the quantities of the runs of a point, and whether the model is as good as it can be.
 
-    `best_held_out` is the mean over runs of the lowest held-out loss at any epoch, `configs` are the configurations of
-    the completed runs, `diverged` is the fraction of runs that diverged.
+    `loss` and `error` are of the completed runs, `diverged` is the fraction of runs that diverged. `solved` says that
+    the training loss is the model's lowest: it was solved for, or equals the solution, or the model is a constant.
     """
 
-    train: Estimate | None
-    held_out: Estimate | None
-    split: str
-    best_held_out: float | None
-    configs: Sequence[Mapping[str, Any]]
+    loss: Quantity | None = None
+    error: Quantity | None = None
+    ends: Ends = field(default_factory=Ends)
     diverged: float = 0.0
+    solved: bool = False
+
+    @property
+    def main(self) -> Quantity | None:
+        return self.loss or self.error
 
 
-def losses_of(estimates: Mapping[str, Estimate], runs: Sequence[RunRecord]) -> Losses:
-    """The losses among the estimates of a point with its runs."""
+def case_of(
+    runs: Sequence[RunRecord], rows: Sequence[Mapping[str, float]], replicates: Sequence[Replicate] | None = None
+) -> Case:
+    """The case of runs of one setting; `rows` are the metrics of the completed ones, in their order."""
     completed = [run for run in runs if run.completed]
-    split = "val" if "loss/val" in estimates else "test"
-    train, held_out = estimates.get("loss/train"), estimates.get(f"loss/{split}")
-    lowest = held_out.mean if held_out else None
-    best = [value for run in completed if (value := run.metric("best.loss/val")) is not None]
-    if best and split == "val" and lowest is not None:
-        lowest = min(sum(best) / len(best), lowest)
-    diverged = sum(run.status == "diverged" for run in runs) / len(runs)
-    return Losses(train, held_out, split, lowest, [run.config for run in completed], diverged)
+    diverged = sum(run.status == "diverged" for run in runs) / max(len(runs), 1)
+    loss, error = quantities(completed, rows, replicates)
+    main = loss or error
+    ends = ends_of(main, completed) if main else Ends()
+    solved = bool(completed) and all(map(_is_solved, completed, rows))
+    return Case(loss, error, ends, diverged, solved)
 
 
-def floor_of(points: Sequence[Losses]) -> float | None:
-    """The lowest held-out loss of any point, the floor where the noise is not known."""
-    return min((point.best_held_out for point in points if point.best_held_out is not None), default=None)
+def _is_solved(run: RunRecord, row: Mapping[str, float]) -> bool:
+    """Whether no training can lower the training loss of a run with these metrics by more than 5 %."""
+    optimizer = str((run.config.get("optimizer") or {}).get("_target_"))
+    if optimizer.endswith(".Exact") or run.fields.get("num_parameters") == 1:
+        return True
+    train, exact = row.get("loss/train"), run.metric("exact.loss/train")
+    return train is not None and exact is not None and train <= 1.05 * exact
 
 
-def diagnose(losses: Losses, lowest: float | None) -> Diagnosis | None:
-    """The diagnosis of a point by the rule above; None if a loss is missing or the floor isn't positive.
+def lowest_of(cases: Sequence[Case]) -> float | None:
+    """The lowest held-out loss of any case at any epoch, which stands in where no reference is known."""
+    return min((case.main.lowest for case in cases if case.main), default=None)
 
-    `lowest` is the floor where the noise isn't known; see `floor_of`.
+
+def diagnose(case: Case, lowest: float | None = None, *, alone: bool = True) -> Diagnosis | None:
+    """The diagnosis of a case; None if nothing held out was measured.
+
+    `lowest` is the `lowest_of` the report's cases, whose settings differ unless this one is `alone`.
     """
-    if losses.diverged >= 0.5:
+    if case.diverged >= 0.5:
         return Diagnosis(DIVERGED)
-    floors = [noise_variance(config) for config in losses.configs]
-    known = [floor for floor in floors if floor]
-    floor = sum(known) / len(known) if known and len(known) == len(floors) else lowest
-    train, held_out = losses.train, losses.held_out
-    if train is None or held_out is None or floor is None or floor <= 0:
+    main, ends = case.main, case.ends
+    if main is None:
         return None
-    error = uncertainty(held_out, losses.configs, losses.split)
-    train_error = uncertainty(train, losses.configs, "train")
-    border, middle = (1 + TOLERANCE) * floor, (held_out.mean + floor) / 2
-    misfit, other = (UNDERFITTING, OVERFITTING) if train.mean > middle else (OVERFITTING, UNDERFITTING)
-    near_the_border = abs(held_out.mean - border) <= error
-    if held_out.mean <= border:
-        return Diagnosis(WELL_FITTED, misfit if near_the_border else None)
-    if near_the_border:
-        return Diagnosis(misfit, WELL_FITTED)
-    near_the_middle = abs(train.mean - middle) <= math.hypot(train_error, error / 2)
-    return Diagnosis(misfit, other if near_the_middle else None)
+    value = main.held.value
+    note = ""
+    if (
+        ends.reference
+        and not ends.exact
+        and (main.held.high < ends.reference[1] or value * (1 + TOLERANCE) < ends.reference[1])
+    ):
+        name, beaten = ends.reference
+        said = name if name == number(beaten) else f"{name}, {number(beaten)}"
+        note, ends = f"the model beats its reference ({said}): choose a stronger one", replace(ends, reference=None)
+    reference, trivial = ends.reference, ends.trivial
+    found = Diagnosis(
+        LEARNT,
+        share=_share(value, trivial, reference),
+        gap=main.gap,
+        acc_gap=case.error.gap if case.error else None,
+        trivial=trivial,
+        reference=reference,
+        note=note,
+        quantity=main.name,
+        split=main.split,
+        train=main.train_name,
+    )
+    gain, doubt = _gain(case, ends)
+    if gain is not None and gain < MARGIN and not case.solved:
+        return replace(found, name=NOT_LEARNT, or_else=UNDERFITTING if gain + doubt >= MARGIN else None)
+    name, or_else = _fit(case, ends, reference[1] if reference else lowest, alone=alone)
+    if gain is not None and gain - doubt < MARGIN and not case.solved:
+        or_else = or_else or NOT_LEARNT
+    return replace(found, name=name, or_else=or_else)
 
 
-def uncertainty(loss: Estimate, configs: Sequence[Mapping[str, Any]], split: str) -> float:
-    """Half the width of the 95 % interval of a mean loss: spread over runs and sampling error of a finite split."""
-    data = [config.get("data") or {} for config in configs]
-    draws = len({show(node.get("seed")) for node in data}) or 1
-    samples = min((size for node in data if (size := split_size(node, split))), default=None)
-    sampling = NORMAL_95 * abs(loss.mean) * math.sqrt(2 / samples / draws) if samples else 0.0
-    return math.hypot(loss.half_width, sampling)
+def _share(value: float, trivial: float | None, reference: tuple[str, float] | None) -> float | None:
+    if trivial is None or reference is None or trivial <= reference[1]:
+        return None
+    return min((trivial - value) / (trivial - reference[1]), 1.0)
+
+
+def _gain(case: Case, ends: Ends) -> tuple[float | None, float]:
+    """How much better than trivial the model is, as a fraction of the trivial loss, and half its 95 % interval.
+
+    The better one of the training and the held-out data counts, and no less than the margin if the accuracy is well
+    above the trivial one's. The loss of a model that explains a fraction g of the variance differs from the trivial one
+    by g, with the standard deviation 2 sqrt(g / m) over m samples.
+    """
+    main, trivial = case.main, ends.trivial
+    if main is None or not trivial or trivial <= 0:
+        return None, 0.0
+    gains = [1 - main.held.value / trivial]
+    if main.train and ends.trivial_train:
+        gains.append(1 - main.train.value / ends.trivial_train)
+    error = case.error
+    if error and ends.trivial_error and 1 - error.held.value / ends.trivial_error >= ACCURACY_MARGIN:
+        gains.append(2 * MARGIN)
+    gain = max(gains)
+    samples = main.samples.get(main.split)
+    return gain, 2 * 1.96 * math.sqrt(abs(gain) / samples) if samples and gain in gains[:1] else 0.0
+
+
+def _fit(case: Case, ends: Ends, floor: float | None, *, alone: bool) -> tuple[str, str | None]:
+    """The name of a model that is better than trivial, and a second one."""
+    main = case.main
+    assert main is not None
+    certain = ends.reference is not None and ends.exact
+    each = [quantity for quantity in (case.loss, case.error) if quantity]
+    if not certain and any(q.gap_is_above(2, _least(q, main, ends)) for q in each):
+        return OVERFITTING, None
+    name, or_else = _by_reference(case, ends, floor, alone=alone)
+    if name in (LEARNT, BEST_HERE) and any(q.gap_is_above(1 + TOLERANCE, _least(q, main, ends)) for q in each):
+        or_else = OVERFITTING
+    return name, or_else
+
+
+def _by_reference(case: Case, ends: Ends, floor: float | None, *, alone: bool) -> tuple[str, str | None]:
+    """The name that the parts of the held-out loss above the floor decide, and a second one."""
+    main = case.main
+    assert main is not None
+    fit = WELL_FITTED if ends.reference else LEARNT if alone else BEST_HERE
+    border = None if floor is None else (1 + TOLERANCE) * floor
+    if floor is not None and floor <= 0:
+        border = NOISE_FREE * ends.trivial if ends.trivial else None
+    if floor is None or border is None:
+        return (UNDERFITTING if case.solved and ends.trivial and main.held.value >= ends.trivial else fit), None
+    held, train = main.held, main.train
+    over = train is not None and train.value < (held.value + floor) / 2
+    if held.value <= border:
+        uncertain = held.high > border and not (ends.reference is None and held.value <= floor)
+        return fit, (OVERFITTING if over else UNDERFITTING) if uncertain else None
+    if train is None or (main.running and not over):  # the running mean is above the loss of the last weights
+        return (UNDERFITTING, fit if held.low <= border else OVERFITTING)
+    told = over and main.gap_is_told
+    if held.low <= border:
+        return (fit, OVERFITTING) if over and not told else (OVERFITTING if over else UNDERFITTING, fit)
+    if over and not told:
+        return UNDERFITTING, OVERFITTING
+    near = main.gap_is_told and main.middle_is_near(floor)
+    misfit, other = (OVERFITTING, UNDERFITTING) if over else (UNDERFITTING, OVERFITTING)
+    return misfit, other if near else None
+
+
+def _least(quantity: Quantity, main: Quantity, ends: Ends) -> float:
+    """The least gap that counts."""
+    trivial = ends.trivial if quantity is main else ends.trivial_error
+    return MARGIN * (trivial or 0.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.diagnosis import DIVERGED, Diagnosis, Losses, diagnose, floor_of, losses_of
+from lightning_d2l.studies.diagnosis import DIVERGED, Case, Diagnosis, case_of, diagnose, lowest_of
 from lightning_d2l.studies.replicates import Replicate, replicates_of
 from lightning_d2l.studies.sources import SOURCE, main_source
 from lightning_d2l.studies.statistics import Estimate, estimate, kind_of
@@ -31,6 +31,8 @@ class Point:
     replicates: dict[str, list[Replicate]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+    rows: list[dict[str, float]] = field(default_factory=list)  # the metrics of each completed run
+    repetitions: list[Replicate] = field(default_factory=list)  # which repetition each of the rows is
 
     @property
     def diverged(self) -> bool:
@@ -47,6 +49,7 @@ class Point:
             "metrics": {name: estimate.as_dict() for name, estimate in self.estimates.items()},
             "diagnosis": self.diagnosis.name if self.diagnosis else None,
             "or_else": self.diagnosis.or_else if self.diagnosis else None,
+            "diagnosed": self.diagnosis.as_dict() if self.diagnosis else None,
         }
 
 
@@ -66,6 +69,9 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
         for setting, values in _observations(study, run, [*metrics]):
             point = found.setdefault(tuple(map(show, setting.values())), Point(setting))
             point.runs.append(run)
+            if run.completed:
+                point.rows.append(values)
+                point.repetitions.append(replicate)
             for name, value in values.items():
                 point.values.setdefault(name, []).append(value)
                 point.replicates.setdefault(name, []).append(replicate)
@@ -79,27 +85,32 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
         for name in parts if decomposed else ():  # the runs of a point have them together
             point.estimates[name] = estimate(decomposed[name])
             point.values[name], point.replicates[name] = [point.estimates[name].mean], [Replicate()]
-    floors = _floors(points)
-    for point in points:
-        point.diagnosis = diagnose(losses_of(point.estimates, point.runs), floors[point.setting.get(SOURCE)])
+    cases = [case_of(point.runs, point.rows, point.repetitions) for point in points]
+    rivals = _rivals(points, cases)
+    for point, case in zip(points, cases, strict=True):
+        among = rivals[point.setting.get(SOURCE)]
+        point.diagnosis = diagnose(case, lowest_of(among), alone=len(among) < 2)
     return points
 
 
-def _floors(points: Sequence[Point]) -> dict[str | None, float | None]:
-    """The floor of the points on each source of data; there is one, None, unless the data differ."""
-    found: dict[str | None, list[Losses]] = {}
-    for point in points:
-        found.setdefault(point.setting.get(SOURCE), []).append(losses_of(point.estimates, point.runs))
-    return {source: floor_of(losses) for source, losses in found.items()}
+def _rivals(points: Sequence[Point], cases: Sequence[Case]) -> dict[str | None, list[Case]]:
+    """The cases that measured something, by their source of data; there is one, None, unless the data differ."""
+    found: dict[str | None, list[Case]] = {point.setting.get(SOURCE): [] for point in points}
+    for point, case in zip(points, cases, strict=True):
+        if case.main:
+            found[point.setting.get(SOURCE)].append(case)
+    return found
 
 
 def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> list[Diagnosis | None]:
-    """The diagnosis of each run, with the same floor as the points."""
-    floors = _floors(points)
-    estimates = [{name: estimate([value]) for name, value in _final(run, run.metric_names).items()} for run in runs]
-    lowest = [floors.get(run.source) if run.source else floors.get(None) for run in runs]
-    each = zip(estimates, runs, lowest, strict=True)
-    return [diagnose(losses_of(found, [run]), floor) for found, run, floor in each]
+    """The diagnosis of each run, compared with the same settings as the points."""
+    rivals = _rivals(points, [case_of(point.runs, point.rows, point.repetitions) for point in points])
+    found = []
+    for run in runs:
+        case = case_of([run], [_final(run, run.metric_names)] if run.completed else [])
+        among = rivals.get(run.source or None) or rivals.get(None) or []
+        found.append(diagnose(case, lowest_of(among), alone=len(among) < 2))
+    return found
 
 
 def series_of(study: Study, points: Sequence[Point]) -> list[Series]:

@@ -77,7 +77,7 @@ def in_force(
     for override in [*(o for o in _parsed(params, loader) if _target(o) not in keys), *given]:
         key = override.key_or_group
         of_sweep = key.partition(".")[0] == "sweep"
-        if override.is_sweep_override() and (of_sweep or key in ("study", "resume")):
+        if override.is_sweep_override() and (of_sweep or key in ("study", "study.reference", "resume")):
             raise RequestError(f"{override.input_line}: must have one value; it can't be swept")
         if key == "resume" and override.value() is not None:
             raise RequestError(f"{override.input_line}: is for one run; for a sweep it is sweep.resume=FOLDER")

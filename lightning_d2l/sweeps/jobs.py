@@ -83,9 +83,10 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
 
 
 def study_of(config: DictConfig) -> Any:
-    """The node `study` as plain values, or None."""
+    """The node `study` as plain values, or None if nothing is set in it."""
     study = config.get("study")
-    return None if study is None else OmegaConf.to_container(study, resolve=True)
+    node: Any = None if study is None else OmegaConf.to_container(study, resolve=True)
+    return node if node != {"reference": None} else None
 
 
 def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:

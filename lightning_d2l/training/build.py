@@ -24,6 +24,7 @@ from lightning_d2l.modules import ClassificationModule, RegressionModule, foreig
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.modules.build import named
+from lightning_d2l.training.baselines import baselines, require_reference
 from lightning_d2l.training.callbacks import build_callbacks, require_metrics, stopped_early
 from lightning_d2l.training.files import Row
 from lightning_d2l.training.optimum import Optimum, exact_optimum
@@ -94,7 +95,9 @@ class BuiltRun:
         """What the record holds of it."""
         numbers = {"num_parameters": self.num_parameters, "threads": torch.get_num_threads()}
         found = {"found": self.spec.found} if self.spec.found else {}
-        return {"data": self.data.identity(), "model": self.model, **numbers, **found}
+        identity = self.data.identity()
+        compared = baselines(self.spec.config, self.data, self.module, identity["checksum"])
+        return {"data": identity, "model": self.model, **numbers, "baselines": compared, **found}
 
     def stopped_after(self, epoch: float) -> dict[str, Any] | None:
         """Why a callback or the time stopped a run whose last epoch is `epoch`: epoch, reason, by; or None."""
@@ -136,6 +139,7 @@ def build(spec: RunSpec, data: TensorDataModule | None = None) -> BuiltRun:
     points = logging_points(epochs, logging_interval(settings))
     built = BuiltRun(spec, data, module, points, exact, callbacks=build_callbacks(config))
     require_metrics(built)
+    require_reference(config, data, module)
     return built
 
 

@@ -115,6 +115,16 @@ def _maps_to_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_maps_to_text, value.values()))
 
 
+def _is_baselines(value: Any) -> bool:
+    """Mappings of names to numbers, of which the name of a reference is a text."""
+    return isinstance(value, dict) and all(
+        isinstance(each, dict)
+        and _is_text(each.get("name", ""))
+        and _is_numbers({key: number for key, number in each.items() if key != "name"})
+        for each in value.values()
+    )
+
+
 def _is_config(value: Any) -> bool:
     groups = [value.get(name) for name in GROUPS] if isinstance(value, dict) else []
     return is_plain(value) and all(group is None or _is_group(group) for group in groups)
@@ -181,6 +191,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "process": ("a process", _is_process),
     "stopped": ("an epoch, a reason, and what stopped the run by it", _is_end),
     "found": ("a mapping of names to numbers", _is_numbers),
+    "baselines": ("a mapping of names to mappings of numbers", _is_baselines),
+    "diagnosis": ("a mapping of plain values", lambda value: isinstance(value, dict) and is_plain(value)),
     "plugins": ("a list of plugins", is_plugins),
     "before": ("a list of attempts", _is_history),
 }

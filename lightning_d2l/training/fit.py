@@ -43,7 +43,7 @@ from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.same_data import located, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
-from lightning_d2l.training.summary import first_line, tell_end
+from lightning_d2l.training.summary import Judge, first_line, judged, tell_end, told
 from lightning_d2l.training.trainer import (
     fast_settings,
     finder_settings,
@@ -61,14 +61,15 @@ UNWRITABLE = {
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EIO", "ESTALE", "ENODEV", "ENXIO")
     if hasattr(errno, name)
 }
+Builder = Callable[[RunSpec], BuiltRun]
 
 
-def run(spec: RunSpec, built_by: Callable[[RunSpec], BuiltRun] = build) -> int:
+def run(spec: RunSpec, built_by: Builder = build, judge: Judge | None = None) -> int:
     """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
 
     The folder is held meanwhile. Raises RequestError, and leaves the folder unchanged, if another process holds it, if
     a new run's folder holds a run, or if the run can't be resumed. A new run of a sweep that is refused is recorded.
-    `built_by` builds the run.
+    `built_by` builds the run, and `judge` gives the diagnosis of a single one.
     """
     folder, what = spec.folder, place_of(spec)
     made = missing_folders(folder)
@@ -80,7 +81,7 @@ def run(spec: RunSpec, built_by: Callable[[RunSpec], BuiltRun] = build) -> int:
                 raise RequestError(f"{what}: cannot be written ({error.strerror})") from error
             verbose = spec.config["verbose"]
             with hold(folder, what), console.log_to(folder, verbose=verbose, silent=spec.silent, wait=True) as log_file:
-                code = _recorded(spec, signals, log_file, built_by)
+                code = _recorded(spec, signals, log_file, built_by, None if spec.part_of_sweep else judge)
         except Stopped as stop:  # before the folder was held
             code = 128 + stop.signum
         finally:
@@ -98,7 +99,7 @@ def place_of(spec: RunSpec) -> str:
 
 
 def _recorded(
-    spec: RunSpec, signals: Signals, log_file: console.LogFile, built_by: Callable[[RunSpec], BuiltRun]
+    spec: RunSpec, signals: Signals, log_file: console.LogFile, built_by: Builder, judge: Judge | None
 ) -> int:
     """Train and record how it ended; nothing is written before the run has been checked."""
     began, folder = time.monotonic(), spec.folder
@@ -110,12 +111,13 @@ def _recorded(
     record = RunRecord.of(spec)
     try:
         try:
-            outcome = train(spec, record, log_file.start, signals, built_by)
+            outcome = train(spec, record, log_file.start, signals, built_by, judge)
         finally:
             signals.end()
         status, code = "completed", 0
     except Diverged as error:
         status, message = "diverged", f"diverged: {error}"
+        outcome = judged(spec, record, "diverged", {}, judge)
     except RankFailed as error:
         message = f"failed: {error}"
         message += f"; to resume: {command_to_resume(spec)}" if log_file.started else ""
@@ -136,7 +138,7 @@ def _recorded(
         try:
             log_file.start()
             record.end(status, message, time.monotonic() - began, **outcome)
-            end = f"run folder  {console.from_here(folder)}"
+            end = "\n".join([*told(outcome), f"run folder  {console.from_here(folder)}"])
         except OSError as error:
             if code < 2:  # else it was reported above
                 message, code = _unwritable(spec, error) or f"error: {place_of(spec)}: {error}", 2
@@ -164,11 +166,7 @@ def _unwritable(spec: RunSpec, error: BaseException) -> str:
 
 
 def train(
-    spec: RunSpec,
-    record: RunRecord,
-    begin: Callable[[], None],
-    signals: Signals,
-    built_by: Callable[[RunSpec], BuiltRun] = build,
+    spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: Signals, build: Builder, judge: Judge | None
 ) -> dict[str, Any]:
     """Build, fit and test; returns the record's outcome. Raises Diverged, RequestError, Stopped, the model's errors.
 
@@ -182,7 +180,7 @@ def train(
             spec.found = record.fields.get("found") or {}
         spec.found = spec.found or search(spec, finder_settings(config))
         spec.config = config = with_found(config, spec.found)
-    built, settings = built_by(spec), config["trainer"]
+    built, settings = build(spec), config["trainer"]
     start = 0
     if spec.resuming:
         require_same_data(record, built.data)
@@ -215,7 +213,7 @@ def train(
         loggers.finish(built, final)
     if settings["enable_checkpointing"] is False:  # they were needed to measure the best epoch
         remove_checkpoints(folder)
-    outcome = built.outcome(final, best)
+    outcome = judged(spec, record, "completed", built.outcome(final, best), judge)
     tell_end(spec, outcome, loggers.commands())
     return outcome
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.given import is_given
@@ -13,9 +15,13 @@ from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun
+from lightning_d2l.training.extras import optional
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
+Judge = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
+"""The diagnosis of a run, from its folder and the fields of its record."""
 
 
 def first_line(built: BuiltRun) -> str:
@@ -48,6 +54,8 @@ def tell_end(spec: RunSpec, outcome: Mapping[str, Any], commands: Sequence[str])
     if batches := int(settings["fast_dev_run"]):
         number_of = "one minibatch" if batches == 1 else f"{batches} minibatches"
         log.info("trainer.fast_dev_run: %s of each split; the numbers mean nothing", number_of)
+    for line in told(outcome):
+        log.info("%s", line)
     log.info("run folder  %s", here)
     if spec.part_of_sweep:
         return
@@ -55,3 +63,22 @@ def tell_end(spec: RunSpec, outcome: Mapping[str, Any], commands: Sequence[str])
         log.info("look at it  %s", command)
     if settings["enable_checkpointing"] is not False and not is_given(spec.config):
         log.info("use it      %s", shlex.join([*tool_words("predict"), str(here)]))
+
+
+def judged(
+    spec: RunSpec, record: RunRecord, status: str, outcome: dict[str, Any], judge: Judge | None
+) -> dict[str, Any]:
+    """The outcome of a run, with its diagnosis where there is a judge and the numbers mean something."""
+    if judge is not None and not spec.config["trainer"]["fast_dev_run"]:
+        with optional("diagnosis"):
+            return {**outcome, "diagnosis": judge(spec.folder, {**record.fields, **outcome, "status": status})}
+    return outcome
+
+
+def told(outcome: Mapping[str, Any]) -> list[str]:
+    """The lines on the diagnosis of a single run, and on what to try next; none without a diagnosis."""
+    if not (found := outcome.get("diagnosis")):
+        return []
+    text = f"{found['text']}; next: {found['next']}" if found["next"] else found["text"]
+    lines = textwrap.wrap(f"diagnosis   {text}", console.WIDTH, subsequent_indent=" " * 12)
+    return [*lines, f"try next    {found['command']}"] if found["command"] else lines
