@@ -3,13 +3,9 @@
 What is left on the wrong device fails here as on a GPU, and what is right gives the CPU's bits.
 """
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from lightning_d2l.training import trainer
+from tests.forked import Forked
 
 DEVICE = "second:0"
 COPIES = ("aten::_to_copy", "aten::copy_", "aten::to")  # the operations that may lead from one device to the other
@@ -117,9 +114,9 @@ def off_the_cpu(program: str) -> None:
     """Run a program in a process of its own, for torch counts devices once, at the first backpropagation."""
     if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
         pytest.skip("this torch knows no devices written in Python")
-    paths = {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, **paths}, check=False)
-    assert done.returncode == 0
+    process = Forked(program=program)
+    out, err = process.communicate()
+    assert process.poll() == 0, out + err
 
 
 @contextmanager

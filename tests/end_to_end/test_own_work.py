@@ -2,13 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.forked import Forked
 
 PAGE = ROOT / "docs/own-work.md"
 PROGRAM = """
@@ -20,7 +19,7 @@ from lightning_d2l.data.garments import draw_garments
 fashion_mnist.generated_garments = lambda split: draw_garments(1000, ["train", "test"].index(split))
 SMALL = ["data.source=generated", "data.n_train=100", "data.val_size=50"]
 folder, done = "", []
-for line in json.load(sys.stdin):
+for line in json.loads(sys.argv[1]):
     program, *words = shlex.split(line.replace("RUN_FOLDER", folder))
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
@@ -44,16 +43,10 @@ def test_the_commands_of_the_page_run(tmp_path: Path):
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.S | re.M)
     lines = [line for block in blocks[1:] for line in block.splitlines()]
     assert len(lines) >= 10
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=json.dumps(lines),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    done = json.loads(ran.stdout.splitlines()[-1])
+    ran = Forked(json.dumps(lines), program=PROGRAM)
+    out, err = ran.communicate(timeout=300)
+    assert ran.poll() == 0, err
+    done = json.loads(out.splitlines()[-1])
     assert [command["line"] for command in done] == lines
     for command in done:
         assert command["code"] == 0, command

@@ -10,6 +10,7 @@ import pytest
 
 from lightning_d2l import app, cli
 from tests.conftest import ROOT
+from tests.forked import Forked
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.strip().splitlines()]
@@ -28,7 +29,7 @@ def test_the_two_commands_of_the_set_up_come_first():
 def test_commands_run(capsys, tmp_path):
     """All but the set-up, which CI runs, and TensorBoard's server; each `RUN_FOLDER` is the first run's.
 
-    The first of `python train.py` are processes of their own, whose start takes longer than most trainings, and so are
+    The first of `python train.py` is a process of its own, whose start takes longer than most trainings, and so are
     those with a plugin: what it registers stays registered.
     """
     (tmp_path / "docs").symlink_to(ROOT / "docs")
@@ -41,10 +42,14 @@ def test_commands_run(capsys, tmp_path):
             assert cli.main(words) == 0, line
             continue
         assert program == "python"
-        if len(shown) < 2 or "--plugin" in words:
+        if not shown:
             command = [sys.executable, str(ROOT / words[0]), *words[1:]]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             code, out = done.returncode, done.stdout + done.stderr
+        elif "--plugin" in words:
+            process = Forked(*words[1:])
+            out = "".join(process.communicate())
+            code = process.poll()
         else:
             capsys.readouterr()
             code, out = app.main(words[1:]), "".join(capsys.readouterr())
@@ -54,13 +59,13 @@ def test_commands_run(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_python_example_runs(tmp_path):
+def test_the_python_example_runs():
     *_, example = re.findall(r"```python\n(.*?)```", README, re.S)
     checks = "\nassert trainer.current_epoch == 5 and {'loss/val', 'acc/val'} <= trainer.callback_metrics.keys()"
-    command = [sys.executable, "-c", example + checks]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "acc/val" in done.stdout
+    process = Forked(program=example + checks)
+    out, err = process.communicate()
+    assert process.poll() == 0, err
+    assert "acc/val" in out
 
 
 @pytest.mark.parametrize("language", ["bash", "python"])

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.training import files
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.record import RunRecord
+from tests.forked import Forked
 from tests.runs import POLYNOMIAL
 
 SMALL = ["-m", *POLYNOMIAL, "data.n_train=20", "trainer.max_epochs=3"]
@@ -199,16 +198,10 @@ SENT = [
 @pytest.mark.parametrize(("moment", "number", "times", "launcher"), SENT)
 def test_signals_at_any_moment_leave_a_record_and_no_traceback(moment, number, times, launcher, tmp_path):
     words = [*SMALL, "seed=range(3)", f"hydra/launcher={launcher}", "hydra.sweep.dir=s"]
-    process = subprocess.run(
-        [sys.executable, "-c", PROGRAM, moment, str(int(number)), str(times), *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-    )
-    assert "Traceback" not in process.stderr, process.stderr
-    assert process.returncode == 128 + number, process.stderr
+    process = Forked(moment, str(int(number)), str(times), *words, program=PROGRAM)
+    _, err = process.communicate()
+    assert "Traceback" not in err, err
+    assert process.poll() == 128 + number, err
     folder = tmp_path / "s"
     if not (folder / "sweep.json").exists():
         assert app.main([*words]) == 0

@@ -3,7 +3,6 @@
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_d2l import app
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST, METRICS, MetricsFile
 from lightning_d2l.training.record import RunRecord
-from tests.conftest import ROOT
+from tests.forked import Forked
 from tests.runs import run_here
 
 SMALL = ["model=polynomial_regression", "data.n_train=40", "logger=none", "trainer.precision=64-true"]
@@ -23,15 +23,7 @@ LONG = [*TWO, "trainer.max_epochs=100000", "trainer.log_every_n_epochs=1", "trai
 PATIENCE = 90  # seconds
 
 
-def program(*words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words],
-        env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-
-
-def others(process: subprocess.Popen[str]) -> list[int]:
+def others(process: Forked) -> list[int]:
     """The processes that a process started."""
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
@@ -50,9 +42,9 @@ def wait_for(condition, what: str) -> None:
         time.sleep(0.05)
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], int]:
+def started(folder: Path) -> tuple[Forked, int]:
     """A long run that has trained some epochs, and its other process."""
-    process = program(*LONG, f"hydra.run.dir={folder}")
+    process = Forked(*LONG, f"hydra.run.dir={folder}")
     wait_for(lambda: process.poll() is not None or len(MetricsFile(folder).rows()) > 2, "no row")
     (other,) = others(process)
     return process, other
@@ -84,17 +76,15 @@ def test_two_processes_give_the_numbers_of_one_with_twice_the_batch_and_resume(t
 def test_a_process_that_dies_ends_the_run_which_can_be_resumed(tmp_path):
     process, other = started(tmp_path / "run")
     os.kill(other, signal.SIGKILL)
-    output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, output
+    output = "".join(process.communicate(timeout=PATIENCE))
+    assert process.poll() == 1, output
     assert "rank 1 of 2 was ended by signal 9" in output
     record = RunRecord.read(tmp_path / "run")
     assert record.state == "failed"
     words = shlex.split(record.fields["error"].partition("to resume: ")[2])
     rows = MetricsFile(tmp_path / "run").rows()
     words = [word for word in words[2:] if not word.startswith("trainer.max_epochs")]
-    again = program(*words, f"trainer.max_epochs={int(rows[-1]['epoch']) + 2}")
-    output, _ = again.communicate(timeout=PATIENCE)
-    assert again.returncode == 0, output
+    assert app.main([*words, f"trainer.max_epochs={int(rows[-1]['epoch']) + 2}"]) == 0
     assert MetricsFile(tmp_path / "run").rows()[: len(rows)] == rows
 
 
@@ -104,11 +94,11 @@ def test_a_process_that_dies_ends_the_run_which_can_be_resumed(tmp_path):
 def test_a_signal_ends_both_processes(number, tmp_path):
     process, other = started(tmp_path / "run")
     os.kill(process.pid, number)
-    output, _ = process.communicate(timeout=PATIENCE)
+    output = "".join(process.communicate(timeout=PATIENCE))
     wait_for(lambda: not running(other), "an orphan")
     record = RunRecord.read(tmp_path / "run")
     assert record.state == "interrupted"
     if number == signal.SIGTERM:
-        assert process.returncode == 128 + number, output
+        assert process.poll() == 128 + number, output
         assert "to resume: " in record.fields["error"]
     assert not list((tmp_path / "run").glob(f"*/{METRICS}"))

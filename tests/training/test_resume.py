@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -31,10 +32,17 @@ WORDS = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert run_here(folder, *WORDS, "trainer.max_epochs=4", part_of_sweep=False) == 0
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    assert run_here(tmp_path / "run", *WORDS, "trainer.max_epochs=4", part_of_sweep=False) == 0
-    return tmp_path / "run"
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A run of four epochs, to be changed."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
