@@ -13,7 +13,7 @@ from lightning_d2l.api.ended import RunFailed
 from lightning_d2l.api.library import library, library_call
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import is_given
-from lightning_d2l.config.text import number
+from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.collect import differences
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.training.files import BEST, LAST
@@ -232,6 +232,11 @@ def _named(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name not in ("epoch", "step") and value is not None}
 
 
+def hashable(value: Any) -> Any:
+    """A setting as a cell of a table, whose rows can be grouped by it: a list or a mapping as text."""
+    return show(value) if isinstance(value, (list, dict)) else value
+
+
 @library_call
 def load_run(folder: Folder, *, module: pl.LightningModule | None = None, datamodule: Any = None) -> Run:
     """The run that was recorded in a folder.
@@ -303,14 +308,14 @@ def runs(folder: Folder = "outputs") -> pd.DataFrame:
         raise RequestError(f"{folder}: no such folder")
     found = [RunRecord.read_or_missing(path.parent) for path in sorted(top.rglob(RUN_FILE))]
     found = sorted((run for run in found if run.fields), key=lambda run: str(run.fields.get("started")))
-    varied = [key for key in differences(found) if key != "seed"] if len(found) > 1 else []
+    varied = [key for key in differences(found) if key not in ("seed", "model", "data")] if len(found) > 1 else []
     rows = []
     for run in found:
         fields = run.fields
         row = {"run": str(run.folder.relative_to(top)), "status": run.state, "model": fields.get("model")}
         row |= {"data": (fields.get("data") or {}).get("name"), "seed": fields.get("seed")}
         row |= {name: fields.get(name) for name in ("started", "seconds", "num_parameters")}
-        row |= {key: run.get(key) for key in varied}
+        row |= {key: hashable(run.get(key)) for key in varied}
         rows.append({**row, **{name: run.metric(name) for name in run.metric_names}})
     columns = ["run", "status", "model", "data", "seed", "started", "seconds", "num_parameters"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)

@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.api.finished import Folder, Run, path_of
+from lightning_d2l.api.finished import Folder, Run, path_of, hashable
 from lightning_d2l.api.library import library_call
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.record import RUN_FILE
@@ -48,11 +48,9 @@ class Results:
     @library_call
     def summary(self) -> pd.DataFrame:
         """A row for each setting and metric: mean, std, the 95 % interval, and the number of runs."""
-        import pandas as pd
-
         from lightning_d2l.studies import tables
 
-        return pd.DataFrame(tables.summary(self._findings))
+        return _table(tables.summary(self._findings))
 
     @property
     @library_call
@@ -219,11 +217,15 @@ def _report(folders: list[Path], into: Folder | None) -> Report:
 
 
 def _results(findings: Findings) -> pd.DataFrame:
-    import pandas as pd
-
     from lightning_d2l.studies import tables
 
-    return pd.DataFrame(tables.results(findings))
+    return _table(tables.results(findings))
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame([{key: hashable(value) for key, value in row.items()} for row in rows])
 
 
 def _figure(findings: Findings) -> Figure:
