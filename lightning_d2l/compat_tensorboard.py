@@ -23,6 +23,7 @@ __all__ = [
     "hparams_summary",
     "image_summary",
     "layout_summary",
+    "text_summary",
     "write_records",
 ]
 
@@ -40,6 +41,13 @@ def image_summary(tag: str, png: bytes, metadata: Mapping[str, str] | None = Non
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
     picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
     return Summary(value=[Summary.Value(tag=tag, image=picture, metadata=metadata)])
+
+
+def text_summary(tag: str, text: str) -> Summary:
+    """A text in Markdown, for the Text page, without torch."""
+    from tensorboard.plugins.text.summary_v2 import text_pb
+
+    return text_pb(tag, text)
 
 
 def hparams_summary(values: Mapping[str, bool | int | float | str], trial: str) -> Summary:

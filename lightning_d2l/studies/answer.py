@@ -1,66 +1,178 @@
-"""The answer of a study, in sentences computed from its points."""
+"""The answer to the question of a study: by the rule of the study, or else as for any sweep.
+
+A sweep without a rule of its own is told its best setting, whether that is told apart from the others, and which
+key matters most.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lightning_d2l.config.text import show
+from lightning_d2l.config.text import cut, show
+from lightning_d2l.studies.answers.further import further, repeated
+from lightning_d2l.studies.answers.rule import Said
+from lightning_d2l.studies.answers.table import ANSWERS
+from lightning_d2l.studies.answers.words import a_list
+from lightning_d2l.studies.comparison import Comparison, against_best
 from lightning_d2l.studies.diagnosis import NAMES
+from lightning_d2l.studies.effects import effects
 from lightning_d2l.studies.labels import listing, settings, short, split
 from lightning_d2l.studies.points import Point, best_first, comparable, series_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 
+SMALL = 0.01  # a share of the variance that is not worth a word
+
 
 @dataclass(frozen=True)
 class Answer:
-    """The best setting and the runner-up, both in sentences, a diagnosis for each curve, and warnings."""
+    """The answer in sentences, its verdict, the best setting and the runner-up, a diagnosis for each curve, warnings.
+
+    `verdict` is "yes", "no" or "undecided", or "" where the question is not one for yes or no. `next` are overrides for
+    the sweep that would tell more, by key: empty if none suggests itself.
+    """
 
     text: str
     best: Point | None
     runner_up: Point | None
     diagnosis: list[str]
     warnings: list[str]
+    verdict: str = ""
+    next: Mapping[str, str] = field(default_factory=dict)
 
 
-def answer(study: Study, points: Sequence[Point]) -> Answer:
-    """The setting with the best mean of `study.select`, and how certain that is.
+def answer(study: Study, points: Sequence[Point], importance: Mapping[str, float] | None = None) -> Answer:
+    """The answer of a study from its points.
 
-    A setting most of whose runs diverged is never the best. If the data differ, those of most runs count.
+    A setting most of whose runs diverged is never the best. If the data differ, those of most runs count. `importance`
+    is what the search that proposed the runs found, a share for each key.
     """
     ranked = best_first(study.select, [point for point in comparable(points) if not point.diverged])
     diagnoses = list(_diagnoses(study, points))
     if not ranked:
-        return Answer(f"No completed run has {study.select} yet.", None, None, diagnoses, [])
-    best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
+        lower = {"optimizer.lr": show(rates[0] / 10)} if (rates := _diverged_rates(points)) else {}
+        return Answer(_nothing(study, points), None, None, diagnoses, [], next=lower)
+    others = against_best(study.select, ranked)
+    equal = len(points) > 1 and all(_same(name, points) for name in dict.fromkeys([*study.metrics, study.select]))
+    said, note = (None, "") if equal else _by_rule(study, points)
+    warnings = [note] if note else []
+    ruled = said is not None or equal
+    if said is None:
+        said = Said("", _general(study, points, ranked, others, importance or {}))
+    best = said.best or ranked[0]
+    warnings += [*(() if ruled else _ends(study, best, points)), *_warnings(study, best, points)]
+    runner_up = next((point for point in ranked if point is not best), None)
+    ahead = repeated(best) if importance else further(study, points, best, others, said.verdict)
+    return Answer(said.text, best, runner_up, diagnoses, warnings, said.verdict, ahead)
+
+
+def _by_rule(study: Study, points: Sequence[Point]) -> tuple[Said | None, str]:
+    """What the study's own rule says, or None and, where the runs do not fit the rule, the reason."""
+    rule = ANSWERS.get(study.name)
+    if rule is None:
+        return None, ""
+    usual = f"study={study.name} is answered as any sweep"
+    if lack := rule.lacks(study, comparable(points)):
+        return None, f"{usual}: its own answer needs {lack}."
+    try:
+        said = rule(study, points)
+    except Exception as error:  # records may be of any origin, and the rest of a report is worth more than its answer
+        reason = next(iter(str(error).strip().splitlines()), "")
+        return None, cut(f"{usual}: its own answer failed ({type(error).__name__}: {reason}).", 300)
+    return said, "" if said else f"{usual}: its own answer needs more settings that did not diverge."
+
+
+def _nothing(study: Study, points: Sequence[Point]) -> str:
+    """Why there is no best setting."""
+    runs = [run for point in points for run in point.runs]
+    states = {state: sum(run.state == state for run in runs) for state in dict.fromkeys(run.state for run in runs)}
+    if states.get("diverged") == len(runs) > 0:
+        every = f"All {len(runs)} runs diverged" if len(runs) > 1 else "The only run diverged"
+        smaller = ": try a smaller optimizer.lr" if _diverged_rates(points) else ""
+        return f"{every}, so no setting is best{smaller}."
+    if states.get("completed"):
+        return f"No setting has {study.select} of runs that did not diverge."
+    counts = listing(f"{n} {state}" for state, n in states.items()) if states else "0 found"
+    return f"No run has completed ({counts}), so there is no {study.select} yet."
+
+
+def _diverged_rates(points: Sequence[Point]) -> list[float]:
+    """The learning rates of the diverged runs, in ascending order."""
+    diverged = [run for point in points for run in point.runs if run.state == "diverged"]
+    rates = [run.get("optimizer.lr") for run in diverged]
+    return sorted(rate for rate in rates if numeric([rate]) and rate > 0)
+
+
+def _general(
+    study: Study,
+    points: Sequence[Point],
+    ranked: Sequence[Point],
+    others: Sequence[tuple[Point, Comparison]],
+    importance: Mapping[str, float],
+) -> str:
+    """The best setting, whether it is told apart, and which key matters most."""
+    best = ranked[0]
     names = [name for name in (study.select, study.select.replace("/val", "/test")) if name in best.estimates]
-    values = {name: str(best.estimates[name]) for name in names}  # the metric that decides, and the same on test data
-    if runner_up:
-        text = _best(study, best, values) + _runner_up(study.select, best, runner_up)
-    else:
-        only = f"Only {settings(best.setting)} has {study.select}" if best.setting else "Only one setting was run"
-        text = f"{only}: {'; '.join(f'{name} = {value}' for name, value in values.items())}."
-    return Answer(text, best, runner_up, diagnoses, list(_warnings(study, best, points)))
-
-
-def _best(study: Study, best: Point, values: dict[str, str]) -> str:
+    values = {name: str(best.estimates[name]) for name in dict.fromkeys(names)}
+    if not others:
+        only = "Only one setting was run" if len(points) == 1 else f"Only {settings(best.setting)} has {study.select}"
+        return f"{only}: {'; '.join(f'{name} = {value}' for name, value in values.items())}."
+    if _same(study.select, points):
+        return f"No effect: all {len(ranked)} settings have the same {study.select}, {best.estimates[study.select]}."
     (name, value), *test = values.items()
     text = f"{settings(best.setting)} has the {superlative(name)} {name}, {value}"
     text += "".join(f"; its {name} is {value}" for name, value in test)
     if not study.select.endswith("/val"):
         text += f" (chosen on {split(study.select) or 'these'} data, since the runs have no validation metrics)"
-    return f"{text}."
+    return " ".join([f"{text}.", _told_apart(study, others), *_importance(study, points, importance)])
 
 
-def _runner_up(metric: str, best: Point, second: Point) -> str:
-    a, b = best.estimates[metric], second.estimates[metric]
-    text = f" The runner-up, {settings(second.setting)}, has {b}"
-    if min(a.n, b.n) < 2:
-        return f"{text}; without several seeds for both, the difference may be due to chance."
-    if a.overlaps(b):
-        return f"{text}: the intervals overlap, so the difference may be due to chance."
-    return f"{text}: the intervals don't overlap."
+def _same(metric: str, points: Sequence[Point]) -> bool:
+    """Whether all points have equal values of a metric."""
+    return all(point.values.get(metric) == points[0].values.get(metric) for point in points)
+
+
+def _told_apart(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str:
+    """How the best setting compares with the runner-up and with the others."""
+    (second, first), n = others[0], len(others)
+    name = settings(second.setting)
+    if all(len(point.values[study.select]) < 2 for point, _ in others):
+        return f"The runner-up, {name}, has {second.estimates[study.select]}; other seeds may give another order."
+    close = [point for point, c in others if c.verdict != "apart"]
+    against = f"against the runner-up, {name}, it is {first}"
+    if not close:
+        return f"It is told apart from {f'all {n} others' if n > 1 else name}: {against}."
+    if len(close) == n:
+        return f"It is not told apart from {f'any of the {n} others' if n > 1 else name}: {against}."
+    return f"It is told apart from {n - len(close)} of the {n} others, not from {_some(study, close)}: {against}."
+
+
+def _some(study: Study, close: Sequence[Point]) -> str:
+    """Settings in words, by x alone where nothing else varies."""
+    if study.keys == (study.x,):
+        return f"{study.x}={a_list(short(point.setting[study.x]) for point in close)}"
+    return a_list(settings(point.setting) for point in close) if len(close) < 4 else f"{len(close)} others"
+
+
+def _importance(study: Study, points: Sequence[Point], importance: Mapping[str, float]) -> Iterator[str]:
+    """Which key matters most: by the search that made the runs, else by an analysis of variance."""
+    if importance:
+        (key, share), *rest = sorted(importance.items(), key=lambda item: -item[1])
+        yield f"{key} matters most, with {100 * share:.0f} % of what makes trials good{_shares(rest)}."
+        return
+    found = effects(study, points)
+    if found is None or len(study.keys) < 2:
+        return
+    (key, share), *rest = found.shares.items()
+    what = f"the logarithm of {found.metric}" if found.is_log else found.metric
+    yield f"{key} matters most: it explains {100 * share:.0f} % of the variance of {what}{_shares(rest)}."
+
+
+def _shares(shares: Sequence[tuple[str, float]]) -> str:
+    """The shares of the other keys in brackets; empty if none is worth a word."""
+    found = [f"{name} {100 * share:.0f} %" for name, share in shares if share >= SMALL]
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _diagnoses(study: Study, points: Sequence[Point]) -> Iterator[str]:
@@ -78,7 +190,8 @@ def _diagnoses(study: Study, points: Sequence[Point]) -> Iterator[str]:
             yield (f"{settings(series.setting)}: " if series.setting else "") + "; ".join(parts)
 
 
-def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:
+def _ends(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:
+    """A warning for each key whose best value is the first or the last one."""
     for key in study.keys:
         values, value = [point.setting[key] for point in points], best.setting[key]
         if not numeric(values) or len(set(values)) < 3 or key == "num_parameters":
@@ -87,6 +200,9 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[st
             yield f"The best {key}, {short(value)}, is the largest tried: the optimum may lie beyond it."
         elif value == min(values) and value != 0:  # 0 is a natural limit
             yield f"The best {key}, {short(value)}, is the smallest tried: the optimum may lie below it."
+
+
+def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:
     if lost := [f"{n} {status}" for status in ("diverged", "failed") if (n := best.count(status))]:
         yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its mean is over the others."
     data = [run.config.get("data") or {} for point in points for run in point.runs]

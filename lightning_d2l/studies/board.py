@@ -1,4 +1,4 @@
-"""The summary of a study for TensorBoard: each curve as a scalar chart over the swept value, and the figure."""
+"""The summary of a study for TensorBoard: a scalar chart over the swept value for each curve, figure and answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, write_records
-from lightning_d2l.config.escape import file_name, terminal
+from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, text_summary, write_records
+from lightning_d2l.config.escape import file_name, markdown, terminal
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.points import series_of
@@ -61,9 +61,12 @@ def _write_all(findings: Findings, png: bytes | None, caption: str | None, folde
         at = folder / file_name(name) if name else folder
         folders[at] = folders.get(at, 0) + 1  # different settings may have the same name of a folder
         _write(at if folders[at] == 1 else at.with_name(f"{at.name}-{folders[at]}"), events)
+    said = "\n\n".join(markdown(cut(text, LONGEST)) for text in (study.question, findings.answer.text))
+    events = [Event(summary=text_summary("answer", said))]
     if png is not None:
         metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
-        _write(folder, [Event(summary=image_summary("figure", png, metadata))])
+        events.append(Event(summary=image_summary("figure", png, metadata)))
+    _write(folder, events)
 
 
 def _write(folder: Path, events: Iterable[Event]) -> None:

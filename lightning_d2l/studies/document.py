@@ -17,9 +17,11 @@ MOST_ROWS = 100
 """Longer tables show the best settings only."""
 MOST_DATA = 10
 RULE = (
-    f"Well fitted: the held-out loss is at most {TOLERANCE:.0%} above the floor. The floor is the variance of the "
-    "noise if it is known, else the lowest held-out loss reached here. Otherwise the larger of two parts decides: "
-    "train - floor means underfitting, held-out - train means overfitting. ~ and (or ...) mark uncertain diagnoses."
+    "Not learnt: no better than the trivial predictor, which knows the training targets alone. Well fitted: the held-out "
+    f"loss is at most {TOLERANCE:.0%} above the reference, which is the noise of generated data or what study.reference "
+    "names; best here: the same against the lowest loss of the report, where no reference is known. Otherwise the larger "
+    "part decides: train - reference means underfitting, held-out - train means overfitting. ~ and (or ...) mark "
+    "uncertain diagnoses."
 )
 
 
@@ -76,6 +78,7 @@ def document(findings: Findings, caption: str | None) -> list[Block]:
     study, found = findings.study, findings.answer
     blocks = [Block("title", study.question), Block("lead", found.text)]
     blocks += [Block("warning", warning) for warning in findings.warnings]
+    blocks += [Block("paragraph", "What to run next:"), Block("code", findings.next)] if findings.next else []
     blocks += [] if caption is None else [Block("picture", caption)]
     if found.diagnosis:
         lines = [*(f"{line}." for line in found.diagnosis), RULE]

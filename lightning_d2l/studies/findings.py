@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import flat
-from lightning_d2l.config.program import train_words
+from lightning_d2l.config.program import arguments_of, train_words
 from lightning_d2l.config.text import show
 from lightning_d2l.studies import sources
 from lightning_d2l.studies.answer import Answer, answer
@@ -22,6 +22,8 @@ from lightning_d2l.studies.study import Study, study_of
 from lightning_d2l.training.record import RunRecord
 
 MOST_KINDS = 5  # of data or versions, listed in a sentence
+OWN_PLACE = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "resume", "sweep.resume")
+"""Keys that a further sweep does not take over."""
 STATES = ("completed", "diverged", "failed", "interrupted", "running", "missing", "unreadable")
 
 
@@ -126,6 +128,21 @@ class Findings:
         return [_command(sweep) for sweep in self.sweeps]
 
     @property
+    def next(self) -> str:
+        """The command that would tell more than the sweep did; empty if there is none, or if several are compared."""
+        changes = self.answer.next
+        if not changes or len(self.sweeps) > 1:
+            return ""
+        try:
+            words = arguments_of(self.commands[0].partition("\n")[0])
+        except ValueError:  # of a damaged record
+            return ""
+        kept = [word for word in words if _key(word) not in (*changes, *OWN_PLACE)]
+        sweeps = any(_key(word) == "study" for word in kept) or {"-m", "--multirun"} & {*kept}
+        kept += [f"{key}={values}" for key, values in changes.items()]
+        return shlex.join([*train_words(), *([] if sweeps else ["-m"]), *kept])
+
+    @property
     def seconds(self) -> float:
         """The total time of all runs."""
         given = [s for run in self.runs if isinstance(s := run.fields.get("seconds"), (int, float))]
@@ -149,7 +166,12 @@ def find_in(sweeps: list[SweepRecord]) -> Findings:
     """Analyse sweeps; raises RequestError as `study_of` does."""
     study = study_of(sweeps)
     points = points_of(study, [run for sweep in sweeps for run in sweep.runs])
-    return Findings(sweeps, study, points, answer(study, points))
+    importance = next((found for sweep in sweeps if (found := sweep.fields.get("importance"))), None)
+    return Findings(sweeps, study, points, answer(study, points, importance))
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
 
 
 def _reason(run: RunRecord, state: str) -> str:

@@ -60,6 +60,8 @@ class Report:
             "study": study.name or None,
             "question": study.question,
             "answer": self.answer,
+            "verdict": found.verdict or None,
+            "next": findings.next or None,
             "x": study.x or None,
             "curves": list(study.curves),
             "select": study.select,
@@ -185,6 +187,7 @@ def text(made: Report) -> str:
     lines += [f"warning: {warning}" for warning in findings.warnings]
     lines = [cut(terminal(line), LONGEST_LINE) for line in lines]
     paragraphs = [textwrap.fill(line, 80, break_long_words=False, break_on_hyphens=False) for line in lines]
+    paragraphs += [f"run next    {terminal(findings.next)}"] if findings.next else []
     metric = findings.study.select
     shown = best_first(metric, comparable(findings.points))[:10]
     if len(shown) > 1:

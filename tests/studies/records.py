@@ -18,7 +18,7 @@ def write_run(folder: Path, overrides: Mapping[str, Any], metrics: Mapping[str, 
         for parent in parents:
             node = node.setdefault(parent, {})
         if not isinstance(node.get(name), dict):
-            node[name] = {"_target_": value} if key in ("model", "penalty") else value
+            node[name] = {"_target_": value} if key in ("model", "penalty", "scheduler") else value
     words = [f"{key}={json.dumps(v) if isinstance(v, list) else v}" for key, v in overrides.items()]
     record = {
         "status": "completed" if metrics is not None else "failed",

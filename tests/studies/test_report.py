@@ -61,11 +61,12 @@ def test_the_answer_names_the_best_by_validation_and_the_runner_up_and_warns(swe
     made = report([sweep])
     assert made.answer.startswith("optimizer.lr=0.1, optimizer=sgd has the lowest loss/val, 1.115 (95 % interval")
     assert "its loss/test is 1.215" in made.answer
-    assert made.answer.endswith("the intervals don't overlap.")
+    assert "It is told apart from all 4 others: against the runner-up, optimizer.lr=" in made.answer
+    assert made.findings.next == "python train.py -m x optimizer.lr=0.0316,0.1,0.316"
     edge = write_sweep(sweep.parent / "edge", {"data.d": [1, 2, 3]}, lambda d: {"loss/test": 1 / d})
     made = report([edge])
     assert "chosen on test data" in made.answer
-    assert "chance" in made.answer
+    assert "other seeds may give another order" in made.answer
     assert "The best data.d, 3, is the largest tried" in made.findings.answer.warnings[0]
 
 
@@ -145,6 +146,8 @@ def test_tensorboard_reads_each_curve_over_the_swept_value_or_its_index(tmp_path
     read = EventAccumulator(str(folder))
     read.Reload()
     assert read.Tags()["images"] == ["figure"]
+    (said,) = read.Tensors("answer")
+    assert b"has the lowest loss/val" in said.tensor_proto.string_val[0]
 
 
 def test_sweeps_are_compared(tmp_path):
@@ -175,6 +178,8 @@ def test_the_command_line_prints_one_json_document_or_text(sweep, capsys):
     assert document["best"]["setting"] == {"optimizer.lr": 0.1, "optimizer": "sgd"}
     assert document["counts"] == {"completed": 20, "diverged": 4}
     assert len(document["runs"]) == 24
+    assert document["verdict"] is None
+    assert document["next"].startswith("python train.py -m ")
     assert cli.main(["report", str(sweep)]) == 0
     out = capsys.readouterr().out
     assert max(len(line) for line in out.splitlines() if str(sweep) not in line) <= 80
@@ -225,9 +230,11 @@ def test_a_wrong_study_is_refused_before_its_runs(node, answer):
 
 def test_a_sweep_with_no_completed_run_still_has_a_report(tmp_path):
     write_sweep(tmp_path / "lost", {"seed": range(2)}, lambda s: None)
-    assert report([tmp_path / "lost"]).answer == "No completed run has loss/val yet."
+    assert report([tmp_path / "lost"]).answer.startswith("All 2 runs diverged, so no setting is best")
     write_run(tmp_path / "going" / "run", {}, None, status="running")
-    assert report([tmp_path / "going"]).findings.counts == {"completed": 0, "interrupted": 1}
+    going = report([tmp_path / "going"])
+    assert going.answer == "No run has completed (1 interrupted), so there is no loss/val yet."
+    assert going.findings.counts == {"completed": 0, "interrupted": 1}
 
 
 def test_the_report_of_a_sweep_needs_no_torch(sweep):

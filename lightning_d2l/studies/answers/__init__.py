@@ -1,0 +1,1 @@
+"""An answer rule for each study, a file for each topic; table.py lists them."""

@@ -1,0 +1,132 @@
+"""Answers on networks: width, depth, initialisation, activations, and hypercomplex layers."""
+
+from __future__ import annotations
+
+from lightning_d2l.config.text import show
+from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule
+from lightning_d2l.studies.answers.words import Change, a_list, change, few, noun, value
+from lightning_d2l.studies.diagnosis import TOLERANCE
+from lightning_d2l.studies.points import Point, Series
+from lightning_d2l.theory.problem import NUM_CLASSES, is_fashion_mnist
+
+POINT = 0.01
+"""An accuracy that is lower by at most one percentage point is as good."""
+GRADIENT, ACCURACY, FIT, SIZE = "first.gradient/first", "acc/val", "acc/train", "num_parameters"
+
+
+@rule("model.num_hiddens", "loss/val")
+def width(asked: Asked) -> Said | None:
+    """The smallest width whose held-out loss is within a quarter of the noise, and the widths that can't be enough."""
+    select, said, enough = asked.study.select, list[str](), list[Point]()
+    floor = asked.level("noise floor", select)
+    if floor is None:
+        return None
+    limit = (1 + TOLERANCE) * floor
+    for series, points in asked.measured(select):
+        first, best = points[0], asked.best(select, points)[0]
+        fit = next((point for point in points if value(point, select) <= limit), None)
+        words = f"{asked.curve(series)}going from {asked.shown(first)} to {asked.shown(best)} hidden units "
+        words += f"{change(first, best, select, len(points) - 1).moves()}, to {few(value(best, select))}"
+        if fit is None:
+            words += f"; none of these widths reaches the noise of {few(floor)}"
+        else:
+            enough.append(fit)
+            words += f"; {asked.shown(fit)} are enough for {few(value(fit, select))}, near the noise of {few(floor)}"
+        said.append(words)
+    bound, theory = asked.line("best h + 1 straight pieces", select), ""
+    if few_units := max((h for h, loss in bound.items() if loss > limit), default=None):
+        theory = f"In theory {show(few_units)} can't be enough: h ReLU units draw at most h + 1 straight pieces."
+    return asked.said("", said, theory, enough[0] if enough else None)
+
+
+@rule("model.num_hiddens", ACCURACY)
+def width_fashion_mnist(asked: Asked) -> Said | None:
+    """The smallest width that is at most a point of accuracy below the best one."""
+    said, chosen = list[str](), list[Point]()
+    for series, points in asked.measured(ACCURACY):
+        best = asked.best(ACCURACY, points)[0]
+        least = next(point for point in points if value(point, ACCURACY) >= value(best, ACCURACY) - POINT)
+        chosen.append(least)
+        words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {noun(ACCURACY)} "
+        words += few(value(least, ACCURACY))
+        words += f", and {few(value(best, ACCURACY))} at best with {asked.shown(best)}" if least is not best else ""
+        if less := [point for point in points if asked.x(point) < asked.x(least)]:
+            words += f"; {asked.shown(less[-1])} reach {few(value(less[-1], ACCURACY))}"
+        if best is not points[-1]:
+            words += f"; going on to {asked.shown(points[-1])} {change(best, points[-1], ACCURACY).moves()}"
+        elif least is best:
+            words += ", the widest tried, so that more may be better"
+        said.append(words)
+    return asked.said("", said, best=asked.best(ACCURACY, chosen)[0]) if said else None
+
+
+@rule("model.n", ACCURACY, SIZE)
+def phm(asked: Asked) -> Said | None:
+    """The parameters and the accuracy of each n, against the smallest n."""
+    said, theory, counted = list[str](), asked.line("dq/n + n³", SIZE), list[bool]()
+    for series, (first, *others) in asked.measured(ACCURACY, SIZE):
+        counted += [value(point, SIZE) == theory.get(asked.x(point)) for point in (first, *others)]
+        parts = [f"{asked.curve(series)}n = {asked.shown(first)} reaches an accuracy of {few(value(first, ACCURACY))}"]
+        for point in others:
+            share = 100 * value(point, SIZE) / value(first, SIZE)
+            loss = change(first, point, ACCURACY, len(others)).moves()
+            parts.append(f"n = {asked.shown(point)} has {share:.0f} % of the parameters and {loss}")
+        said.append("; ".join(parts))
+    agrees = "The numbers of parameters are those of theory, dq/n + n³ weights a hidden layer."
+    return asked.said("", said, agrees if counted and all(counted) else "")
+
+
+@rule("model.num_layers", ACCURACY, curves=["model.activation"])
+def activation(asked: Asked) -> Said | None:
+    """Whether layers add accuracy with an activation function, and none without."""
+    gains = list[tuple[Series, Change]]()
+    for series, (base, *deeper) in asked.measured(ACCURACY):
+        gains.append((series, change(base, asked.best(ACCURACY, deeper)[0], ACCURACY, len(deeper))))
+    linear = [gain for series, gain in gains if show(series.setting["model.activation"]) == "identity"]
+    bent = [gain for series, gain in gains if show(series.setting["model.activation"]) != "identity"]
+    verdict: Verdict = "undecided" if linear and bent else ""
+    if linear and bent:
+        if any(gain.better for gain in linear) or all(gain.worse or gain.same for gain in bent):
+            verdict = "no"
+        elif any(gain.better for gain in bent):
+            verdict = "yes"
+    said = [
+        f"{asked.curve(series)}going from {asked.shown(gain.before)} to {asked.shown(gain.after)} layers {gain.moves()}"
+        for series, gain in gains
+    ]
+    level = asked.level("linear model", ACCURACY)
+    theory = "" if level is None else f"Layers without an activation are one linear layer, {few(level)}, at any depth."
+    return asked.said(verdict, said, theory)
+
+
+@rule("model.num_layers", GRADIENT, FIT, curves=["model.init"])
+def depth_init(asked: Asked) -> Said | None:
+    """Which initialisations train the deepest network, and the first layer's initial gradient in each."""
+    trains, fails, best = list[str](), list[str](), list[Point]()
+    deepest = max(asked.points, key=asked.x)
+    for series in asked.series:
+        deep = series.points[-1]
+        if deep.diverged or asked.x(deep) < asked.x(deepest) or not {GRADIENT, FIT} <= deep.estimates.keys():
+            continue
+        name = " with ".join(
+            show(series.setting[key]) for key in sorted(series.setting, key=lambda k: k != "model.init")
+        )
+        theory = asked.line("theory of wide layers", GRADIENT, series.setting).get(asked.x(deep))
+        expected = f", in theory {few(theory)}" if theory is not None else ""
+        words = f"{name} (accuracy {few(value(deep, FIT))}, gradient {few(value(deep, GRADIENT))}{expected})"
+        best += [deep] if (learnt := _learnt(deep)) else []
+        (trains if learnt else fails).append(words)
+    if not trains and not fails:
+        return None
+    depth = f"{asked.shown(deepest)} layers"
+    said = [f"at {depth} these train: {a_list(trains)}" if trains else f"at {depth} none trains"]
+    said += [f"these stay near guessing: {a_list(fails)}"] if fails else []
+    last = "The gradient is that of the first layer at the start."
+    return asked.said("", said, last, asked.best(FIT, best)[0] if best else None)
+
+
+def _learnt(point: Point) -> bool:
+    """Whether a training accuracy is told to be above twice that of guessing."""
+    found = point.estimates[FIT]
+    chance = 1 / NUM_CLASSES if is_fashion_mnist(point.runs[0].config) else 0.5
+    return (found.low if found.n > 1 else found.value) > min(2 * chance, 0.75)

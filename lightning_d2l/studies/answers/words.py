@@ -1,0 +1,171 @@
+"""Changes, values and counts in the words of an answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lightning_d2l.config.text import show
+from lightning_d2l.studies.comparison import Comparison, compare
+from lightning_d2l.studies.labels import listing
+from lightning_d2l.studies.points import Point
+from lightning_d2l.studies.study import superlative
+
+NOUNS = {"loss": "loss", "acc": "accuracy", "gap": "gap", "norm": "norm of the weights", "zeros": "share of zeros"}
+SPLITS = {"train": "training ", "val": "validation ", "test": "test "}
+SHARES = ("acc", "acc_gap", "zeros")
+"""Their differences are said in percentage points."""
+NAMED = 5  # values in a list
+
+
+def few(value: float) -> str:
+    """Three significant digits: 0.0107, 12.3, 4,240, 1.2e6."""
+    if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{float(f'{value:.3g}'):,.0f}"
+
+
+def noun(metric: str) -> str:
+    """`test loss` for "loss/test"."""
+    base, _, split = metric.partition("/")
+    return f"{SPLITS.get(split, '')}{NOUNS[base]}" if base in NOUNS and split in (*SPLITS, "weights") else metric
+
+
+def value(point: Point, metric: str) -> float:
+    """The typical value of a point's metric: its mean, or the median where the mean says nothing."""
+    return point.estimates[metric].value
+
+
+def a_list(values: Iterable[str]) -> str:
+    """Values in words, cut if there are many: `1, 2 and 3`, or `1, 2, 3, 4, 5 and 7 more`."""
+    shown = list(values)
+    if len(shown) > NAMED + 1:
+        shown = [*shown[:NAMED], f"{len(shown) - NAMED} more"]
+    return listing(shown)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a metric changes from one setting to another."""
+
+    before: Point
+    after: Point
+    metric: str
+    comparison: Comparison
+    comparisons: int = 1
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two are told apart."""
+        return self.comparison.verdict == "apart"
+
+    @property
+    def higher(self) -> bool:
+        """Whether the metric is told to be higher afterwards."""
+        return self.apart and self.comparison.effect > (1 if self.comparison.is_ratio else 0)
+
+    @property
+    def lower(self) -> bool:
+        return self.apart and not self.higher
+
+    @property
+    def better(self) -> bool:
+        return self.higher if superlative(self.metric) == "highest" else self.lower
+
+    @property
+    def worse(self) -> bool:
+        return self.apart and not self.better
+
+    @property
+    def same(self) -> bool:
+        """Whether the two are told to be equal within the margin of a comparison."""
+        return self.comparison.verdict == "equivalent"
+
+    @property
+    def values(self) -> str:
+        """`0.0107 to 0.0121`."""
+        return f"{few(value(self.before, self.metric))} to {few(value(self.after, self.metric))}"
+
+    @property
+    def size(self) -> str:
+        """`3.2-fold (95 % 2.9 to 3.5, n = 10)` or `by 12 % (...)`, for a ratio; `by 0.021 (...)` for a difference."""
+        c = self.comparison
+        if not c.is_ratio:
+            sign, points = (1 if c.effect >= 0 else -1), self.metric.partition("/")[0] in SHARES
+            factor, unit = (100, " points") if points else (1, "")
+            middle, *ends = (sign * factor * end for end in (c.effect, c.low, c.high))
+            text = _percent if points else few
+            return f"by {text(middle)}{unit}{self._interval(*map(text, sorted(ends)))}"
+        effect, low, high = (c.effect, c.low, c.high) if c.effect >= 1 else (1 / c.effect, 1 / c.high, 1 / c.low)
+        if effect >= 2:
+            return f"{_times(effect)}-fold{self._interval(_times(low), _times(high))}"
+        sign = 1 if c.effect >= 1 else -1
+        percents = sorted(sign * 100 * (v - 1) for v in (c.effect, c.low, c.high))
+        middle = sign * 100 * (c.effect - 1)
+        return f"by {_percent(middle)} %{self._interval(_percent(percents[0]), f'{_percent(percents[-1])} %')}"
+
+    def _interval(self, low: str, high: str) -> str:
+        n = min(len(p.values[self.metric]) for p in (self.before, self.after))
+        if n < 2 or not math.isfinite(self.comparison.low):
+            return " (one run each)" if n < 2 else ""
+        return f" (95 % {low} to {high}, n = {self.comparison.pairs or n})"
+
+    def moves(self, what: str = "") -> str:
+        """`raises the test loss 40-fold (95 % 25 to 60, n = 20)`, or that it doesn't, or that this may be chance."""
+        name = what or noun(self.metric)
+        c = self.comparison
+        if self.apart:
+            return f"{'raises' if self.higher else 'lowers'} the {name} {self.size}"
+        if c.effect == (1 if c.is_ratio else 0):
+            return f"has no effect on the {name} ({few(value(self.before, self.metric))})"
+        if self.same:
+            return f"hardly changes the {name} ({self.values})"
+        up = c.effect > (1 if c.is_ratio else 0)
+        return f"{'raises' if up else 'lowers'} the {name} {self.size}, which {self.doubt}"
+
+    @property
+    def doubt(self) -> str:
+        """Why the change may not be there; empty if the two are told apart."""
+        c, nothing = self.comparison, 1 if self.comparison.is_ratio else 0
+        if self.apart:
+            return ""
+        if min(len(p.values[self.metric]) for p in (self.before, self.after)) < 2:
+            return "other seeds may not repeat"
+        several = self.comparisons > 1 and (c.low > nothing or c.high < nothing)
+        return f"may be chance, as one of {self.comparisons} comparisons" if several else "may be chance"
+
+    @property
+    def interval(self) -> str:
+        """`3.2-fold, 95 % 2.9 to 3.5, n = 10`."""
+        return self.size.replace(" (", ", ").rstrip(")")
+
+
+def change(before: Point, after: Point, metric: str, comparisons: int = 1) -> Change:
+    """The change of a metric between two settings, one of so many comparisons."""
+    return Change(before, after, metric, compare(before, after, metric, comparisons), comparisons)
+
+
+def _times(ratio: float) -> str:
+    """Two significant digits."""
+    return f"{ratio:.2g}" if ratio < 100 else few(float(f"{ratio:.2g}"))
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def compressed(values: Iterable[float], tried: Iterable[float]) -> str:
+    """Some of the values tried, with runs of neighbours as ranges: `1, 4 to 8 and 11`."""
+    order = sorted(set(tried))
+    places = sorted(order.index(value) for value in set(values))
+    parts: list[list[int]] = []
+    for place in places:
+        if parts and place == parts[-1][-1] + 1:
+            parts[-1].append(place)
+        else:
+            parts.append([place])
+    texts = [[show(order[place]) for place in part] for part in parts]
+    return a_list(text[0] if len(text) == 1 else f"{text[0]} {'to' if len(text) > 2 else 'and'} {text[-1]}"
+                  for text in texts)  # fmt: skip

@@ -1,0 +1,98 @@
+"""Which setting of a sweep matters most: the share of each in the variance between the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lightning_d2l.config.text import show
+from lightning_d2l.studies.points import Point
+from lightning_d2l.studies.replicates import REPLICATES
+from lightning_d2l.studies.statistics import kind_of
+from lightning_d2l.studies.study import Study
+from lightning_d2l.theory.curves import numeric
+from lightning_d2l.training.record import RunRecord
+
+FEW_LEVELS = 30
+"""A number with more values, as a random search has, is cut into as many classes as `CLASSES`."""
+CLASSES = 4
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The share of each key in the variance of `metric` over the runs, largest first; of its logarithm if `is_log`.
+
+    A share is an omega squared of an analysis of variance with main effects alone (Hays 1963), at least 0. It is that
+    of the seeds too, if runs differ in them. The rest is interactions and chance.
+    """
+
+    metric: str
+    is_log: bool
+    shares: Mapping[str, float]
+
+
+def effects(study: Study, points: Sequence[Point]) -> Effects | None:
+    """The effects of the keys of a study on `study.select`.
+
+    None where no key has two values, or where the runs are too few to tell its effect from chance. For unequal numbers
+    of runs the sum of squares of a key is what the others leave (type II).
+    """
+    runs = [run for point in points for run in point.runs if run.completed and run.metric(study.select) is not None]
+    if study.x == "epoch" or len(runs) < 3:
+        return None
+    values = np.array([run.metric(study.select) for run in runs])
+    is_log = kind_of(study.select) == "positive" and bool((values > 0).all())
+    y = np.log(values) if is_log else values
+    keys = [key for key in study.keys if key not in ("sweep", "source")]
+    varied = {key: found for key in keys if len(set(found := _levels(runs, key))) > 1}
+    if not varied:
+        return None
+    seeds = {key: _levels(runs, key) for key in REPLICATES}
+    seeds = {key: found for key, found in seeds.items() if 1 < len(set(found)) < len(runs) and key not in varied}
+    for factors in ({**varied, **seeds}, varied):
+        if (shares := _shares(factors, y)) is not None:
+            return Effects(study.select, is_log, dict(sorted(shares.items(), key=lambda item: -item[1])))
+    return None
+
+
+def _levels(runs: Sequence[RunRecord], key: str) -> list[str]:
+    """The value of a key in each run, as text; of a number with many values its class."""
+    values: list[Any] = [run.get(key) for run in runs]
+    if numeric(values) and len(set(values)) > FEW_LEVELS:
+        ranks = np.argsort(np.argsort(np.array(values, dtype=float), kind="stable"), kind="stable")
+        return [str(int(rank) * CLASSES // len(values)) for rank in ranks]
+    return [show(value) for value in values]
+
+
+def _shares(factors: Mapping[str, Sequence[str]], y: np.ndarray) -> dict[str, float] | None:
+    """Omega squared of each factor; None if no degree of freedom is left for chance, or nothing differs."""
+    blocks = {key: _indicators(levels) for key, levels in factors.items()}
+    left = len(y) - 1 - sum(block.shape[1] for block in blocks.values())
+    total = float(((y - y.mean()) ** 2).sum())
+    if left < 1 or not 0 < total < np.inf:
+        return None
+    rest = _residual(blocks.values(), y)
+    chance = rest / left
+    found = {}
+    for key, block in blocks.items():
+        own = _residual([other for name, other in blocks.items() if name != key], y) - rest
+        found[key] = min(max((own - block.shape[1] * chance) / (total + chance), 0.0), 1.0)
+    return found
+
+
+def _indicators(levels: Sequence[str]) -> np.ndarray:
+    """A column for each level but the first: whether a run has it, minus the column's mean."""
+    names = list(dict.fromkeys(levels))[1:]
+    columns = np.array([[level == name for name in names] for level in levels], dtype=float)
+    return np.asarray(columns - columns.mean(0))
+
+
+def _residual(blocks: Any, y: np.ndarray) -> float:
+    """The sum of squares that a least-squares fit of columns leaves of y."""
+    centred = y - y.mean()
+    columns = np.concatenate([np.zeros((len(y), 0)), *blocks], axis=1)
+    fit = columns @ np.linalg.lstsq(columns, centred, rcond=None)[0] if columns.shape[1] else 0.0
+    return float(((centred - fit) ** 2).sum())
