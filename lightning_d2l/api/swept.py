@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_d2l.api.finished import Folder, Run, path_of, hashable
+from lightning_d2l.api.finished import Folder, Run, hashable, path_of
 from lightning_d2l.api.library import library_call
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.training.record import RUN_FILE
