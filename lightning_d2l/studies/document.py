@@ -17,11 +17,11 @@ MOST_ROWS = 100
 """Longer tables show the best settings only."""
 MOST_DATA = 10
 RULE = (
-    "Not learnt: no better than the trivial predictor, which knows the training targets alone. Well fitted: the held-out "
-    f"loss is at most {TOLERANCE:.0%} above the reference, which is the noise of generated data or what study.reference "
-    "names; best here: the same against the lowest loss of the report, where no reference is known. Otherwise the larger "
-    "part decides: train - reference means underfitting, held-out - train means overfitting. ~ and (or ...) mark "
-    "uncertain diagnoses."
+    "Not learnt: no better than the trivial predictor, which knows the training targets alone. Well fitted: the "
+    f"held-out loss is at most {TOLERANCE:.0%} above the reference, which is the noise of generated data or what "
+    "study.reference names; best here: the same against the lowest loss of the report, where no reference is known. "
+    "Otherwise the larger part decides: train - reference means underfitting, held-out - train means overfitting. "
+    "~ and (or ...) mark uncertain diagnoses."
 )
 
 
