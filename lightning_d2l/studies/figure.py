@@ -1,9 +1,8 @@
-"""The figure of a study: means or medians with their 95 % intervals, every run as a dot, theory dashed."""
+"""The figure of a study: means over seeds with their 95 % intervals, every run as a dot, theory dashed."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,6 @@ from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.studies import axes, labels
 from lightning_d2l.studies.axes import LARGEST, LONGEST_NAME
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
-from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.studies.predicted import predicted
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import Curve, numeric
@@ -71,7 +69,7 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """The means or medians of a metric along a curve of the study."""
+    """The means of a metric along a curve of the study."""
 
     label: str
     style: int
@@ -143,41 +141,35 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
 def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], *, joined: bool) -> list[float]:
     """Draw one curve, with bands for numeric x, with error bars for names; returns the values of all runs drawn.
 
-    The estimate of a point that diverged is not drawn, nor what lies beyond the ends of an axis.
+    The mean of a point that diverged is not drawn, nor what lies beyond the ends of an axis.
     """
     measured = [(at[show(p.setting[study.x])], p) for p in line.series.points if line.metric in p.estimates]
     dots = [(x, value) for x, point in measured for value in point.values[line.metric] if abs(value) <= LARGEST]
     estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
-    estimates = {x: found for x, found in estimates.items() if abs(found.value) <= LARGEST}
+    estimates = {x: found for x, found in estimates.items() if abs(found.mean) <= LARGEST}
     x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
-    numbers = [(e.value, e.low, e.high, *_quartiles(e)) for e in estimates.values()]
-    values, low, high, q1, q3 = np.array(numbers).reshape(-1, 5).clip(-LARGEST, LARGEST).T
+    means, low, high = (
+        np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).clip(-LARGEST, LARGEST).T
+    )
     look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": label(line.label) or None, "zorder": 3}
     if joined and len(x) != 1:
-        panel.plot(x, values, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
+        panel.plot(x, means, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
         panel.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
-        panel.fill_between(x, q1, q3, color=line.colour, alpha=0.08, linewidth=0)
     else:
-        _draw_bars(panel, x, np.array([values, low, high]), line.colour, look)
-        panel.vlines(x, q1, q3, color=line.colour, alpha=0.2, linewidth=6)
+        _draw_bars(panel, x, np.array([means, low, high]), line.colour, look)
     if dots and len(dots) <= MOST_DOTS and len(dots) > len(measured):
         panel.plot(*zip(*dots, strict=True), marker, color=line.colour, markersize=2.5, alpha=0.35, linestyle="none")
     return [value for _, value in dots]
 
 
-def _quartiles(found: Estimate) -> tuple[float, float]:
-    """The quartiles that are drawn around a median."""
-    return (found.q1, found.q3) if found.statistic == "median" and found.clusters > 2 else (math.nan, math.nan)
-
-
 def _draw_bars(panel: Axes, x: Sequence[float], values: np.ndarray, colour: str, look: dict[str, Any]) -> None:
-    """Draw error bars, from values (3, n): middle, low and high; many of them without caps, as one line."""
-    middle, low, high = values
+    """Draw means with error bars, from values (3, n): means, low and high; many of them without caps, as one line."""
+    means, low, high = values
     if len(x) <= MOST_BARS:
-        reach = np.abs([low - middle, high - middle])
-        panel.errorbar(x, middle, yerr=reach, color=colour, linestyle="none", capsize=4, **look)
+        reach = np.abs([low - means, high - means])
+        panel.errorbar(x, means, yerr=reach, color=colour, linestyle="none", capsize=4, **look)
         return
-    panel.plot(x, middle, color=colour, linestyle="none", **look)
+    panel.plot(x, means, color=colour, linestyle="none", **look)
     panel.plot(np.repeat(x, 3), np.array([low, high, np.full(len(x), np.nan)]).T.ravel(), color=colour, linewidth=1)
 
 
@@ -217,25 +209,15 @@ def _legend(panel: Axes) -> tuple[str, ...]:
 
 
 def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool) -> str:
-    drawn = {m: [p.estimates[m] for p in points if m in p.estimates] for m in study.metrics}
-    estimates = [found for each in drawn.values() for found in each]
+    estimates = [e for p in points for name, e in p.estimates.items() if name in study.metrics]
     counts = sorted({estimate.n for estimate in estimates})
     caption = "One run for each point, so there are no intervals."
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
-        designs, fixed = {e.design for e in estimates}, list(dict.fromkeys(e.given for e in estimates if e.given))
-        over = f"{designs.pop()}, {n}" if len(designs) == 1 else f"runs, {n}"
         joined = numeric([point.setting[study.x] for point in points])
-        lines, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
-        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.has_interval)) or "none"
-        methods += f"; given {labels.listing(fixed)}" if fixed else ""
-        medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
-        what = "mean" if not medians else "median"
-        if 0 < len(medians) < len([m for m, each in drawn.items() if each]):
-            what = f"median of {labels.listing(medians)}, mean of the others,"
-        caption = f"{lines}: {what} over {over}. {interval}: its 95 % interval ({methods})."
-        caption += f" Pale {interval.lower()}: quartiles." if medians else ""
-        caption += " Small dots: single runs."
+        mean, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
+        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.n > 1))
+        caption = f"{mean}: mean over runs ({n}). {interval}: its 95 % interval ({methods}). Small dots: single runs."
     if isolated:
         best = f"{superlative(study.select)} {study.select}"
         caption = f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
