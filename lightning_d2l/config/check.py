@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.loggers import BASELINES
+from lightning_d2l.config.metrics import fits, for_task
 from lightning_d2l.config.optimizers import EXACT, contradiction
 from lightning_d2l.config.rules import Built, Named, Rule, Setting, Settings
 from lightning_d2l.config.size import model_too_large, num_inputs, too_large
@@ -198,6 +199,10 @@ def check_task(config: Mapping[str, Any], classes: bool) -> None:
     allowed += [name for name, wanted in registry.TASKS_OF_LOSSES.items() if wanted in (task, None)]
     if config["loss"] is not None and config["loss"] not in allowed:
         raise RequestError(f"loss={config['loss']}: must be {', '.join(allowed)} or null for this data")
+    if wrong := [name for name in config["metrics"] if name not in registry.METRICS and not fits(name, task)]:
+        holds = "classes" if classes else "numbers"
+        known = for_task(task, list(registry.METRICS))
+        raise RequestError(f"metrics=[{wrong[0]}]: must be for the {holds} that this data holds: {known}")
     if config["information"] and not classes:
         raise RequestError("information=true: must be false for this data, which holds numbers and not classes")
     exact, loss = (config["optimizer"] or {}).get("_target_") == EXACT, config["loss"]

@@ -12,6 +12,7 @@ from typing import Any
 from lightning_d2l.config.callbacks import CALLBACKS
 from lightning_d2l.config.image_data import IMAGE_DATA, IMAGE_FOLDER, INPUTS, TORCHVISION
 from lightning_d2l.config.loggers import BASELINES, LOGGERS
+from lightning_d2l.config.metrics import CLASSES, NUMBERS, is_top_k
 from lightning_d2l.config.optimizers import OPTIMIZERS
 from lightning_d2l.config.rules import (
     COUNT,
@@ -149,7 +150,7 @@ METRICS: dict[str, Any] = {}
 THEORIES: dict[str, Any] = {}
 # Names of this package that no plugin may give to another metric or theory.
 OWN_METRICS = (
-    "loss", "acc", "mse", "lr", "epoch", "step",
+    "loss", "acc", "lr", "epoch", "step", *NUMBERS, *CLASSES,
     *(f"{name}{unit}" for name in ("surprisal", "entropy", "cross_entropy", "kl") for unit in ("", "_bits")),
 )  # fmt: skip
 OWN_THEORIES = (
@@ -166,7 +167,7 @@ RUN = Settings(
     {
         "seed": SEED,
         "loss": either(names_of(CLASS_LOSSES, NUMBER_LOSSES, LOSSES_OF_PLUGINS), NULL),
-        "metrics": list_of(names_of(METRICS), min_length=0),
+        "metrics": list_of(either(names_of(NUMBERS, CLASSES, METRICS), Rule("topK, as top3", is_top_k)), min_length=0),
         "penalty": Settings({"l1": NOT_NEGATIVE, "l2": NOT_NEGATIVE, "lambda": NOT_NEGATIVE}),
         "information": FLAG,
         "gradients": FLAG,

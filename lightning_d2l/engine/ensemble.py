@@ -27,6 +27,7 @@ from lightning_d2l.engine.noise import StackedNoise
 from lightning_d2l.engine.optimizers import Memberwise
 from lightning_d2l.engine.schedules import MemberSchedules
 from lightning_d2l.engine.tracing import Program, traced
+from lightning_d2l.modules.metrics import defined, one_by_one_of_each
 
 ALL = slice(None)
 MEASURED_NUMBERS = 2**22  # outputs that are measured in float64 at once
@@ -41,9 +42,8 @@ class Ensemble(pl.LightningModule):
     weight_decay. A member whose loss or metrics are not finite is marked, and measured no more. A member that one of
     its stoppers ends keeps its rows and its state from there on; the training ends when no member trains any more.
 
-    Metrics are taken after the epochs `points`, counted from 1. `tell` is called at the end of each epoch, with its
-    number from 1. Sums of a batched product are taken in another order than those of a single one, so the numbers of
-    a member equal those of a single run within rounding.
+    Metrics are taken after the epochs `points`, counted from 1, and `tell` is called with the number of each epoch. A
+    batched product sums in another order than a single one: a member's numbers equal a single run's within rounding.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Ensemble(pl.LightningModule):
             self.register_buffer(f"buffer_{number}", torch.stack(values))
         self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
         self.last: Snapshot | None = None  # at the last logging point
-        self.best: Snapshot | None = None  # at the best one of each member
+        self.best: Snapshot  # at the best one of each member
         self.points: dict[int, LoggingPoint] = {}  # by the number of epochs: the best ones and the last
         self.schedules = MemberSchedules(self.members)
         self._last_epoch: list[Step] = []
@@ -95,8 +95,8 @@ class Ensemble(pl.LightningModule):
         self._stop_if_none_trains()
 
     def on_train_start(self) -> None:
-        self._remember(self.trainer.current_epoch)
         self.best = self._snapshot()
+        self._remember(self.trainer.current_epoch)
         if self.members[0].best_parameters:
             before = zip(*(member.best_parameters for member in self.members), strict=True)
             for mine, parameters in zip(self.best.parameters, before, strict=True):
@@ -210,7 +210,6 @@ class Ensemble(pl.LightningModule):
             self.schedules.look_after(epoch, metrics, sound)
             self._remember(epoch, sound)
             assert self.last is not None
-            assert self.best is not None
             self.best.take(self.last, improved)
         self._last_epoch = []
 
@@ -218,7 +217,6 @@ class Ensemble(pl.LightningModule):
     def on_train_end(self) -> None:
         """Measure the splits of the end, with the last weights, and with the best if they are not the last for all."""
         assert self.last is not None
-        assert self.best is not None
         last_are_best = all(m.rows and m.best["epoch"] == m.rows[-1]["epoch"] for m in self.members if not m.diverged)
         for parameters in (self.last.parameters, *([] if last_are_best else [self.best.parameters])):
             splits = ("test", *self.members[0].data.at_end)
@@ -246,8 +244,10 @@ class Ensemble(pl.LightningModule):
             for start in range(0, len(outputs), size):
                 some = slice(start, start + size)
                 mine = [p[some] for p in parameters]
-                for name, values in self._mapped("measured", mine, outputs[some], ys[some], some=some).items():
+                for name, values in self._mapped("measured_in_vmap", mine, outputs[some], ys[some], some=some).items():
                     found.setdefault(f"{name}/{split}", []).extend(values.tolist())
+            in_turn = one_by_one_of_each(self._base[0].in_turn, outputs, ys)
+            found |= {f"{name}/{split}": values for name, values in in_turn.items()}
         return found
 
     def _of_parameters(self) -> dict[str, list[float]]:
@@ -275,7 +275,7 @@ class Ensemble(pl.LightningModule):
 
     def _row(self, number: int, metrics: dict[str, list[float]]) -> dict[str, float]:
         """The metrics of one member, which is marked if one of them is not finite."""
-        row = {name: values[number] for name, values in metrics.items()}
+        row = defined({name: values[number] for name, values in metrics.items()}, self._base[0].whole)
         for name, value in row.items():
             if not math.isfinite(value):
                 self._mark(number, name, value, self.trainer.global_step)

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import trainer_of
-from lightning_d2l.config.check import nearest
-from lightning_d2l.config.registry import METRICS
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batch
 from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimizer_factory, require_parameters
 from lightning_d2l.modules.losses import GaussianNLL, build_loss
-from lightning_d2l.modules.metrics import SampleMeans
+from lightning_d2l.modules.measuring import MeasuredModule
 from lightning_d2l.modules.schedule import looks, looks_after, monitored, rate, scheduler_config
 
-MEASURED_NUMBERS = 2**20  # outputs that are kept before they are measured
 
-
-class SupervisedModule(pl.LightningModule):
+class SupervisedModule(MeasuredModule):
     """A network, a loss and an optimizer as a LightningModule, for any Trainer and any batches (x, y).
 
     `net` is a network or its description, such as `{"_target_": "lightning_d2l.nets.mlp.MLP", "num_inputs": 4, ...}`.
@@ -32,8 +27,8 @@ class SupervisedModule(pl.LightningModule):
     description `{"_target_": "torch.optim.SGD", "lr": 0.1}`, or a function from parameters to an optimizer.
 
     `penalty` is added to the loss that training minimises, for the weights w: l1 * sum |w| + l2 / 2 * sum w^2
-    (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too, and `metrics` are
-    names of registered metrics to measure beside the usual ones.
+    (d2l 4.5). No reported loss contains it. With `gradients` the norms of gradients are measured too. `metrics` are
+    more metrics to measure: names such as "rmse" or "auroc", see config/metrics.py, and of registered ones.
 
     `scheduler` describes a schedule of the learning rate: `{"_target_": "torch.optim.lr_scheduler.StepLR", ...}`.
     `transform` describes a layer between the inputs and the network, in training and prediction. `preprocessing`
@@ -46,15 +41,11 @@ class SupervisedModule(pl.LightningModule):
     Descriptions, names and numbers are saved as hyperparameters, so that `load_from_checkpoint` needs no more
     arguments; anything else is passed to it again: `load_from_checkpoint(path, net=net)`.
 
-    Raises ValueError on a name that is not registered, and on a batch whose targets don't fit the outputs.
+    Raises ValueError on a name that is not registered, on a metric that does not fit the task, and on a batch whose
+    targets don't fit the outputs.
     """
 
     usual_loss: str
-
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The names of the metrics that are measured of each split."""
-        raise NotImplementedError
 
     def __init__(
         self,
@@ -70,15 +61,14 @@ class SupervisedModule(pl.LightningModule):
         preprocessing: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(metrics)
         self.net, net_description = network(net)
         self.transform, self.preprocessing = layer(transform), layer(preprocessing)
         self.optimizer_factory, optimizer_description = optimizer_factory(optimizer)
         self.loss_name = loss or self.usual_loss
         self.loss = build_loss(self.loss_name)
-        if unknown := [name for name in metrics if name not in METRICS]:
-            raise ValueError(f"metrics={unknown[0]}: must be a registered metric{nearest(unknown[0], list(METRICS))}")
-        self.metrics, self.scheduler = tuple(metrics), scheduler
+        self.loss_changes = isinstance(self.loss, GaussianNLL)
+        self.scheduler = scheduler
         self.penalty = {"l1": 0.0, "l2": 0.0, **(penalty or {})}
         self.gradients = gradients
         plain = {"loss": self.loss_name, "penalty": dict(self.penalty), "gradients": gradients, **settings}
@@ -87,8 +77,6 @@ class SupervisedModule(pl.LightningModule):
         described |= {name: dict(value) for name, value in given.items() if value is not None}
         plain |= {"metrics": list(metrics)} if metrics else {}
         self.save_hyperparameters(plain | {key: value for key, value in described.items() if value is not None})
-        self._seen: dict[str, list[Batch]] = {}  # outputs and targets by split that are not measured yet
-        self._means: dict[str, SampleMeans] = {}  # by split
         self._place: tuple[int, int] | None = None  # epoch and batch of the last training step
         self._rate: float | None = None  # the learning rate of the last step, where there is a schedule
 
@@ -108,20 +96,9 @@ class SupervisedModule(pl.LightningModule):
                 value = value + factor * torch.stack([w.abs().pow(power).sum() for w in self.weights()]).sum()
         return value, output
 
-    def targets(self, output: Tensor, y: Tensor) -> Tensor:
-        """The targets in the shape and type that the loss takes; raises ValueError if they don't fit the outputs."""
-        raise NotImplementedError
-
     def measure(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The metrics, by `metric_names`, of outputs (n, num_outputs) and their targets: each a mean over samples."""
-        registered = {name: METRICS[name](output, y).to(output.dtype).mean() for name in self.metrics}
-        return {"loss": self.loss(output, y), **registered}
-
-    def measured(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """The metrics of outputs and targets as they come from a loader, computed in float64 (float32 on MPS)."""
-        output = output.to(torch.float32 if output.device.type == "mps" else torch.float64)
-        found = self.measure(output, self.targets(output, y))
-        return {name: found[name] for name in self.metric_names}
+        """The metrics of outputs (n, num_outputs) and their targets that are means over samples, by name."""
+        return {"loss": self.loss(output, y), **super().measure(output, y)}
 
     def weights(self) -> list[Tensor]:
         """The parameters of two dimensions or more: no biases or slopes of activations."""
@@ -224,48 +201,6 @@ class SupervisedModule(pl.LightningModule):
             seen = {**trainer.callback_metrics, **metrics}
             scheduler.step(seen[monitored(self.scheduler, seen)])
         return {"lr": torch.tensor(used, dtype=torch.float64)}
-
-    def on_validation_epoch_end(self) -> None:
-        for split in sorted({*self._seen, *self._means} - {RUNNING}):
-            self.log_dict(self._computed(split), sync_dist=True)
-
-    def on_test_epoch_end(self) -> None:
-        for split in sorted({*self._seen, *self._means}):
-            self.log_dict(self._computed(split), sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Within an epoch, also save the sums of the training metrics so far, of all processes."""
-        self._measure(RUNNING)
-        if means := self._means.get(RUNNING):
-            with means.sync_context():
-                checkpoint["train_metrics"] = {"names": list(means.names), "total": means.total, "count": means.count}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        trainer = trainer_of(self)
-        if (saved := checkpoint.get("train_metrics")) and (trainer is None or trainer.is_global_zero):
-            means = self._means[RUNNING] = SampleMeans()
-            means.update(dict(zip(saved["names"], saved["total"].unbind(), strict=True)), 0)
-            means.total, means.count = saved["total"].clone(), saved["count"].clone()
-
-    def _see(self, split: str, output: Tensor, y: Tensor) -> None:
-        """Keep outputs and targets until there are enough to measure them: one measurement takes as long as a step."""
-        self._seen.setdefault(split, []).append((output, y))
-        learned = isinstance(self.loss, GaussianNLL)  # it changes with each step
-        if learned or len(self._seen[split]) * output.numel() > MEASURED_NUMBERS:
-            self._measure(split)
-
-    def _measure(self, split: str) -> None:
-        if seen := self._seen.pop(split, []):
-            output, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
-            if split not in self._means:
-                self._means[split] = SampleMeans()
-            # A process whose share is empty takes part too: the others wait for it when the means are computed.
-            self._means[split].update(self.measured(output, y), len(y))
-
-    def _computed(self, split: str) -> dict[str, Tensor]:
-        self._measure(split)
-        means = self._means.pop(split, None)
-        return {f"{name}/{split}": value for name, value in means.compute().items()} if means else {}
 
     def _validates_training_data(self) -> bool:
         trainer = trainer_of(self)

@@ -21,6 +21,7 @@ class ClassificationModule(SupervisedModule):
     """
 
     usual_loss = "cross_entropy"
+    task = "classification"
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class ClassificationModule(SupervisedModule):
     @property
     def metric_names(self) -> tuple[str, ...]:
         names = [*INFORMATION, *(f"{name}_bits" for name in INFORMATION)] if self.information else []
-        return ("loss", "acc", *names, *self.metrics)
+        return tuple(dict.fromkeys(("loss", "acc", *names, *self.metrics)))
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if output.dim() != 2 or y.shape != output.shape[:1] or y.is_floating_point():

@@ -17,10 +17,11 @@ class RegressionModule(SupervisedModule):
     """
 
     usual_loss = "mse"
+    task = "regression"
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        return ("loss", *["mse"] * isinstance(self.loss, GaussianNLL), *self.metrics)
+        return tuple(dict.fromkeys(("loss", *["mse"] * isinstance(self.loss, GaussianNLL), *self.metrics)))
 
     def targets(self, output: Tensor, y: Tensor) -> Tensor:
         if y.shape != output.shape:

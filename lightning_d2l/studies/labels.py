@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lightning_d2l.config.metrics import SPOKEN
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.theory.problem import is_fashion_mnist
@@ -53,6 +54,7 @@ LOSSES = {
     "gaussian_nll": "negative log-likelihood (nats)",
 }
 METRICS = {
+    **SPOKEN,
     "acc": "accuracy",
     "epochs_to_fit": "epochs until every training label is fitted",
     "gap": "loss above the training loss",

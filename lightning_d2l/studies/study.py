@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lightning_d2l.config.metrics import higher_is_better, is_measure
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.check import check_key, check_metrics, check_study
 from lightning_d2l.studies.collect import SweepRecord
@@ -15,7 +16,6 @@ from lightning_d2l.studies.sources import SOURCE, tell_apart
 from lightning_d2l.theory.curves import Question, numeric
 from lightning_d2l.training.record import RunRecord
 
-HIGHER_IS_BETTER = ("acc",)
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _metrics(runs: Sequence[RunRecord]) -> tuple[str, ...]:
 
 
 def _select(metrics: Sequence[str], runs: Sequence[RunRecord]) -> str:
-    """The accuracy or loss that chooses the best setting: on validation, else test, else training data."""
-    base = next((m.partition("/")[0] for m in metrics if m.partition("/")[0] in ("acc", "loss")), "loss")
+    """The accuracy, loss or the like that chooses the best setting: on validation, else test, else training data."""
+    base = next((m.partition("/")[0] for m in metrics if is_measure(m.partition("/")[0])), "loss")
     found = {name for run in runs for name in run.metric_names}
     names = [f"{base}/{split}" for split in ("val", "test", "train")]
     return next((name for name in names if name in found), metrics[0] if metrics else names[0])
@@ -96,4 +96,4 @@ def _select(metrics: Sequence[str], runs: Sequence[RunRecord]) -> str:
 
 def superlative(metric: str) -> str:
     """Which value of a metric is the best: "highest" or "lowest"."""
-    return "highest" if metric.partition("/")[0].rpartition(".")[2] in HIGHER_IS_BETTER else "lowest"
+    return "highest" if higher_is_better(metric) else "lowest"

@@ -130,7 +130,7 @@ class Group:
 
     def _save(self) -> None:
         ensemble, states = self.ensemble, random_states()
-        if ensemble.last is None or ensemble.best is None:
+        if ensemble.last is None:
             return  # stopped before the first step
         for number, (built, member, _) in enumerate(self.runs):
             folder = built.spec.folder

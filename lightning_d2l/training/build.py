@@ -14,8 +14,9 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
 from lightning_d2l.config.check import RequestError, check_inputs, check_task
+from lightning_d2l.config.metrics import is_top_k
 from lightning_d2l.config.optimizers import EXACT
-from lightning_d2l.config.registry import OBJECTS
+from lightning_d2l.config.registry import METRICS, OBJECTS
 from lightning_d2l.config.trainer import logging_interval, number_of_epochs, parameter_type, steps_of_epoch
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.streams import stream
@@ -199,6 +200,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
 def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: dict[str, Any]) -> SupervisedModule:
     classes = data.task == "classification"
     check_task(config, classes)
+    check_top_k(config["metrics"], data.num_outputs)
     check_inputs(config["model"], data.num_inputs)
     if config["optimizer"] is None:
         raise RequestError(f"optimizer=null: {net['_target_']} needs an optimizer, such as sgd")
@@ -221,6 +223,13 @@ def _supervised_module(config: Mapping[str, Any], data: TensorDataModule, net: d
     if classes:
         settings["information"] = config["information"]
     return kind(net, config["loss"], config["optimizer"], **settings)
+
+
+def check_top_k(metrics: Sequence[str], num_classes: int) -> None:
+    """Raise RequestError on a metric topK that is 1 whatever is predicted."""
+    for name in metrics:
+        if name not in METRICS and is_top_k(name) and int(name[3:]) >= num_classes:
+            raise RequestError(f"metrics=[{name}]: must be below top{num_classes}: the data have {num_classes} classes")
 
 
 SIZES = ("num_inputs", "num_outputs")  # of the data, which a network takes

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from lightning_d2l.config.escape import label
+from lightning_d2l.config.metrics import SPOKEN
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.synthetic import RegressionData
@@ -36,7 +37,7 @@ STYLES = {RUNNING: (BLUE, ":"), "train": (BLUE, "-"), "val": (ORANGE, "--"), "te
 NO_LATEX: Any = {"text.usetex": False}  # whatever a matplotlibrc in the current folder asks for
 SPLITS = {RUNNING: "train, running mean"}
 MOST_SAMPLES = 20_000  # of the figures
-LABELS = {"acc": "accuracy", "lr": "learning rate", "norm": "norm of the weights", "sigma": "estimated noise"}
+LABELS = {**SPOKEN, "acc": "accuracy", "lr": "learning rate", "norm": "norm of the weights", "sigma": "estimated noise"}
 
 
 def draw(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:

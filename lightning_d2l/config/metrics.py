@@ -1,0 +1,43 @@
+"""The metrics that `metrics=[...]` may name beside registered ones: for which targets they are, and what is better."""
+
+import re
+from collections.abc import Sequence
+
+NUMBERS = ("mse", "rmse", "mae", "r2")
+CLASSES = ("f1", "auroc", "ece", "brier")  # and topK
+SPOKEN = {
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "R²",
+    "f1": "F1 score, mean over classes",
+    "auroc": "area under the ROC curve",
+    "ece": "expected calibration error",
+    "brier": "Brier score",
+}
+
+
+def is_top_k(name: str) -> bool:
+    """Whether a name is that of the share of samples whose class is among the k most probable: top5."""
+    return re.fullmatch(r"top[1-9][0-9]{0,4}", name) is not None
+
+
+def fits(name: str, task: str) -> bool:
+    """Whether a metric of this package is for the targets of a task, "regression" or "classification"."""
+    return name in NUMBERS if task == "regression" else name in CLASSES or is_top_k(name)
+
+
+def for_task(task: str, registered: Sequence[str] = ()) -> str:
+    """The metrics for a task, in words."""
+    own = NUMBERS if task == "regression" else ("topK (such as top3)", *CLASSES)
+    return ", ".join([*own, *registered])
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether the highest value of a metric such as "acc/val" or "best.r2/test" is the best."""
+    name = metric.partition("/")[0].rpartition(".")[2]
+    return name in ("acc", "r2", "f1", "auroc") or is_top_k(name)
+
+
+def is_measure(name: str) -> bool:
+    """Whether a metric says how good predictions are: a loss, the accuracy, or a metric of this module."""
+    return name in ("loss", "acc") or fits(name, "regression") or fits(name, "classification")
