@@ -89,8 +89,7 @@ class ChunkedModule(pl.LightningModule):
             optimizer_steps = schedule.after(optimizer if schedule.changes_momentum else optimizer_steps)
         for batches in chunk:
             if isinstance(optimizer, Exact):
-                assert isinstance(batches, Batches)
-                self._last_epoch = optimizer.solve(self.module, batches)
+                self._last_epoch = optimizer.solve(self.module, self.data.splits["train"])
             else:
                 self._last_epoch = loop.train_minibatches(gradient, batches, optimizer_steps)
             steps += len(self._last_epoch)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from lightning_d2l.compat_lightning import count_chunk, loop_states
 from lightning_d2l.config.trainer import RUNNING
-from lightning_d2l.data.batches import Batch, Batches
+from lightning_d2l.data.batches import Batch
 from lightning_d2l.engine.batches import StackedBatches, StackedSplit
 from lightning_d2l.engine.call import call_with
 from lightning_d2l.engine.chunks import Chunk, Chunks
@@ -155,10 +155,8 @@ class Ensemble(pl.LightningModule):
         """The exact solutions, which replace steps."""
         found: list[Step] = []
         for member in self.members:
-            x, y = (t.to(self.stack[0].dtype) if t.is_floating_point() else t for t in member.data.splits["train"])
-            batches = Batches(x, y, member.data.batch_size, self.stack[0].dtype)
             assert isinstance(member.optimizer, Exact)
-            found += member.optimizer.solve(member.module, batches)
+            found += member.optimizer.solve(member.module, member.data.splits["train"])
         for parameter, values in zip(self.stack, zip(*(m.parameters for m in self.members), strict=True), strict=True):
             parameter.copy_(stacked(values))
         loss, output, y = (torch.stack(parts).to(self.device) for parts in zip(*found, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,10 +12,10 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from lightning_d2l.config.registry import SQUARED_LOSSES
-from lightning_d2l.data.batches import Batches, as_input
+from lightning_d2l.data.batches import Batch, as_batch, as_input
 from lightning_d2l.engine.loop import Step
 from lightning_d2l.modules.base import SupervisedModule
-from lightning_d2l.nets.least_squares import elastic_net_solution, ridge_solution
+from lightning_d2l.nets.least_squares import Solution, elastic_net, solve
 from lightning_d2l.nets.linear import LinearRegression
 from lightning_d2l.nets.random_features import RandomFeatures
 from lightning_d2l.scratch.linear_regression import LinearRegressionScratch
@@ -33,16 +34,19 @@ class Exact(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         raise NotImplementedError("an exact solution takes no steps; the fast loop (trainer.engine=auto) solves for it")
 
-    def solve(self, module: SupervisedModule, batches: Batches) -> list[Step]:
-        """Solve for all the samples of `batches`; returns the loss, outputs and targets as those of one step."""
-        x, y = as_input(batches.x, batches.dtype), batches.y
-        x = x if module.transform is None else module.transform(x)
-        weight, bias = optimum(module, x, y, self.param_groups[0]["weight_decay"])
-        with torch.no_grad():
-            for parameter, value in zip(linear_parameters(module.net), (weight, bias), strict=True):
-                if parameter is not None:
-                    parameter.copy_(value)
-            output = module.net(x)
+    @torch.no_grad()
+    def solve(self, module: SupervisedModule, samples: Batch) -> list[Step]:
+        """Solve for all training samples (x, y), of which no number is rounded to the precision of the module.
+
+        Returns the loss, outputs and targets as those of one step, and leaves the `Solution` as `module.solution`.
+        """
+        module.solution = optimum(module, *samples, self.param_groups[0]["weight_decay"])
+        for parameter, value in zip(linear_parameters(module.net), module.solution[:2], strict=True):
+            if parameter is not None:
+                parameter.copy_(value)
+        like = next(module.parameters())
+        x, y = (t.to(like.device) for t in as_batch(samples, like.dtype))
+        output = module(x)
         return [(module.loss(output, y), output, y)]
 
 
@@ -54,8 +58,9 @@ def linear_parameters(net: nn.Module) -> tuple[Tensor, Tensor | None]:
     return net.linear.weight.T, net.linear.bias
 
 
-def optimum(module: SupervisedModule, x: Tensor, y: Tensor, weight_decay: float = 0.0) -> tuple[Tensor, Tensor]:
-    """The weight (d, q) and bias (q,), in float64, that minimise a module's objective.
+@torch.no_grad()
+def optimum(module: SupervisedModule, x: Tensor, y: Tensor, weight_decay: float = 0.0) -> Solution:
+    """The weight (d, q) and bias (q,) that minimise a module's objective, computed in float64 whatever its precision.
 
     The network is one of `linear_parameters`, the loss a squared one, x (n, ...), y (n, q), or classes (n,). The
     objective is the loss plus weight_decay / 2 and l2 / 2 times the sum of the squared weights, plus l1 times that of
@@ -63,16 +68,19 @@ def optimum(module: SupervisedModule, x: Tensor, y: Tensor, weight_decay: float 
     the sum of squares of each input (Srivastava et al. 2014), to what ridge regression multiplies w^2 by.
     """
     net = module.net
-    with torch.no_grad():
-        x = (net.features(x) if isinstance(net, RandomFeatures) else x).double()
+    x = as_input(x, torch.float64)
+    if module.transform is not None:
+        x = copy.deepcopy(module.transform).cpu().double()(x)
+    if isinstance(net, RandomFeatures):
+        x = copy.deepcopy(net).cpu().double().features(x)
     weight, bias = linear_parameters(net)
     if not y.is_floating_point():
         y = functional.one_hot(y, weight.shape[1]).double()
     scale = y.numel() / SQUARED_LOSSES[module.loss_name]  # from the mean loss to the sum of squares
     ridge, l1 = scale * (weight_decay + module.penalty["l2"]) / 2, scale * module.penalty["l1"]
-    penalty = x.new_full(x.shape[1:], ridge)
-    if isinstance(net, LinearRegression):
-        penalty += (net.dropout * x.square().sum(0) + len(x) * net.input_noise**2) / (1 - net.dropout)
+    penalty: float | Tensor = ridge
+    if isinstance(net, LinearRegression) and (net.dropout or net.input_noise):
+        penalty = ridge + (net.dropout * x.square().sum(0) + len(x) * net.input_noise**2) / (1 - net.dropout)
     if l1:
-        return elastic_net_solution(x, y, l1, penalty, bias is not None)
-    return ridge_solution(x, y, penalty if isinstance(net, LinearRegression) else ridge, bias is not None)
+        return elastic_net(x, y, l1, penalty, bias is not None)
+    return solve(x, y, penalty, bias is not None)

@@ -17,6 +17,7 @@ from lightning_d2l.modules.build import OptimizerFactory, layer, network, optimi
 from lightning_d2l.modules.losses import GaussianNLL, build_loss
 from lightning_d2l.modules.measuring import MeasuredModule
 from lightning_d2l.modules.schedule import looks, looks_after, monitored, rate, scheduler_config
+from lightning_d2l.nets.least_squares import Solution
 
 
 class SupervisedModule(MeasuredModule):
@@ -46,6 +47,7 @@ class SupervisedModule(MeasuredModule):
     """
 
     usual_loss: str
+    solution: Solution | None = None  # what optimizer=exact has solved for
 
     def __init__(
         self,

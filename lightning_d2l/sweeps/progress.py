@@ -195,7 +195,8 @@ def _report(
                 made = report.write(findings, folder)
                 path = terminal(str(from_here(made.paths["html"])))
                 lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
-                answer = [*lost, f"\n{textwrap.fill(terminal(made.answer), 80)}\n\nreport        {path}"]
+                ahead = [f"run next      {terminal(findings.next)}"] if findings.next else []
+                answer = [*lost, f"\n{textwrap.fill(terminal(made.answer), 80)}\n", *ahead, f"report        {path}"]
     except Exception as error:  # the runs are recorded even if there is no report
         reason = str(error).strip() or repr(error)
         answer = ["", f"warning: no report: {terminal(reason.splitlines()[0])}"]
@@ -208,6 +209,9 @@ def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
     lines = [f"{status:12}{counts[status]:6}" for status in ("completed", "diverged", "failed")]
     if left := counts["interrupted"] + counts["running"] + counts["missing"]:
         lines.append(f"{'left':12}{left:6}")
+    solutions = [record.fields.get("solution") or {} for record in records.values()]
+    if truncated := sum(found.get("rank", 0) < found.get("full_rank", 0) for found in solutions):
+        lines.append(f"exact: {truncated} of less than full rank, within rounding; run.json has it as solution.rank")
     failed = [(job, record) for job, record in records.items() if record.state == "failed"]
     for job, record in failed[:MOST_FAILURES]:
         lines += [cut(f"  {job.name}"), cut(f"    {terminal(record.error)}")]

@@ -28,7 +28,7 @@ from lightning_d2l.modules.build import named
 from lightning_d2l.training.baselines import baselines, require_reference
 from lightning_d2l.training.callbacks import build_callbacks, require_metrics, stopped_early
 from lightning_d2l.training.files import Row
-from lightning_d2l.training.optimum import Optimum, exact_optimum
+from lightning_d2l.training.optimum import Optimum, exact_optimum, recorded
 from lightning_d2l.training.spec import RunSpec
 
 # The random streams of a run's seed; noise is that of dropout and of the inputs.
@@ -120,6 +120,12 @@ class BuiltRun:
                 "at_start": self.exact.at_start,
                 "final": self.exact.distance(self.supervised),
             }
+        solved = self.supervised and self.supervised.solution
+        if solution := solved or (self.exact and self.exact.solution):
+            found["solution"] = recorded(solution)
+            if solved and self.exact:
+                least = found["metrics"]["exact"]["loss/train"]
+                found["solution"]["rounding"] = self.exact.rounding(self.data, least, final["loss/train"])
         return found
 
 

@@ -185,6 +185,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "seconds": ("a number", is_number),
     "metrics": ("a mapping of names to numbers", _is_metrics),
     "distance_to_exact": ("a mapping of names to numbers", _is_numbers),
+    "solution": ("a mapping of names to numbers", _is_numbers),
     "data": ("the name, source and checksum of data", _is_data),
     "versions": ("a mapping of names to texts", _maps_to_text),
     "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),

@@ -16,6 +16,7 @@ from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.extras import optional
+from lightning_d2l.training.optimum import numerical_lines
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -42,6 +43,7 @@ def summary(outcome: Mapping[str, Any]) -> str:
         rows["exact"] = metrics["exact"]
         first, last = (number(outcome["distance_to_exact"][when]) for when in ("at_start", "final"))
         notes.append(f"exact: the analytic solution; the parameters are {last} from it, at the start {first}")
+    notes += numerical_lines(outcome["solution"]) if "solution" in outcome else []
     if ended := outcome.get("stopped"):
         notes.append(console.stopped_line(ended))
     return "\n".join([console.table(rows), *notes])

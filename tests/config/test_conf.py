@@ -23,7 +23,7 @@ OPTIONS = sorted(
     and path.stem not in FILES  # a study is a sweep: tests/studies composes its jobs
 )
 NOT_FOR_MLP = ("muon", "sparse_adam")  # optimizers of other parameters than an MLP has
-SMALL = {"fashion_mnist": ["data.source=generated", "data.n_train=100", "data.val_size=50"]}
+SMALL = {"fashion_mnist": {"source": "generated", "n_train": 100, "val_size": 50}}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda name: name)
@@ -31,13 +31,14 @@ def test_every_option_composes_and_builds(group, option, tmp_path):
     # Data of numbers are tested with the MLP, which is for both kinds of targets; a model names its own data.
     chosen = [f"{group}={option}", *(["model=linear_regression"] if option == "exact" else [])]
     composed = config(*chosen)
-    composed = config(*chosen, *SMALL.get(composed["data"]["_target_"].split(".")[-2], []))
+    composed["data"] |= SMALL.get(composed["data"]["_target_"].split(".")[-2], {})
     built = build(RunSpec(composed, tmp_path))
     data, module = built.data, built.module
     x, y = data.splits["train"]
-    output = module(x[:3].float())
+    dtype = next(module.parameters()).dtype
+    output = module(x[:3].to(dtype))
     assert output.shape == (3, data.num_outputs)
-    loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].float())
+    loss = module.loss(output, y[:3] if data.task == "classification" else y[:3].to(dtype))
     assert loss.isfinite()
     if option in NOT_FOR_MLP:
         with pytest.raises(RequestError, match=f"optimizer={option}: steps"):
