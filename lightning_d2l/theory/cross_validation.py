@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from lightning_d2l.theory.curves import Curve, Measured, Question, theory
+from lightning_d2l.theory.curves import Curve, Measured, Question, noise_floor, theory
 from lightning_d2l.training.record import RunRecord
 
 
@@ -27,7 +27,7 @@ def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[fl
     return {name: (chosen[name], best[name]) for name in chosen if name in best}
 
 
-@theory(floor=True, together=True)
+@theory(assumes=["folds"], parts=[noise_floor])
 def cross_validation(each: Measured) -> Iterator[Curve]:
     """The noise floor, and lines at the most frequent choice of cross-validation and the most frequent best x."""
     pairs, found = choices(each.question, each.runs).values(), dict[float, list[str]]()
@@ -35,4 +35,4 @@ def cross_validation(each: Measured) -> Iterator[Curve]:
         value, times = Counter(pair[position] for pair in pairs).most_common(1)[0]
         found.setdefault(value, []).append(f"{name} ({times} of {len(pairs)})")
     for x, names in found.items():
-        yield from each.vertical("\n".join(names), x)
+        yield from each.vertical("\n".join(names), x, each.where)

@@ -1,14 +1,16 @@
 """What a theory is: it gives curves to draw over the figure of a study.
 
 To add one, write a function with the decorator `theory` in the file of its topic and name it in theories.py. A theory
-gives no curves for runs to which it doesn't apply.
+names what it assumes (assumptions.py), and gives curves for the runs of which that is true alone.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import numbers
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,12 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_d2l.config.check import flat
 from lightning_d2l.config.text import show
+from lightning_d2l.theory.assumptions import ASSUMPTIONS
 from lightning_d2l.theory.problem import noise_variance
 from lightning_d2l.training.record import RunRecord
 
 Array = NDArray[np.float64]
 LOSSES = ("loss/train", "loss/val", "loss/test")
+HELD_OUT = ("loss/val", "loss/test")
+PROBLEM = ("data", "model", "optimizer", "loss", "penalty", "scheduler")
+"""The nodes of a configuration that the runs of one curve share, but for x and `REPLICATES`."""
+REPLICATES = ("data.seed", "data.test_seed", "data.fold")
+MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class Curve:
     """A theoretical line: `x` and `y` (n,), in the units of the figure.
 
     It is drawn where `metric` is drawn, over every metric if that is empty, and beside the measured curves whose
-    setting agrees with `where`. Curves of equal label share an entry of the legend.
+    setting agrees with `where`. Curves of equal label share an entry of the legend. `low` and `high` (n,) are the ends
+    of the theory's own error, where it is an approximation.
     """
 
     label: str
@@ -37,6 +47,8 @@ class Curve:
     y: Sequence[float]
     metric: str = ""
     where: Mapping[str, Any] = field(default_factory=dict)
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,6 @@ class Question:
     def losses(self) -> list[str]:
         """The losses of the splits among the metrics."""
         return [metric for metric in self.metrics if metric in LOSSES]
-
-
-Theory = Callable[[Question, Sequence[RunRecord]], list[Curve]]
 
 
 @dataclass(frozen=True)
@@ -82,12 +91,19 @@ class Measured:
         """The configuration of the first run."""
         return self.runs[0].config
 
-    def lines(self, label: str, x: Iterable[float], y: Iterable[float], metrics: Sequence[str] = ("",)) -> list[Curve]:
-        """A theoretical line for each metric, to draw beside this measured curve alone."""
+    def lines(
+        self,
+        label: str,
+        x: Iterable[float],
+        y: Iterable[float],
+        metrics: Sequence[str] = ("",),
+        band: tuple[Sequence[float], Sequence[float]] | None = None,
+    ) -> list[Curve]:
+        """A theoretical line for each metric beside this measured curve alone; `band` are the ends of its error."""
         x, y = list(x), list(y)
-        return [Curve(label, x, y, metric, self.where) for metric in metrics] if x else []
+        return [Curve(label, x, y, metric, self.where, *(band or ())) for metric in metrics] if x else []
 
-    def vertical(self, label: str, x: float) -> Iterator[Curve]:
+    def vertical(self, label: str, x: float, where: Mapping[str, Any] | None = None) -> Iterator[Curve]:
         """A vertical line through all measured values of the study's metrics, one for each kind of metric."""
         kinds: dict[str, list[str]] = {}
         for metric in self.question.metrics:
@@ -95,35 +111,99 @@ class Measured:
         for metrics in kinds.values():
             values = [v for run in self.all_runs for metric in metrics if (v := run.metric(metric)) and v > 0]
             for metric in (metrics if len(kinds) > 1 else [""]) if values else []:
-                yield Curve(label, [x, x], [min(values), max(values)], metric)
+                yield Curve(label, [x, x], [min(values), max(values)], metric, where or {})
+
+
+@dataclass(frozen=True)
+class Theory:
+    """A theory: called with a question and runs it returns curves, and `reasons` says for which runs it has none.
+
+    `lines` gives the lines beside one measured curve, whose x must be numbers. `assumes` are keys of ASSUMPTIONS.
+    `keys` are the keys that may lie along x, by default any. With `together` the runs of all curves count as one.
+    `parts` are theories that are drawn with it, each where its own assumptions hold.
+    """
+
+    lines: Callable[[Measured], Iterator[Curve]]
+    assumes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    together: bool = False
+    parts: tuple[Theory, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.lines.__name__
+
+    def __call__(self, question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
+        curves = [curve for part in self.parts for curve in part(question, runs)]
+        measured, _ = self._measured(question, runs)
+        return [*curves, *(line for each in measured if each.x for line in self.lines(each))]
+
+    def reasons(self, question: Question, runs: Sequence[RunRecord]) -> list[str]:
+        """For which runs the theory and its parts are not drawn, and why, a sentence each."""
+        if self.keys and question.x not in self.keys:
+            return [f"Theory {self.name} is not drawn: it is for {' or '.join(self.keys)} along x, not {question.x}."]
+        _, lost = self._measured(question, runs)
+        found = [reason for part in self.parts for reason in part.reasons(question, runs)]
+        for reason, number in lost.most_common(MOST_REASONS):
+            runs_lost = "" if number == len(runs) else f" for {number} of {len(runs)} runs"
+            found.append(f"Theory {self.name} is not drawn{runs_lost}: {reason}.")
+        return found
+
+    def broken(self, config: Mapping[str, Any]) -> str:
+        """The first assumption that a run breaks, and the setting that breaks it; empty where all hold."""
+        for name in self.assumes:
+            if setting := ASSUMPTIONS[name].broken(config):
+                return f"it assumes {ASSUMPTIONS[name].text}, and these have {setting}"
+        return ""
+
+    def _measured(self, question: Question, runs: Sequence[RunRecord]) -> tuple[list[Measured], Counter[str]]:
+        """The measured curves without the values of x at which a run breaks an assumption, and how many runs why."""
+        lost: Counter[str] = Counter()
+        groups: dict[tuple[str, ...], Measured] = {}
+        for run in runs if not self.keys or question.x in self.keys else ():
+            where = {} if self.together else {key: run.get(key) for key in question.curves}
+            setting = tuple(map(show, where.values()))
+            groups.setdefault(setting, Measured(question, where, [], runs)).runs.append(run)
+        found = []
+        for each in groups.values():
+            places = ["" if question.x == "epoch" else show(run.get(question.x)) for run in each.runs]
+            spoilt: dict[str, str] = {}
+            for run, place in zip(each.runs, places, strict=True):
+                if reason := self.broken(run.config):
+                    spoilt.setdefault(place, reason)
+            kept = [run for run, place in zip(each.runs, places, strict=True) if place not in spoilt]
+            lost.update(spoilt[place] for place in places if place in spoilt)
+            varied = (question.x, *(question.curves if self.together else ()))
+            if kept and (differing := _differing(kept, varied)):
+                lost[f"the runs of one curve differ in {differing}"] += len(kept)
+            elif kept:
+                found.append(Measured(question, each.where, kept, runs))
+        return found, lost
+
+
+def _differing(runs: Sequence[RunRecord], varied: Sequence[str]) -> str:
+    """A key of the problem that runs of one curve have different values of, or an empty string."""
+    first = {name: runs[0].config.get(name) for name in PROBLEM}
+    for run in runs[1:]:
+        node = {name: run.config.get(name) for name in PROBLEM}
+        if json.dumps(node, sort_keys=True, default=str) == json.dumps(first, sort_keys=True, default=str):
+            continue
+        here, there = flat(first), flat(node)
+        for key in sorted(here.keys() | there.keys()):
+            allowed = any(key == name or key.startswith(f"{name}.") for name in (*varied, *REPLICATES))
+            if not allowed and here.get(key) != there.get(key):
+                return key
+    return ""
 
 
 def theory(
-    *keys: str, floor: bool = False, together: bool = False
+    *keys: str, assumes: Sequence[str] = (), together: bool = False, parts: Sequence[Theory] = ()
 ) -> Callable[[Callable[[Measured], Iterator[Curve]]], Theory]:
-    """Make a theory of a function that gives the lines beside one measured curve, whose x must be numbers.
-
-    `keys` are the keys that may lie along x, by default any. With `floor` the noise floor is drawn too. With `together`
-    the runs of all curves count as one.
-    """
-
-    def decorate(lines: Callable[[Measured], Iterator[Curve]]) -> Theory:
-        @functools.wraps(lines)
-        def curves(question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
-            found = noise_floor(question, runs) if floor else []
-            groups: dict[tuple[str, ...], Measured] = {}
-            for run in runs if not keys or question.x in keys else ():
-                where = {} if together else {key: run.get(key) for key in question.curves}
-                setting = tuple(map(show, where.values()))
-                groups.setdefault(setting, Measured(question, where, [], runs)).runs.append(run)
-            return [*found, *(line for each in groups.values() if each.x for line in lines(each))]
-
-        return curves
-
-    return decorate
+    """Make a `Theory` of the function that gives its lines."""
+    return lambda lines: Theory(lines, tuple(assumes), keys, together, tuple(parts))
 
 
-@theory()
+@theory(assumes=["generated", "squared loss"])
 def noise_floor(each: Measured) -> Iterator[Curve]:
     """The expected loss of the true function: the variance of the noise times the factor of the loss."""
     floors = {floor for run in each.runs if (floor := noise_variance(run.config))}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lightning_d2l.theory.curves import Array, Curve, Measured, theory
-from lightning_d2l.theory.problem import initial_std, is_linear, is_plain_sgd, loss_factor, split_size
+from lightning_d2l.theory.curves import HELD_OUT, Array, Curve, Measured, noise_floor, theory
+from lightning_d2l.theory.problem import loss_factor, split_size
+
+PROBLEM = ("high-dimensional", "b = 0", "no folds", "linear", "no bias", "clean inputs", "no dropout", "squared loss")
+"""What all formulas of linear regression with many features assume."""
+MOST_NUMBERS = 4_000_000
+"""In the matrices that are drawn to see how far the limit of many samples is off."""
 
 
 def minimum_norm_risk(n: int, d: int, variance: float, signal: float = 1.0) -> float:
@@ -23,30 +27,26 @@ def minimum_norm_risk(n: int, d: int, variance: float, signal: float = 1.0) -> f
     return signal * (1 - n / d) + variance * n / (d - n - 1) if n < d - 1 else math.nan
 
 
-@theory("data.n_train", "data.d")
+@theory("data.n_train", "data.d", assumes=[*PROBLEM, "solved", "no decay", "no penalty"])
 def double_descent(each: Measured) -> Iterator[Curve]:
     """`minimum_norm_risk` plus the noise over data.n_train or data.d, and a line at the peak, where n = d.
 
-    The data must be high_dimensional with b = 0, the model linear without a bias.
+    The expectation is exact: the inputs are independent and normal.
     """
-    data, factor = each.config["data"], loss_factor(each.config)
-    if not _is_high_dimensional(each.config) or factor is None:
-        return
+    data, factor = each.config["data"], loss_factor(each.config) or 1.0
     key, variance = each.question.x.partition(".")[2], data["noise"] ** 2
     x, y = range(int(each.x[0]), int(each.x[-1]) + 1), []
     for value in x:
         n, d = (value, data["d"]) if key == "n_train" else (data["n_train"], value)
         y.append(factor * (variance + minimum_norm_risk(n, d, variance, d * data["w"] ** 2)))
-    yield from each.lines("expected over data sets", x, y, ["loss/val", "loss/test"])
+    yield from each.lines("expected over data sets", x, y, HELD_OUT)
     yield from each.vertical("n = d", data["d" if key == "n_train" else "n_train"])
 
 
-def _is_high_dimensional(config: Mapping[str, Any]) -> bool:
-    """Whether a linear model without a bias is fitted to data=high_dimensional with b = 0."""
-    return is_linear(config) and "d" in config["data"] and not config["data"]["b"] and not config["model"]["bias"]
-
-
-@theory("model.num_features", together=True)
+@theory(
+    "model.num_features",
+    assumes=["random features", "squared loss", "solved", "no decay", "no penalty"],
+)
 def interpolation_threshold(each: Measured) -> Iterator[Curve]:
     """A line where there are as many random features as training images (Belkin et al. 2019)."""
     sizes = {split_size(run.config["data"], "train") for run in each.runs}
@@ -67,15 +67,20 @@ def marchenko_pastur(ratio: float, nodes: int = 4000) -> tuple[Array, Array]:
 
 
 def shrunk_losses(
-    shrinkage: Callable[[Array], Array], ratio: float, variance: float, signal: float = 1.0
+    shrinkage: Callable[[Array], Array],
+    ratio: float,
+    variance: float,
+    signal: float = 1.0,
+    spectrum: tuple[Array, Array] | None = None,
 ) -> tuple[float, float]:
     """Expected training loss and held-out loss (mean squared error) of a linear fit that shrinks singular directions.
 
     The fit is sum_i g(s_i) v_i u_i^T y / (n s_i)^(1/2) with the eigenvalues s_i of X^T X / n. `shrinkage` is g: 1 for
-    least squares, s / (s + lambda) for ridge regression, 1 - exp(-t s) for gradient flow from 0. `ratio` is d / n,
-    `signal` the squared norm of the true weights; in the limit of `marchenko_pastur`.
+    least squares, s / (s + lambda) for ridge regression, 1 - (1 - r s)^k for k steps of gradient descent from 0.
+    `ratio` is d / n, `signal` the squared norm of the true weights. The `spectrum` is that of `marchenko_pastur`, the
+    limit of many samples, or the eigenvalues and weights of one design.
     """
-    s, weight = marchenko_pastur(ratio)
+    s, weight = spectrum or marchenko_pastur(ratio)
     g = shrinkage(s)
     unfitted = float(weight @ (1 - g) ** 2)
     train = signal * float(weight @ (s * (1 - g) ** 2)) + variance * (1 - ratio * (float(weight.sum()) - unfitted))
@@ -83,28 +88,51 @@ def shrunk_losses(
     return train, bias + variance * (1 + ratio * float(weight @ (g**2 / s)))
 
 
-@theory("epoch", floor=True)
-def early_stopping(each: Measured) -> Iterator[Curve]:
-    """The losses of gradient flow from 0 by epoch, the comparable ridge regression, and the best epoch to stop at.
+def designs(n: int, d: int, most: int = 40) -> list[tuple[Array, Array]]:
+    """Eigenvalues above 0 of X^T X / n and their weights 1 / d, of 4 or more drawn designs X (n, d), at most `most`."""
+    rng, found = np.random.default_rng(0), list[tuple[Array, Array]]()
+    for _ in range(max(4, min(most, MOST_NUMBERS // (n * d)))):
+        x = rng.standard_normal((n, d))
+        s = np.linalg.eigvalsh((x.T @ x if d <= n else x @ x.T) / n)
+        found.append((np.asarray(s, dtype=np.float64), np.full(len(s), 1 / d)))
+    return found
 
-    k epochs of full-batch gradient descent on the mean squared error approximate gradient flow up to the time 2 lr k.
-    The risk of that is at most 1.69 times the one of ridge regression with lambda = 1 / (2 lr k) (Ali, Kolter and
-    Tibshirani 2019). The data must be high_dimensional with b = 0, the model linear without a bias, its initial
-    weights 0.
+
+@theory(
+    "epoch",
+    assumes=[
+        *PROBLEM, "plain sgd", "full batches", "zero start", "no decay", "no penalty", "constant rate",
+        "whole training",
+    ],
+    parts=[noise_floor],
+)  # fmt: skip
+def early_stopping(each: Measured) -> Iterator[Curve]:
+    """Training and held-out loss of gradient descent by epoch, the best epoch, and those of ridge regression.
+
+    k epochs of full-batch gradient descent at the rate lr shrink the direction of eigenvalue s by 1 - (1 - 2 lr s)^k,
+    gradient flow in the limit of small lr. The risk of that is at most 1.69 times the one of ridge regression with
+    lambda = 1 / (2 lr k) (Ali, Kolter and Tibshirani 2019). The losses are those in the limit of many samples and
+    features; the band is twice the standard deviation of the losses of single designs of this size, around their mean.
     """
     config, data = each.config, each.config["data"]
-    if not _is_high_dimensional(config) or loss_factor(config) != 1 or data["batch_size"] < data["n_train"]:
-        return
-    if not is_plain_sgd(config) or initial_std(config) != 0:
-        return
-    x = np.unique(np.geomspace(max(each.x[0], 1), each.x[-1], 200).round()).tolist()
-    times = [2 * config["optimizer"]["lr"] * k for k in x]
-    problem = data["d"] / data["n_train"], data["noise"] ** 2, data["d"] * data["w"] ** 2
-    flow = [shrunk_losses(lambda s, t=t: 1 - np.exp(-t * s), *problem) for t in times]  # type: ignore[misc]
-    ridge = [shrunk_losses(lambda s, t=t: s / (s + 1 / t), *problem)[1] for t in times]  # type: ignore[misc]
-    train, held_out = zip(*flow, strict=True)
-    best = x[int(np.argmin(held_out))]
+    factor = loss_factor(config) or 1.0
+    x = np.unique(np.geomspace(max(each.x[0], 1), each.x[-1], 100).round()).tolist()
+    rate = 2 * factor * config["optimizer"]["lr"]
+    n, d = data["n_train"], data["d"]
+    problem: tuple[float, float, float] = d / n, data["noise"] ** 2, d * data["w"] ** 2
+
+    def losses(k: float, spectrum: tuple[Array, Array] | None = None) -> tuple[float, float]:
+        return shrunk_losses(lambda s: 1 - (1 - rate * s) ** k, *problem, spectrum=spectrum)
+
+    ridge = [factor * shrunk_losses(lambda s, t=rate * k: s / (s + 1 / t), *problem)[1] for k in x]  # type: ignore[misc]
+    flow = factor * np.array([losses(k) for k in x])
+    finite = factor * np.array([[losses(k, design) for k in x] for design in designs(n, d)])
+    reach = 2 * finite.std(0, ddof=1)
+    low, high = np.minimum(flow, finite.mean(0) - reach), np.maximum(flow, finite.mean(0) + reach)
+    best = x[int(np.argmin(flow[:, 1]))]
     yield from each.lines("ridge, λ = 1/(2 lr epoch)", x, ridge)
     yield from each.vertical(f"best stop in theory: epoch {best:.0f}", best)
     for metric in each.question.losses:
-        yield from each.lines("gradient flow", x, train if metric == "loss/train" else held_out, [metric])
+        part = int(metric != "loss/train")
+        band = low[:, part].tolist(), high[:, part].tolist()
+        yield from each.lines("gradient flow", x, flow[:, part].tolist(), [metric], band)

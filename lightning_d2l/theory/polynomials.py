@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import hermite_e
 
-from lightning_d2l.theory.curves import LOSSES, Curve, Measured, theory
+from lightning_d2l.theory.curves import LOSSES, Curve, Measured, noise_floor, theory
 from lightning_d2l.theory.decomposition import decompose
 from lightning_d2l.theory.problem import loss_factor, noise_variance, split_size
 
+LEAST_SQUARES = (
+    "polynomial", "squared loss", "linear", "clean inputs", "no dropout", "solved", "no decay", "no penalty"
+)  # fmt: skip
+"""What all formulas of least squares on polynomials assume."""
 
-@theory("data.degree", floor=True)
+
+@theory("data.degree", assumes=LEAST_SQUARES, parts=[noise_floor])
 def capacity(each: Measured) -> Iterator[Curve]:
     """The noise floor, and the expected losses of least squares with p features on n samples of a fixed design.
 
@@ -56,7 +61,7 @@ def _squared_bias(config: Mapping[str, Any], degree: int) -> float:
     return (loss_factor(config) or 1.0) * best_polynomial_error(data["coefficients"], data["factorial"], degree)
 
 
-@theory("data.n_train", floor=True)
+@theory("data.n_train", assumes=LEAST_SQUARES, parts=[noise_floor])
 def learning_curve(each: Measured) -> Iterator[Curve]:
     """The noise floor, and the limits of the losses of polynomials of each degree.
 
@@ -64,7 +69,7 @@ def learning_curve(each: Measured) -> Iterator[Curve]:
     `capacity`.
     """
     data, variance, losses = each.config["data"], noise_variance(each.config), each.question.losses
-    if "degree" not in data or not variance:
+    if not variance:
         return
     p, low, high = data["degree"] + 1, each.x[0], each.x[-1]
     if p < len(data["coefficients"]):
@@ -76,20 +81,24 @@ def learning_curve(each: Measured) -> Iterator[Curve]:
             yield from _fixed_design(each, metric, n.tolist(), variance, p / n)
 
 
-@theory("data.degree")
-def bias_variance(each: Measured) -> Iterator[Curve]:
-    """The sum of bias^2, variance and noise, the bias of the best polynomial, and the variance for a fixed design.
+@theory("data.degree", assumes=["generated", "squared loss"])
+def sum_of_parts(each: Measured) -> Iterator[Curve]:
+    """The sum of bias^2, variance and noise, from `decompose`, which should equal the test loss of any model."""
+    parts = {k: decompose([run for run in each.runs if run.setting("data.degree") == k]) for k in each.x}
+    sums = {k: float(np.mean(found["loss/total"])) for k, found in parts.items() if found}
+    yield from each.lines("bias² + variance + noise", sums, sums.values(), ["loss/test"])
 
-    The sum, from `decompose`, should equal the test loss. The bias is the limit for many samples. Fresh labels at the
-    training inputs cost sigma^2 p/n; new inputs cost more.
+
+@theory("data.degree", assumes=LEAST_SQUARES, parts=[sum_of_parts])
+def bias_variance(each: Measured) -> Iterator[Curve]:
+    """The bias of the best polynomial, and the variance for a fixed design.
+
+    The bias is the limit for many samples. Fresh labels at the training inputs cost sigma^2 p/n; new inputs cost more.
     """
     data, variance = each.config["data"], noise_variance(each.config)
     n, degrees = split_size(data, "train"), [int(value) for value in each.x]
     if not variance or not n:
         return
-    parts = {k: decompose([run for run in each.runs if run.setting("data.degree") == k]) for k in degrees}
-    sums = {k: float(np.mean(found["loss/total"])) for k, found in parts.items() if found}
-    yield from each.lines("bias² + variance + noise", sums, sums.values(), ["loss/test"])
     low = [k for k in degrees if k < len(data["coefficients"]) - 1]
     bias = [_squared_bias(each.config, k) for k in low]
     yield from each.lines("bias² of the best polynomial", low, bias, ["loss/bias2"])

@@ -47,17 +47,6 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def is_linear(config: Mapping[str, Any]) -> bool:
-    """Whether a run fits a linear model to data that a linear function generated."""
-    names = ("LinearRegression", "LinearRegressionScratch")
-    return "w" in (config.get("data") or {}) and _class_name(config.get("model")) in names
-
-
-def is_linear_regression(config: Mapping[str, Any]) -> bool:
-    """`is_linear`, with a squared loss."""
-    return is_linear(config) and loss_factor(config) is not None
-
-
 def is_fashion_mnist(config: Mapping[str, Any]) -> bool:
     """Whether the data are images, of Fashion-MNIST or generated ones."""
     return _class_name(config.get("data")) == "FashionMNISTData"
@@ -65,16 +54,37 @@ def is_fashion_mnist(config: Mapping[str, Any]) -> bool:
 
 def initial_std(config: Mapping[str, Any]) -> float | None:
     """The standard deviation of a linear model's initial weights around 0; None if they are not normal or zero."""
-    model = config["model"]
+    name, settings = weight_scheme(config)
+    return {"zeros": 0.0, "normal": float(settings.get("std", 0.01))}.get(name)
+
+
+def initial_bias(config: Mapping[str, Any]) -> float:
+    """The standard deviation of the initial biases; torch's default is not normal, and counts as 1."""
+    name, settings = weight_scheme(config)
+    return 1.0 if name == "default" and config["model"].get("bias", True) else float(settings.get("bias_std", 0.0))
+
+
+def weight_scheme(config: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """The name of a model's initialisation and its settings; "normal" for models that have `std`."""
+    model = config.get("model") or {}
     if "std" in model:
-        return float(model["std"])
-    init = {"name": model["init"]} if isinstance(model["init"], str) else model["init"]
-    return {"zeros": 0.0, "normal": float(init.get("std", 0.01))}.get(init["name"])
+        return "normal" if model["std"] else "zeros", {"std": model["std"]}
+    init = model.get("init")
+    settings = init if isinstance(init, Mapping) else {"name": init or "default"}
+    return str(settings.get("name")), settings
 
 
-def is_plain_sgd(config: Mapping[str, Any]) -> bool:
-    """Whether a run is trained by SGD without momentum."""
-    return _class_name(config["optimizer"]) == "SGD" and not config["optimizer"].get("momentum")
+def activation_of(config: Mapping[str, Any]) -> str:
+    """The name of a network's activation."""
+    return str((config.get("model") or {}).get("activation"))
+
+
+def network_widths(config: Mapping[str, Any]) -> list[int]:
+    """The widths of an MLP's hidden layers, from `num_hiddens` and `num_layers`."""
+    model = config.get("model") or {}
+    widths, layers = model.get("num_hiddens") or [], model.get("num_layers")
+    widths = widths if isinstance(widths, list) else [widths]
+    return [int(width) for width in (widths if layers is None else widths[:1] * int(layers))]
 
 
 def _class_name(node: Mapping[str, Any] | None) -> str:

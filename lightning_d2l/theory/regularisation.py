@@ -1,7 +1,7 @@
 """Closed forms of regularised linear regression, averaged over data sets of the documented generator.
 
 A data set is X (n, d) from N(0, 1) and y = X w + b + noise; see lightning_d2l.data.synthetic. The expectation over data
-sets is the mean over `DATA_SETS` of them. For each data set the solution is exact, and so is its error on new samples,
+sets is the mean over at most `DATA_SETS` of them. For each data set the solution is exact, and so is its error on new samples,
 sigma^2 + |w - w_true|^2 + (b - b_true)^2.
 """
 
@@ -14,10 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from lightning_d2l.theory.curves import Array, Curve, Measured, theory
-from lightning_d2l.theory.problem import initial_std, is_linear_regression, is_plain_sgd, loss_factor
+from lightning_d2l.theory.curves import HELD_OUT, Array, Curve, Measured, theory
+from lightning_d2l.theory.problem import initial_std, loss_factor
 
 DATA_SETS = 200
+MOST_NUMBERS = 4_000_000
+"""In the inputs of all data sets, of which there are fewer where these are large."""
+PROBLEM = ("linear data", "no folds", "linear", "squared loss")
+"""What all formulas of regularised linear regression assume."""
+Expected = Mapping[str, tuple[float, float]]
+"""The expected value of each metric and its standard error, since it is a mean over `DATA_SETS`."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +41,21 @@ class DataSets:
     factor: float
     bias: bool
 
-    def expected(self, weights: Array) -> dict[str, float]:
-        """The mean metrics of linear regressions with weights (m, d), a row for each data set."""
+    def expected(self, weights: Array) -> dict[str, tuple[float, float]]:
+        """The mean metrics of linear regressions with weights (m, d), a row a data set, and their standard errors."""
         b = self.y.mean(1) - np.einsum("md,md->m", self.x.mean(1), weights) if self.bias else np.zeros(len(weights))
         residuals = np.einsum("mnd,md->mn", self.x, weights) + b[:, None] - self.y
         error = self.noise**2 + ((weights - self.w) ** 2).sum(1) + (b - self.b) ** 2
-        new = float(self.factor * error.mean())
+        single = {
+            "loss/train": self.factor * (residuals**2).mean(1),
+            "loss/val": self.factor * error,
+            "loss/test": self.factor * error,
+            "norm/weights": np.linalg.norm(weights, axis=1),
+            "zeros/weights": (weights == 0).mean(1),
+        }
         return {
-            "loss/train": float(self.factor * (residuals**2).mean()),
-            "loss/val": new,
-            "loss/test": new,
-            "norm/weights": float(np.linalg.norm(weights, axis=1).mean()),
-            "zeros/weights": float((weights == 0).mean()),
+            name: (float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0)
+            for name, values in single.items()
         }
 
     def centred(self) -> tuple[Array, Array]:
@@ -61,7 +70,7 @@ def data_sets(config: Mapping[str, Any], count: int = DATA_SETS) -> DataSets:
     data, n = config["data"], config["data"]["n_train"]
     w = np.asarray(data["w"], dtype=np.float64)
     w = np.full(data["d"], w) if w.ndim == 0 else w
-    rng = np.random.default_rng(0)
+    rng, count = np.random.default_rng(0), min(count, max(10, MOST_NUMBERS // (n * len(w))))
     x = rng.standard_normal((count, n, len(w)))
     y = x @ w + data["b"] + data["noise"] * rng.standard_normal((count, n))
     bias = bool(config["model"].get("bias", True))
@@ -108,66 +117,83 @@ def dropout_ridge(data: DataSets, p: float) -> Array:
     return np.asarray(np.linalg.solve(gram, np.einsum("mni,mn->mi", x, y)[:, :, None])[:, :, 0])
 
 
-@theory("optimizer.weight_decay")
-def weight_decay(each: Measured) -> Iterator[Curve]:
-    """Ridge regression, and ridge regression plus the remainder of the initialisation after the steps of SGD.
+@theory(
+    "optimizer.weight_decay",
+    assumes=[
+        *PROBLEM, "clean inputs", "no dropout", "no penalty", "plain sgd", "constant rate", "whole training",
+        "normal start", "bias starts at 0", "n < d", "converged",
+    ],
+)  # fmt: skip
+def decayed_initialisation(each: Measured) -> Iterator[Curve]:
+    """Ridge regression plus the remainder of the initialisation after the steps of SGD.
 
     With fewer samples than features, d - n directions of the weights have no gradient: weight decay alone shrinks
     them, from N(0, std^2) by 1 - lr lambda in each step. Their d - n squares of std (1 - lr lambda)^steps add to the
     squared norm of the ridge solution, and to its squared error, since the inputs have variance 1. The other
     directions have converged.
     """
-    config = each.config
-    if not is_linear_regression(config):
-        return
-    data = data_sets(config)
+    config, data, ridge = each.config, data_sets(each.config), _ridge(each)
     n, d = data.x.shape[1:]
-    ridge = [data.expected(w) for w in ridge_path(data, [decay * n / (2 * data.factor) for decay in each.x])]
-    yield from _lines("ridge, solved exactly", replace(each, where={}), ridge)
-    std, lr = initial_std(config), config["optimizer"]["lr"]
-    if not is_plain_sgd(config) or not std or n >= d:
-        return
     steps = config["trainer"]["max_epochs"] * math.ceil(n / config["data"]["batch_size"])
+    std, lr = initial_std(config), config["optimizer"]["lr"]
+    if not std:
+        return
     decayed = []
     for decay, found in zip(each.x, ridge, strict=True):
         rest = (d - n) * (std * (1 - lr * decay) ** steps) ** 2
-        losses = {name: found[name] + data.factor * rest for name in ("loss/val", "loss/test")}
-        decayed.append({**found, **losses, "norm/weights": math.hypot(found["norm/weights"], math.sqrt(rest))})
+        losses = {name: (found[name][0] + data.factor * rest, found[name][1]) for name in HELD_OUT}
+        norm = math.hypot(found["norm/weights"][0], math.sqrt(rest)), found["norm/weights"][1]
+        decayed.append({**found, **losses, "norm/weights": norm})
     yield from _lines("ridge + what is left of the initialisation", each, decayed)
 
 
-@theory("model.input_noise")
+@theory(
+    "optimizer.weight_decay",
+    assumes=[*PROBLEM, "clean inputs", "no dropout", "no penalty", "l2 decay"],
+    parts=[decayed_initialisation],
+)
+def weight_decay(each: Measured) -> Iterator[Curve]:
+    """Ridge regression, the optimum that weight decay leads to, whether or not a descent has come there."""
+    yield from _lines("ridge, solved exactly", replace(each, where={}), _ridge(each))
+
+
+def _ridge(each: Measured) -> list[Expected]:
+    data = data_sets(each.config)
+    penalties = [decay * data.x.shape[1] / (2 * data.factor) for decay in each.x]
+    return [data.expected(w) for w in ridge_path(data, penalties)]
+
+
+@theory("model.input_noise", assumes=[*PROBLEM, "no dropout", "no decay", "no penalty", "n > d", "optimum"])
 def input_noise(each: Measured) -> Iterator[Curve]:
     """Ridge regression with the penalty n sigma^2, to which training with input noise is equivalent (Bishop 1995)."""
-    if is_linear_regression(each.config):
-        data = data_sets(each.config)
-        path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in each.x])
-        yield from _lines("ridge, λ = n σ²", each, [data.expected(weights) for weights in path])
+    data = data_sets(each.config)
+    path = ridge_path(data, [data.x.shape[1] * sigma**2 for sigma in each.x])
+    yield from _lines("ridge, λ = n σ²", each, [data.expected(weights) for weights in path])
 
 
-@theory("model.dropout")
+@theory("model.dropout", assumes=[*PROBLEM, "clean inputs", "no decay", "no penalty", "n > d", "optimum"])
 def dropout_linear(each: Measured) -> Iterator[Curve]:
     """Ridge regression weighted by the squared inputs, to which dropout of the inputs is equivalent.
 
     With inverted dropout p the penalty is p / (1 - p) sum_j |x_j|^2 w_j^2 (Srivastava et al. 2014).
     """
-    if is_linear_regression(each.config):
-        data = data_sets(each.config)
-        expected = [data.expected(dropout_ridge(data, p)) for p in each.x]
-        yield from _lines("ridge, weighted by |xⱼ|² p/q, q = 1 - p", each, expected)
+    data = data_sets(each.config)
+    expected = [data.expected(dropout_ridge(data, p)) for p in each.x]
+    yield from _lines("ridge, weighted by |xⱼ|² p/q, q = 1 - p", each, expected)
 
 
-@theory("penalty.lambda")
+@theory("penalty.lambda", assumes=[*PROBLEM, "clean inputs", "no dropout", "no decay", "solved"])
 def l1_l2(each: Measured) -> Iterator[Curve]:
     """The expected error and share of zero weights of Lasso, ridge and elastic net."""
-    if is_linear_regression(each.config):
-        data, penalty = data_sets(each.config), each.config["penalty"]
-        penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in each.x]
-        yield from _lines("expected over data sets", each, [data.expected(elastic_net(data, *p)) for p in penalties])
+    data, penalty = data_sets(each.config), each.config["penalty"]
+    penalties = [(strength * penalty["l1"], strength * penalty["l2"]) for strength in each.x]
+    yield from _lines("expected over data sets", each, [data.expected(elastic_net(data, *p)) for p in penalties])
 
 
-def _lines(label: str, each: Measured, expected: Sequence[Mapping[str, float]]) -> Iterator[Curve]:
-    """A line for each of the study's metrics that has an expected value."""
+def _lines(label: str, each: Measured, expected: Sequence[Expected]) -> Iterator[Curve]:
+    """A line for each of the study's metrics that has an expected value; the band is 2 standard errors of it."""
     for metric in each.question.metrics:
         if metric in expected[0]:
-            yield from each.lines(label, each.x, [values[metric] for values in expected], [metric])
+            means, errors = np.array([values[metric] for values in expected]).T
+            band = (means - 2 * errors).clip(0).tolist(), (means + 2 * errors).tolist()
+            yield from each.lines(label, each.x, means.tolist(), [metric], band)

@@ -1,16 +1,17 @@
 """The table of theories: `study.theory` is one of its names."""
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from lightning_d2l.config import registry
 from lightning_d2l.theory import high_dimensional, networks, polynomials, regularisation
 from lightning_d2l.theory.cross_validation import cross_validation
-from lightning_d2l.theory.curves import Theory, noise_floor
+from lightning_d2l.theory.curves import Curve, Question, Theory, noise_floor
 from lightning_d2l.theory.initialisation import depth_init
 from lightning_d2l.theory.learning_rate import learning_rate
+from lightning_d2l.training.record import RunRecord
 
-THEORIES: Mapping[str, Theory] = ChainMap(
+THEORIES: Mapping[str, Callable[[Question, Sequence[RunRecord]], list[Curve]]] = ChainMap(
     registry.THEORIES,  # which plugins add to
     {
         "noise_floor": noise_floor,
@@ -33,3 +34,9 @@ THEORIES: Mapping[str, Theory] = ChainMap(
         "random_labels": networks.random_labels,
     },
 )
+
+
+def reasons(name: str | None, question: Question, runs: Sequence[RunRecord]) -> list[str]:
+    """Why a theory is not drawn for some of the runs, a sentence each; a registered theory gives none."""
+    theory = THEORIES.get(name or "")
+    return theory.reasons(question, runs) if isinstance(theory, Theory) else []

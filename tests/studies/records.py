@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-DATA = {"_target_": "PolynomialData", "degree": 3, "noise": 0.1, "n_train": 100, "n_val": 100, "n_test": 100, "seed": 0}
+DATA = {
+    "_target_": "lightning_d2l.data.synthetic.PolynomialData", "degree": 3, "noise": 0.1,
+    "n_train": 100, "n_val": 100, "n_test": 100, "seed": 0,
+}  # fmt: skip
 
 
 def write_run(folder: Path, overrides: Mapping[str, Any], metrics: Mapping[str, float] | None, **fields: Any) -> Path:

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.registry import LINEAR_REGRESSION
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.study import study_of
 from lightning_d2l.theory.polynomials import best_polynomial_error, capacity
@@ -14,6 +16,7 @@ COEFFICIENTS = [5.0, 1.2, -3.4, 5.6]  # of the default polynomial, x^i / i!
 def test_capacity_is_what_least_squares_on_a_fixed_design_shows(tmp_path):
     n, noise, true = 40, 0.5, [5.0, 1.2, -3.4, 5.6]
     axes = {"data.degree": [1, 3, 5, 9], "data.n_train": [n], "data.noise": [noise], "data.coefficients": [true]}
+    axes |= {"model": [LINEAR_REGRESSION], "optimizer._target_": [EXACT]}
     metrics = {"loss/train": 1.0, "loss/test": 1.0}
     sweeps = collect([write_sweep(tmp_path / "s", axes, lambda *_: metrics, study={"x": "data.degree"})])
     curves = {curve.metric: curve for curve in capacity(study_of(sweeps), sweeps[0].runs) if "design" in curve.label}
