@@ -144,8 +144,8 @@ ACCURATE = [  # study, verdict, metrics by position of x, a part of the text
     ("dropout", "no", lambda i, n: {**gap(0.2, 0.5 + 0.2 * i), "acc/val": 0.7 - 0.02 * i}, "is highest without"),
     ("random_labels", "no", lambda i: {"acc/train": 1.0, "acc/test": 0.8 - 0.35 * i}, "accuracy goes from 0.8 to 0."),
     ("random_labels", "yes", lambda i: {"acc/train": 1 - 0.3 * i, "acc/test": 0.8}, "and 0.4 at 1"),
-    ("activation", "yes", lambda i, a: {"acc/val": 0.7 + 0.05 * i * (a == "relu")}, "=relu, going from 0 to 4 layers"),
-    ("activation", "no", lambda i, a: {"acc/val": 0.7 + 0.05 * i}, "=identity, going from 0 to 4 layers raises"),
+    ("activation", "yes", lambda i, a: {"acc/train": 0.7 + 0.05 * i * (a == "relu")}, "=relu, going from 0 to 4 layers"),
+    ("activation", "no", lambda i, a: {"acc/train": 0.7 + 0.05 * i}, "=identity, going from 0 to 4 layers raises"),
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from lightning_d2l.config.text import show
 from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule
 from lightning_d2l.studies.answers.words import Change, a_list, change, few, noun, value
 from lightning_d2l.studies.diagnosis import TOLERANCE
-from lightning_d2l.studies.points import Point, Series
+from lightning_d2l.studies.points import Point
 from lightning_d2l.theory.problem import NUM_CLASSES, is_fashion_mnist
 
 POINT = 0.01
@@ -76,27 +76,36 @@ def phm(asked: Asked) -> Said | None:
     return asked.said("", said, agrees if counted and all(counted) else "")
 
 
-@rule("model.num_layers", ACCURACY, curves=["model.activation"])
+@rule("model.num_layers", FIT, curves=["model.activation"])
 def activation(asked: Asked) -> Said | None:
-    """Whether layers add accuracy with an activation function, and none without."""
-    gains = list[tuple[Series, Change]]()
-    for series, (base, *deeper) in asked.measured(ACCURACY):
-        gains.append((series, change(base, asked.best(ACCURACY, deeper)[0], ACCURACY, len(deeper))))
-    linear = [gain for series, gain in gains if show(series.setting["model.activation"]) == "identity"]
-    bent = [gain for series, gain in gains if show(series.setting["model.activation"]) != "identity"]
-    verdict: Verdict = "undecided" if linear and bent else ""
-    if linear and bent:
-        if any(gain.better for gain in linear) or all(gain.worse or gain.same for gain in bent):
-            verdict = "no"
-        elif any(gain.better for gain in bent):
-            verdict = "yes"
-    said = [
-        f"{asked.curve(series)}going from {asked.shown(gain.before)} to {asked.shown(gain.after)} layers {gain.moves()}"
-        for series, gain in gains
-    ]
-    level = asked.level("linear model", ACCURACY)
-    theory = "" if level is None else f"Layers without an activation are one linear layer, {few(level)}, at any depth."
-    return asked.said(verdict, said, theory)
+    """Whether layers add to the training accuracy with an activation function, and only with one."""
+    gains, said, helps = dict[str, list[Change]](), list[str](), list[Change]()
+    for series, (base, *deeper) in asked.measured(FIT):
+        best = asked.best(FIT, deeper)[0]
+        gain = change(base, best, FIT, len(deeper))
+        kind = "linear" if show(series.setting["model.activation"]) == "identity" else "bent"
+        gains.setdefault(kind, []).append(gain)
+        said.append(f"{asked.curve(series)}going from {asked.shown(base)} to {_layers(asked, best)} {gain.moves()}")
+        helps += (
+            [change(base, best, ACCURACY, len(deeper))] if ACCURACY in base.estimates.keys() & best.estimates else []
+        )
+    verdict: Verdict = ""
+    if len(gains) == 2:
+        verdict = "yes" if any(gain.better for gain in gains["bent"]) else "undecided"
+        useless = all(gain.worse or gain.same for gain in gains["bent"])
+        verdict = "no" if useless or any(gain.better for gain in gains["linear"]) else verdict
+    level = asked.level("linear model", FIT)
+    theory = (
+        [] if level is None else [f"Layers without an activation are one linear layer, {few(level)}, at any depth."]
+    )
+    if helps:
+        best_gain = max(helps, key=lambda gain: gain.comparison.effect)
+        theory.append(f"At most, depth {best_gain.moves()}.")
+    return asked.said(verdict, said, " ".join(theory))
+
+
+def _layers(asked: Asked, point: Point) -> str:
+    return f"{asked.shown(point)} {'layer' if asked.x(point) == 1 else 'layers'}"
 
 
 @rule("model.num_layers", GRADIENT, FIT, curves=["model.init"])
