@@ -1,8 +1,8 @@
 """Closed forms of regularised linear regression, averaged over data sets of the documented generator.
 
 A data set is X (n, d) from N(0, 1) and y = X w + b + noise; see lightning_d2l.data.synthetic. The expectation over data
-sets is the mean over at most `DATA_SETS` of them. For each data set the solution is exact, and so is its error on new samples,
-sigma^2 + |w - w_true|^2 + (b - b_true)^2.
+sets is the mean over at most `DATA_SETS` of them. For each data set the solution is exact, and so is its error on new
+samples, sigma^2 + |w - w_true|^2 + (b - b_true)^2.
 """
 
 from __future__ import annotations

@@ -114,8 +114,8 @@ def test_a_theory_that_fails_costs_the_theory_only(tmp_path):
     sweep = write_sweep(tmp_path, {"optimizer.weight_decay": [0.1, 0.2]}, lambda _: LOSS, study=study)
     for path in sweep.glob("*/run.json"):
         record = json.loads(path.read_text())
-        record["config"]["model"] = {"_target_": "LinearRegression", "init": 3}
-        record["config"]["data"] |= {"w": [1, 2]}
+        record["config"]["model"] = {"_target_": "lightning_d2l.nets.linear.LinearRegression"}
+        record["config"]["data"] |= {"_target_": "lightning_d2l.data.synthetic.SyntheticRegressionData", "w": ["one"]}
         path.write_text(json.dumps(record))
     made = report([sweep])
     assert [line.partition(":")[0] for line in made.findings.failures] == [

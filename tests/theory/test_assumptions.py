@@ -51,7 +51,7 @@ def records(study: str, *words: str, tmp: Path = Path("no folder")) -> tuple[str
             if node["x"] != "epoch":
                 *parents, name = node["x"].split(".")
                 functools.reduce(dict.__getitem__, parents, run)[name] = x
-            losses = {metric: 1.0 for metric in node["metrics"]} | {"loss/val": 1.0, "loss/test": 1.0}
+            losses = dict.fromkeys(node["metrics"], 1.0) | {"loss/val": 1.0, "loss/test": 1.0}
             fields = {"status": "completed", "config": run, "overrides": [], "metrics": {"final": losses}}
             record = RunRecord(tmp, fields)
             record.history = [{"epoch": epoch, "acc/train": 0.5} for epoch in (1, config["trainer"]["max_epochs"])]
@@ -95,13 +95,15 @@ BROKEN = {
     "training_time": [*DESCENT, "penalty.l2=0.5", "penalty.l1=0.5", "optimizer.weight_decay=0.1", "model.dropout=0.1",
                       "model.input_noise=1", "data.batch_size=12", "model.init={name:normal}", "model.bias=true",
                       "optimizer=exact"],
-    "weight_decay": [*DESCENT, "model.init={name:normal,std:1,bias_std:1}", "model.init={name:kaiming}", "model.dropout=0.1",
-                     "data.n_train=400", "trainer.max_epochs=1", "penalty.l2=1", "optimizer=exact"],
+    "weight_decay": [*DESCENT, "model.init={name:normal,std:1,bias_std:1}", "model.init={name:kaiming}",
+                     "model.dropout=0.1", "optimizer=adamw", "data.n_train=400", "trainer.max_epochs=1",
+                     "penalty.l2=1", "optimizer=exact"],
     "input_noise": [*DESCENT, "model.dropout=0.2", "penalty.l2=1", "optimizer.weight_decay=1", "trainer.max_epochs=10",
                     "data.n_train=10", "data.batch_size=1"],
     "dropout_linear": [*DESCENT, "model.input_noise=0.2", "penalty.l2=1", "optimizer.weight_decay=1",
                        "trainer.max_epochs=10", "data.n_train=10", "data.folds=5 data.fold=0"],
-    "l1_l2": ["optimizer=sgd optimizer.lr=0.01", "optimizer.weight_decay=1", "model.dropout=0.2", "model.input_noise=1"],
+    "l1_l2": ["optimizer=sgd optimizer.lr=0.01", "optimizer.weight_decay=1", "model.dropout=0.2",
+              "model.input_noise=1"],
     "learning_rate": [*DESCENT, "penalty.l2=1", "optimizer.weight_decay=1", "model.dropout=0.2", "model.input_noise=1",
                       "data.d=50", "data.batch_size=33", "data.folds=5 data.fold=0"],
     "width": ["model.activation=tanh", "model.num_layers=2", "data.degree=2", "loss=gaussian_nll"],
