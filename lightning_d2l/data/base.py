@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batches
+from lightning_d2l.data.streams import shuffled
 
 EVALUATION_BATCH = 1024  # rows that fit the processor's cache; metrics of whole splits do not depend on it
 
@@ -41,6 +42,7 @@ class TensorDataModule(pl.LightningDataModule):
     transform: Mapping[str, Any] | None = None  # describes the layer that modules put before their networks
     preprocessing: Mapping[str, Any] | None = None  # describes the layer that made the features of raw samples
     noise = 0.0  # standard deviation of the targets around the true function
+    wrong_labels = 0.0  # share of the training labels that label noise has made wrong
 
     def __init__(self, batch_size: int, seed: int = 0, folds: int | None = None, fold: int | None = None) -> None:
         super().__init__()
@@ -179,10 +181,10 @@ def is_images(x: Tensor) -> bool:
 def fold_rows(n: int, folds: int, fold: int, seed: int) -> dict[str, Tensor]:
     """The rows of n samples in "train" and in "val" for one of K folds, each in the order of the data.
 
-    The rows are those of scikit-learn's KFold(folds, shuffle=True, random_state=seed modulo 2^32): numpy's
-    RandomState shuffles them, and the first n modulo K of the K stretches of them have one more.
+    The rows are those of scikit-learn's KFold(folds, shuffle=True, random_state=seed): of the K stretches of a random
+    order, the first n modulo K have one more.
     """
-    order = np.random.RandomState(seed % 2**32).permutation(n)
+    order = shuffled(n, seed)
     held_out = np.zeros(n, dtype=bool)
     held_out[np.array_split(order, folds)[fold]] = True
     return {"train": torch.from_numpy(np.flatnonzero(~held_out)), "val": torch.from_numpy(np.flatnonzero(held_out))}

@@ -27,7 +27,8 @@ class FashionMNISTData(ImageData):
 
     `val_size` training images are held out for validation (none with `folds`), and `n_train` of the rest are used
     (null: all), both balanced over the classes. A smaller `n_train` is a subset of a larger one, and does not change
-    the validation images. `label_noise` is the fraction of training labels replaced by uniformly random classes.
+    the validation images. `label_noise` is the fraction of training labels replaced by uniformly random classes; one
+    in 10 of these is the right class again.
     """
 
     name = "fashion_mnist"

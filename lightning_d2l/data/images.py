@@ -29,9 +29,13 @@ class ImageData(TensorDataModule):
     def __init__(self, *, standardize: bool = False, augment: str | Sequence[str] = "none", **settings: Any) -> None:
         super().__init__(**settings)
         self.standardize, self.augment = standardize, augment
+        self._clean: Tensor | None = None  # the training labels before label noise
 
     def setup(self, stage: str | None = None) -> None:
         super().setup(stage)
+        if self._clean is not None:
+            noisy = self.splits["train"][1]
+            self.wrong_labels = (noisy != self._clean).float().mean().item()
         if self.transform is None:
             self.transform = image_transform(self.splits["train"][0], self.standardize, self.augment)
 
@@ -57,7 +61,16 @@ class ImageData(TensorDataModule):
             x, y = x[kept], y[kept]
         random = generator("data/label noise", self.seed)
         splits["train"] = x, randomise(y, label_noise, len(self.class_names), random)
+        self._clean = y
         return splits
+
+    def hold_out_fold(self) -> dict[str, Tensor]:
+        """As for other data; the fold has its labels without noise, which is for training alone."""
+        rows, (x, y) = super().hold_out_fold(), self.splits["val"]
+        if self._clean is not None:
+            y, self._clean = self._clean[rows["val"]], self._clean[rows["train"]]
+        self.splits["val"] = x, y
+        return rows
 
 
 def image_transform(x: Tensor, standardize: bool, augment: str | Sequence[str]) -> dict[str, Any] | None:
@@ -91,7 +104,10 @@ def channel_moments(x: Tensor) -> tuple[list[float], list[float]]:
 
 
 def randomise(y: Tensor, fraction: float, num_classes: int, random: torch.Generator) -> Tensor:
-    """A copy of y (n,) in which round(fraction * n) labels, chosen at random, are uniformly random classes."""
+    """A copy of y (n,) in which round(fraction * n) labels, chosen at random, are uniformly random classes.
+
+    One in `num_classes` of these is the right class again: of 10 classes, a fraction of 0.3 makes 27 % wrong.
+    """
     chosen = torch.randperm(len(y), generator=random)[: round(fraction * len(y))]
     replaced = y.clone()
     replaced[chosen] = torch.randint(num_classes, (len(chosen),), generator=random)

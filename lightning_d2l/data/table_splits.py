@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.data.base import fold_rows
 from lightning_d2l.data.splitting import STREAMS, number_of, split_rows
-from lightning_d2l.data.streams import generator
+from lightning_d2l.data.streams import generator, shuffled
 
 Rows = NDArray[np.int64]
 
@@ -59,7 +59,7 @@ def fold_of(
         what = "rows of the training data" if groups is None else "groups of the training data"
         raise RequestError(f"data.folds={folds}: must be at most {len(names)}, the number of {what}")
     if classes is not None and groups is None:
-        order = np.random.RandomState(seed % 2**32).permutation(n)
+        order = shuffled(n, seed)
         order = order[classes[order].argsort(kind="stable")]
         in_fold = np.zeros(n, dtype=bool)
         in_fold[order[fold::folds]] = True  # row by row of a class to the next fold

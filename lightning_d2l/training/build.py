@@ -95,7 +95,8 @@ class BuiltRun:
     def fields(self) -> dict[str, Any]:
         """What the record holds of it."""
         numbers = {"num_parameters": self.num_parameters, "threads": torch.get_num_threads()}
-        found = {"found": self.spec.found} if self.spec.found else {}
+        found: dict[str, Any] = {"found": self.spec.found} if self.spec.found else {}
+        found |= {"wrong_labels": wrong} if (wrong := getattr(self.data, "wrong_labels", 0.0)) else {}
         identity = self.data.identity()
         compared = baselines(self.spec.config, self.data, self.module, identity["checksum"])
         return {"data": identity, "model": self.model, **numbers, "baselines": compared, **found}

@@ -183,6 +183,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "members": _COUNT,
     "num_parameters": _COUNT,
     "seconds": ("a number", is_number),
+    "wrong_labels": ("a number", is_number),
     "metrics": ("a mapping of names to numbers", _is_metrics),
     "distance_to_exact": ("a mapping of names to numbers", _is_numbers),
     "solution": ("a mapping of names to numbers", _is_numbers),

@@ -27,7 +27,9 @@ Judge = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
 
 def first_line(built: BuiltRun) -> str:
     """The first line of a run's log."""
-    return f"{built.name}: {built.num_parameters:,} parameters, seed {built.spec.config['seed']}"
+    wrong = getattr(built.data, "wrong_labels", 0.0)
+    noise = f", {wrong:.1%} of the training labels wrong" if wrong else ""
+    return f"{built.name}: {built.num_parameters:,} parameters, seed {built.spec.config['seed']}{noise}"
 
 
 def summary(outcome: Mapping[str, Any]) -> str:

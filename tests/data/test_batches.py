@@ -50,10 +50,10 @@ def test_pixels_are_scaled_and_features_are_not():
     assert pixels.tolist() == [0, 51, 255]
 
 
-@given(n=st.integers(2, 60), folds=st.integers(2, 12), seed=st.integers(0, 2**63 - 1))
+@given(n=st.integers(2, 60), folds=st.integers(2, 12), seed=st.integers(0, 2**32 - 1))
 def test_folds_are_those_of_scikit_learn(n, folds, seed):
     assume(folds <= n)
-    oracle = KFold(folds, shuffle=True, random_state=seed % 2**32).split(np.zeros(n))
+    oracle = KFold(folds, shuffle=True, random_state=seed).split(np.zeros(n))
     for fold, (train, val) in enumerate(oracle):
         rows = fold_rows(n, folds, fold, seed)
         assert rows["train"].tolist() == train.tolist()

@@ -105,3 +105,13 @@ def test_official_files_equal_torchvisions_reading(official_root, tmp_path):
     x, y = data(root=official_root, source="official", val_size=10_000).splits["test"]
     assert torch.equal(x[:, 0], reference.data)
     assert torch.equal(y, reference.targets)
+
+
+def test_a_fold_has_its_labels_without_noise_and_the_wrong_ones_are_counted(few_garments):
+    clean, noisy = (data(label_noise=noise, folds=5, fold=1) for noise in (0.0, 0.5))
+    for split in ("val", "test"):
+        assert torch.equal(clean.splits[split][1], noisy.splits[split][1])
+    changed = (clean.splits["train"][1] != noisy.splits["train"][1]).float().mean()
+    assert changed == pytest.approx(0.5 * 0.9, abs=0.06)
+    assert noisy.wrong_labels == pytest.approx(changed)
+    assert clean.wrong_labels == 0

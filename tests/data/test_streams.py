@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import lightning_d2l
 from lightning_d2l.data import streams
+from lightning_d2l.data.base import fold_rows
 from lightning_d2l.data.streams import generator, stream
 from tests.runs import run_here
 
@@ -71,3 +72,9 @@ def test_every_name_stands_in_one_place_of_the_code():
     found = re.findall(r'generator\(f?"([^"]+)"', text) + re.findall(r'"(run/[a-z]+)"', text)
     assert len(found) >= 8
     assert {name for name in found if found.count(name) > 1} == {"epoch"}  # of a single run and of an ensemble's
+
+
+def test_no_two_seeds_share_the_order_of_their_folds():
+    """Modulo 2**32 the seeds s and 2**32 + s would."""
+    seeds = [0, 1, 5, 2**32, 2**32 + 5, 2 * 2**32 + 5, 2**63 - 1]
+    assert len({tuple(fold_rows(30, 4, 0, seed)["val"].tolist()) for seed in seeds}) == len(seeds)
