@@ -35,4 +35,4 @@ def cross_validation(each: Measured) -> Iterator[Curve]:
         value, times = Counter(pair[position] for pair in pairs).most_common(1)[0]
         found.setdefault(value, []).append(f"{name} ({times} of {len(pairs)})")
     for x, names in found.items():
-        yield from each.vertical("\n".join(names), x, each.where)
+        yield from each.vertical(", ".join(names), x, each.where)
