@@ -70,15 +70,21 @@ def _levels(runs: Sequence[RunRecord], key: str) -> list[str]:
 def _shares(factors: Mapping[str, Sequence[str]], y: np.ndarray) -> dict[str, float] | None:
     """Omega squared of each factor; None if no degree of freedom is left for chance, or nothing differs."""
     blocks = {key: _indicators(levels) for key, levels in factors.items()}
-    left = len(y) - 1 - sum(block.shape[1] for block in blocks.values())
-    total = float(((y - y.mean()) ** 2).sum())
+    columns, centred = np.concatenate([*blocks.values()], axis=1), y - y.mean()
+    owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks.values()])
+    left, total = len(y) - 1 - len(owner), float(centred @ centred)
     if left < 1 or not 0 < total < np.inf:
         return None
-    rest = _residual(blocks.values(), y)
-    chance = rest / left
+    gram, along = columns.T @ columns, columns.T @ centred
+
+    def explained(kept: np.ndarray) -> float:
+        return float(along[kept] @ np.linalg.lstsq(gram[np.ix_(kept, kept)], along[kept], rcond=None)[0])
+
+    whole = explained(owner >= 0)
+    chance = max(total - whole, 0.0) / left
     found = {}
-    for key, block in blocks.items():
-        own = _residual([other for name, other in blocks.items() if name != key], y) - rest
+    for i, (key, block) in enumerate(blocks.items()):
+        own = whole - explained(owner != i)
         found[key] = min(max((own - block.shape[1] * chance) / (total + chance), 0.0), 1.0)
     return found
 
@@ -88,11 +94,3 @@ def _indicators(levels: Sequence[str]) -> np.ndarray:
     names = list(dict.fromkeys(levels))[1:]
     columns = np.array([[level == name for name in names] for level in levels], dtype=float)
     return np.asarray(columns - columns.mean(0))
-
-
-def _residual(blocks: Any, y: np.ndarray) -> float:
-    """The sum of squares that a least-squares fit of columns leaves of y."""
-    centred = y - y.mean()
-    columns = np.concatenate([np.zeros((len(y), 0)), *blocks], axis=1)
-    fit = columns @ np.linalg.lstsq(columns, centred, rcond=None)[0] if columns.shape[1] else 0.0
-    return float(((centred - fit) ** 2).sum())
