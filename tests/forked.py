@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 
 IMPORTED = [
     "lightning_d2l.training.fit", "lightning_d2l.sweeps.vectorized", "lightning_d2l.cli", "matplotlib.pyplot",
-    "torch.fx.experimental.proxy_tensor", "torch.utils.tensorboard",
+    "torch.fx.experimental.proxy_tensor", "torch.utils.tensorboard", "tests.forked",
 ]  # fmt: skip
 TRAIN = f"import runpy\nrunpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')"
 

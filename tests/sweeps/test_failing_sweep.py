@@ -21,7 +21,6 @@ from tests.forked import Forked
 from tests.runs import POLYNOMIAL
 
 SMALL = ["-m", *POLYNOMIAL, "data.n_train=20", "trainer.max_epochs=3"]
-LAUNCHERS = ("vectorized", "sequential", "basic")
 
 
 def statuses(folder: Path) -> dict[str, str]:
@@ -31,9 +30,18 @@ def statuses(folder: Path) -> dict[str, str]:
 # One run
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-@pytest.mark.parametrize("where", ["forward", "__init__"])
-@pytest.mark.parametrize("error", [SystemExit(0), SystemExit(143), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    ("launcher", "where", "error"),
+    [
+        ("vectorized", "forward", KeyboardInterrupt()),
+        ("vectorized", "__init__", SystemExit(0)),
+        ("sequential", "forward", SystemExit(143)),
+        ("sequential", "__init__", KeyboardInterrupt()),
+        ("basic", "forward", SystemExit(0)),
+        ("basic", "__init__", KeyboardInterrupt()),
+    ],
+    ids=repr,
+)
 def test_a_job_that_ends_the_program_is_a_failed_run_and_the_rest_trains(
     launcher, where, error, tmp_path, monkeypatch, capsys
 ):
@@ -81,8 +89,9 @@ def test_settings_of_hydra_can_not_be_swept(capsys):
 # The disk
 
 
-@pytest.mark.parametrize("launcher", ["vectorized", "sequential"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize(
+    ("launcher", "number"), [("vectorized", errno.ENOSPC), ("sequential", errno.EDQUOT), ("vectorized", errno.EIO)]
+)
 def test_a_full_disk_ends_the_sweep_in_a_line_and_it_can_be_resumed(launcher, number, tmp_path, monkeypatch, capsys):
     undisturbed, full = tmp_path / "undisturbed", tmp_path / "full"
     words = [*SMALL, "seed=range(4)", f"hydra/launcher={launcher}", "trainer.checkpoint_every_n_seconds=0"]
@@ -118,8 +127,14 @@ def test_a_full_disk_ends_the_sweep_in_a_line_and_it_can_be_resumed(launcher, nu
 # Reports
 
 
-@pytest.mark.parametrize("part", [(report, "write"), (tables, "text")])
-@pytest.mark.parametrize("error", [ValueError("ParseException: $x_{$"), MemoryError(), OSError(28, "No space left")])
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ((report, "write"), ValueError("ParseException: $x_{$")),
+        ((report, "write"), MemoryError()),
+        ((tables, "text"), OSError(28, "No space left")),
+    ],
+)
 def test_a_report_that_fails_is_a_warning(part, error, tmp_path, monkeypatch, capsys):
     def fails(*arguments):
         raise error
