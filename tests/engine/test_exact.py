@@ -111,6 +111,34 @@ def test_random_features_classify_by_least_squares(tmp_path):
     np.testing.assert_allclose(state["net.linear.weight"], oracle.coef_, atol=1e-6)
 
 
+DEGREE_19 = ["model=polynomial_regression", "optimizer=exact", "data.degree=19", "logger=none"]
+
+
+def test_degree_19_is_solved_in_float64_by_default(tmp_path):
+    """The columns of Chebyshev polynomials span what the powers do, and have a condition number of some thousands."""
+    assert run_here(tmp_path, *DEGREE_19) == 0
+    record = json.loads((tmp_path / "run.json").read_text())
+    x, y = (t.numpy() for t in build_data(config(*DEGREE_19)).splits["train"])
+    columns = np.polynomial.chebyshev.chebvander(x[:, 1] / np.abs(x[:, 1]).max(), 19)
+    residual = y - columns @ np.linalg.lstsq(columns, y)[0]
+    for which in ("final", "exact"):
+        assert record["metrics"][which]["loss/train"] == pytest.approx((residual**2).mean(), rel=1e-8)
+    assert record["solution"]["rank"] == record["solution"]["full_rank"] == 20
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["data.n_train=20", "data.seed=1"], "exact: rank 19 of 20 columns, within rounding"),
+        (["data.seed=1", "trainer.precision=32-true"], "times its loss/train; try trainer.precision=64-true"),
+    ],
+)
+def test_what_rounding_takes_from_a_solution_is_told(words, line, tmp_path, capsys):
+    assert run_here(tmp_path, *DEGREE_19, *words, part_of_sweep=False) == 0
+    captured = capsys.readouterr()
+    assert line in " ".join((captured.out + captured.err).split())
+
+
 def test_predictions_of_the_test_samples_are_written(tmp_path):
     overrides = [
         "model=linear_regression",
