@@ -123,7 +123,7 @@ def study(name: str, *words: str, verbose: bool = True, **settings: Any) -> Swee
     >>> few = {"data.degree": (1, 3), "seed": 0, "optimizer": "exact", "logger": "none"}
     >>> study = d2l.study("capacity", verbose=False, **few)
     >>> study.answer.partition(" has")[0]
-    'data.degree=3, optimizer=exact'
+    'data.degree=3'
     """
     return _sweep([f"study={name}"], words, settings, verbose=verbose)
 
