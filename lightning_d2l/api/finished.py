@@ -203,6 +203,8 @@ class Run:
         shown = [
             f"{name} {number(value)}" for name, value in self.metrics.items() if name.startswith(("loss/", "acc/"))
         ]
+        if name := (record.fields.get("diagnosis") or {}).get("name"):
+            shown.append(str(name))
         return f"Run({str(self.folder)!r}, {record.state}{''.join(f', {each}' for each in shown)})"
 
     def _repr_html_(self) -> str:

@@ -58,7 +58,9 @@ def _command(run: RunRecord, changes: Mapping[str, Any]) -> str:
     out = ("resume", "hydra.run.dir", "hydra.mode", *changes)
     kept = [word for word in words if word.lstrip("+").partition("=")[0] not in out]
     several = ["-m"] if any(isinstance(value, range) for value in changes.values()) else []
-    return shlex.join([*train_words(), *several, *kept, *(f"{key}={_text(value)}" for key, value in changes.items())])
+    kept += [f"{key}={_text(value)}" for key, value in changes.items()]
+    alone = ["hydra.mode=RUN"] if any(word.startswith("study=") for word in kept) and not several else []
+    return shlex.join([*train_words(), *several, *kept, *alone])
 
 
 def _text(value: Any) -> str:
@@ -66,6 +68,8 @@ def _text(value: Any) -> str:
         return ",".join(map(str, value))
     if isinstance(value, list):
         return f"[{','.join(map(_text, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
@@ -77,7 +81,7 @@ def _is_valid(config: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
         node = changed
         for part in path:
             node = node.get(part) or {}
-        if isinstance(value, range) or key in GROUPS:
+        if isinstance(value, range) or key in GROUPS or value == "${seed}":
             continue
         if last not in node and key != "study.reference":
             return False
@@ -107,21 +111,32 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 
 def _uncertain(found: Diagnosis, run: RunRecord) -> Iterator[Change]:
     samples = _node(run, "data").get("n_val")
-    if found.split == "val" and _is_number(samples) and 0 < samples < MANY:
+    if found.split == "val" and not _node(run, "data").get("folds") and _is_number(samples) and 0 < samples < MANY:
         yield "more validation data, which tell", {"data.n_val": min(10 * samples, 10 * MANY)}
     yield from _seeds(run)
 
 
 def _seeds(run: RunRecord) -> Iterator[Change]:
+    if "seed" in _node(run, "data") and "data.seed" not in run.overrides:
+        yield "other seeds and data sets", {"seed": range(5), "data.seed": "${seed}"}
     yield "other seeds", {"seed": range(5)}
 
 
+def _unit(run: RunRecord) -> Iterator[Change]:
+    trivial = (run.fields.get("baselines") or {}).get("trivial") or {}
+    if _node(run, "data").get("standardize_target") is False and not any(key.startswith("acc/") for key in trivial):
+        yield "targets of unit variance", {"data.standardize_target": True}
+
+
 def _smaller_rate(run: RunRecord) -> Iterator[Change]:
+    if run.status == "diverged":
+        yield from _unit(run)
     if _is_number(rate := _node(run, "optimizer").get("lr")) and not _is_exact(run):
         yield "a smaller learning rate", {"optimizer.lr": rate / 10}
 
 
 def _other_rate(run: RunRecord) -> Iterator[Change]:
+    yield from _unit(run)
     yield from _less_penalty(run, STRONG)
     rate = _node(run, "optimizer").get("lr")
     adaptive = not str(_node(run, "optimizer").get("_target_")).endswith("SGD")

@@ -226,9 +226,7 @@ def _by_reference(case: Case, ends: Ends, floor: float | None, *, alone: bool) -
     main = case.main
     assert main is not None
     fit = WELL_FITTED if ends.reference else LEARNT if alone else BEST_HERE
-    border = None if floor is None else (1 + TOLERANCE) * floor
-    if floor is not None and floor <= 0:
-        border = NOISE_FREE * ends.trivial if ends.trivial else None
+    border = None if floor is None else _border(floor, ends.trivial)
     if floor is None or border is None:
         return (UNDERFITTING if case.solved and ends.trivial and main.held.value >= ends.trivial else fit), None
     held, train = main.held, main.train
@@ -246,6 +244,14 @@ def _by_reference(case: Case, ends: Ends, floor: float | None, *, alone: bool) -
     near = main.gap_is_told and main.middle_is_near(floor)
     misfit, other = (OVERFITTING, UNDERFITTING) if over else (UNDERFITTING, OVERFITTING)
     return misfit, other if near else None
+
+
+def _border(floor: float, trivial: float | None) -> float | None:
+    """The largest loss that fits well: a quarter above the floor, and at least half of the way to it from trivial."""
+    if floor <= 0:
+        return NOISE_FREE * trivial if trivial else None
+    half = (floor + trivial) / 2 if trivial is not None and trivial > floor else math.inf
+    return min((1 + TOLERANCE) * floor, half)
 
 
 def _least(quantity: Quantity, main: Quantity, ends: Ends) -> float:

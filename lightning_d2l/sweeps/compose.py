@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from lightning_d2l.compat_hydra import ConfigLoader, Override, OverridesParser, OverrideType, copy_cache
 from lightning_d2l.config.compose import SWEEP, plain
 from lightning_d2l.config.options import LISTS
+from lightning_d2l.config.references import safe_references
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -91,8 +92,10 @@ class Composer:
             if not groups <= self._groups:  # an option added a group, whose overrides are no plain values
                 self._groups |= groups
                 return self._template(parsed)
-            with open_dict(composed):
+            with open_dict(composed), safe_references():
                 del composed["hydra"]
+                if "reference" not in values:  # that of the study, which is the same in all jobs
+                    composed.reference = composed.reference
             self._templates[structure] = _Template.of(composed, {key.partition(".")[0] for key in values})
         return self._templates[structure], values
 

@@ -29,7 +29,8 @@ from lightning_d2l.modules.losses import GaussianNLL
 log = logging.getLogger(__name__)
 
 Baseline = dict[str, Any]
-TUNED_ON = 2000  # samples on which the number of neighbours is chosen
+ENOUGH = 10_000  # training samples, of which an MLP holds a tenth out to stop early
+TUNED_ON = 2000  # samples on which the settings of a baseline are chosen, by cross-validation
 PRIOR = {"knn": 0.1}  # weight of the class frequencies in predicted probabilities, which are then never 0
 _fitted: dict[tuple[Any, ...], Baseline] = {}  # by the checksum of the data: each baseline is fitted once
 
@@ -196,15 +197,12 @@ def _fit(name: str, data: TensorDataModule) -> Callable[[torch.Tensor], np.ndarr
     classes = data.task == "classification"
     features, targets = _features(x), y.numpy() if classes or y.shape[1] > 1 else y.numpy()[:, 0]
     model = _estimator(name, classes=classes, scaled=not is_images(x), n=len(y), outputs=data.num_outputs)
-    if name == "knn":
+    if grid := _grid(name, min(len(y), TUNED_ON), classes=classes):
         some = np.random.default_rng(0).permutation(len(y))[:TUNED_ON]
-        neighbours = [k for k in (1, 3, 5, 10, 20, 50) if k <= len(some) // 2] or [1]
-        grid = {"knn__n_neighbors": neighbours, "knn__weights": ["uniform", "distance"]}
-        scoring = "accuracy" if classes else "neg_mean_squared_error"
-        search = GridSearchCV(model, grid, cv=min(3, len(some)), scoring=scoring) if len(some) > 3 else None
-        with warnings.catch_warnings(action="ignore"):  # that a class is rare
-            best = search.fit(features[some], targets[some]).best_params_ if search else {"knn__n_neighbors": 1}
-        model = clone(model).set_params(**best)
+        scoring = "neg_mean_squared_error" if not classes else "accuracy" if name == "knn" else "neg_log_loss"
+        with warnings.catch_warnings(action="ignore"):  # that a class is rare, or the last step was an improvement
+            found = GridSearchCV(model, grid, cv=3, scoring=scoring).fit(features[some], targets[some])
+        model = clone(model).set_params(**found.best_params_)
     with warnings.catch_warnings(action="ignore"):  # that the last step was still an improvement
         model.fit(features, targets)
     if not classes:
@@ -220,6 +218,16 @@ def _fit(name: str, data: TensorDataModule) -> Callable[[torch.Tensor], np.ndarr
     return probabilities
 
 
+def _grid(name: str, n: int, *, classes: bool) -> dict[str, list[Any]]:
+    """The settings that are chosen by cross-validation on n samples; none on very few."""
+    if n < 12:
+        return {}
+    if name == "knn":
+        neighbours = [k for k in (1, 3, 5, 10, 20, 50) if k <= n // 2]
+        return {"knn__n_neighbors": neighbours, "knn__weights": ["uniform", "distance"]}
+    return {f"{'' if classes else 'regressor__'}mlp__alpha": [1e-3, 1.0, 10.0]} if name == "mlp" else {}
+
+
 def _estimator(name: str, *, classes: bool, scaled: bool, n: int, outputs: int) -> Any:
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -231,13 +239,14 @@ def _estimator(name: str, *, classes: bool, scaled: bool, n: int, outputs: int) 
 
     scale = [("scale", StandardScaler())] if scaled else []
     if name == "knn":
-        return Pipeline([*scale, ("knn", KNeighborsClassifier() if classes else KNeighborsRegressor())])
+        k = min(5, n)
+        return Pipeline([*scale, ("knn", KNeighborsClassifier(k) if classes else KNeighborsRegressor(k))])
     if name == "gradient_boosting":
         if classes:
             return HistGradientBoostingClassifier(random_state=0)
         made = HistGradientBoostingRegressor(random_state=0)
         return MultiOutputRegressor(made) if outputs > 1 else made
-    wide = {"hidden_layer_sizes": (512,), "alpha": 1e-3, "early_stopping": n >= 200, "max_iter": 500, "random_state": 0}
+    wide = {"hidden_layer_sizes": (512,), "early_stopping": n >= ENOUGH, "max_iter": 300, "random_state": 0}
     if classes:
         return Pipeline([*scale, ("mlp", MLPClassifier(**wide))])
     return TransformedTargetRegressor(Pipeline([*scale, ("mlp", MLPRegressor(**wide))]), transformer=StandardScaler())
