@@ -52,10 +52,11 @@ def _write_all(findings: Findings, png: bytes | None, caption: str | None, folde
         for metric in findings.metrics:
             points = [point for point in series.points if metric in point.estimates]
             for i, point in enumerate(points):  # TensorBoard reads the description of a chart from its first value
-                description = terminal(cut(f"mean of {metric} over runs{explained}", LONGEST))
+                found = point.estimates[metric]
+                description = terminal(cut(f"{found.statistic} of {metric} over runs{explained}", LONGEST))
                 metadata = {"summary_description": description} if i == 0 else None
-                tag, mean = terminal(f"by {study.x}/{metric}"), point.estimates[metric].mean
-                value = Summary.Value(tag=tag, simple_value=mean, metadata=metadata)
+                tag = terminal(f"by {study.x}/{metric}")
+                value = Summary.Value(tag=tag, simple_value=found.value, metadata=metadata)
                 events.append(Event(step=steps[show(point.setting[study.x])], summary=Summary(value=[value])))
         name = ",".join(f"{key}={show(value)}" for key, value in series.setting.items())
         at = folder / file_name(name) if name else folder

@@ -1,30 +1,54 @@
-"""The comparison of two settings, over the replicates that they share."""
+"""The comparison of settings over the replicates that they share.
+
+Two settings are compared by the differences of shared data sets or seeds (of folds within them): of the logarithms of
+losses, so that the effect is a ratio, else of the values. Without shared replicates the test is Welch's.
+
+Of a whole sweep the best setting is chosen on the data that the comparison uses: any two settings could have been that
+pair. So p is that of the range of k equal settings (Tukey's), with k - r after r settings have been told apart from the
+best one, a step-down as Holm's. Few seeds tell little of the variance of one difference: it is drawn towards that of
+all pairs of settings, as far as these vary no more than chance has it (the moderated t of Smyth 2004, Statistical
+Applications in Genetics and Molecular Biology 3).
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import digamma, ndtr, ndtri, polygamma, stdtr, stdtrit
 
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.points import Point, best_first
+from lightning_d2l.studies.replicates import Layout, Replicate, Spread, layout_of
 from lightning_d2l.studies.statistics import kind_of
 from lightning_d2l.studies.study import superlative
 
+LEVEL, POWER = 0.05, 0.8
+NORMAL = 1.959964
+"""The 97.5 % quantile of the normal distribution."""
+FARTHEST = 9.0  # from 0, where a normal value may be
 MARGIN = 0.05
-"""Two losses whose ratio lies within 1 ± this margin are equivalent; of accuracies, a difference of a fifth of it."""
+"""Two losses whose ratio lies within 1 ± this margin are equivalent; so are values that differ by less than this."""
+MARGIN_OF_SHARES = 0.01
+FEWEST_SETTINGS = 5
+"""Pairs of fewer tell little of how much the variances vary."""
+MOST_MORE = 10_000
+"""Replicates that are asked for at most."""
+MOST_NUMBERS = 10**7
+"""Differences between all pairs of settings that are computed at most."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """How much another setting b differs from a, `effect` with its 95 % interval `low` to `high`.
 
-    `effect` is the ratio b / a if `is_ratio`, else the difference b - a. `verdict` is "apart", "equivalent" or
-    "undecided". In `wins` of `pairs` shared data sets (or runs) a is better. `p` is corrected for the number of
-    comparisons. `more` replicates would decide, as far as these can tell; None if unknown or not needed.
+    `effect` is the ratio b / a if `is_ratio`, else the difference b - a. `verdict` is "apart", "equivalent" (the
+    interval lies within MARGIN) or "undecided". In `wins` of `pairs` shared data sets, or seeds, a is better. `p` is
+    corrected for the number of comparisons. So many `more` pairs would decide with a probability of 80 %, if the effect
+    is as large as it seems; None if that is unknown or not needed.
     """
 
     verdict: str
@@ -42,34 +66,222 @@ class Comparison:
         return self.text
 
 
+@dataclass(frozen=True, eq=False)
+class _Difference:
+    """b - a, of logarithms if `is_ratio`: its spread over shared parts, or over those of each without shared ones."""
+
+    metric: str
+    is_ratio: bool
+    spread: Spread
+    layout: Layout | None
+    lonely: int = 0  # replicates of one of the two that the other lacks
+
+    @property
+    def pairs(self) -> int:
+        return self.layout.clusters if self.layout else 0
+
+    @property
+    def p(self) -> float:
+        """The two-sided p of no difference; NaN with one pair."""
+        mean, error = self.spread.mean, self.spread.error
+        if error == 0:
+            return float(mean == 0)
+        return 2 * float(stdtr(self.spread.freedom, -abs(mean) / error))
+
+
 def compare(a: Point, b: Point, metric: str, settings_compared: int = 1) -> Comparison:
-    """Compare setting b with a: paired over the replicates that both have, by Welch's test if there are none."""
-    first = dict(zip(a.replicates.get(metric, []), a.values.get(metric, []), strict=True))
-    second = dict(zip(b.replicates.get(metric, []), b.values.get(metric, []), strict=True))
-    shared = [key for key in first if key in second]
-    values = np.array([[first[key], second[key]] for key in shared]).reshape(-1, 2)
-    is_ratio = kind_of(metric) == "positive" and bool((values > 0).all())
-    with np.errstate(all="ignore"):
-        differences = np.diff(np.log(values) if is_ratio else values, axis=1)[:, 0]
-    n, sign = len(shared), -1 if superlative(metric) == "highest" else 1
-    wins = int((sign * differences > 0).sum())
-    effect = float(differences.mean()) if n else math.nan
-    half = p = math.nan
-    if n > 1:
-        error = float(differences.std(ddof=1)) / math.sqrt(n)
-        half = float(stdtrit(n - 1, 0.975)) * error
-        p = min(2 * settings_compared * float(stdtr(n - 1, -abs(effect) / error)), 1.0) if error else float(not effect)
-    low, high = effect - half, effect + half
-    margin = math.log1p(MARGIN) if is_ratio else MARGIN / 5
-    verdict = "apart" if p <= 0.05 else "equivalent" if max(abs(low), abs(high)) <= margin else "undecided"
-    if is_ratio:
-        effect, low, high = math.exp(effect), math.exp(low), math.exp(high)
-    said = f"{number(effect)} times" if is_ratio else f"{effect:+.4g}"
-    text = f"better in {wins} of {n}, {metric} {said} (95 % {number(low)} to {number(high)})"
-    return Comparison(verdict, effect, low, high, is_ratio, wins, n, p, None, text)
+    """Compare setting b with a, of whose metric both have values.
+
+    `p` is multiplied by the number of settings compared; the interval is that of this difference alone.
+    """
+    difference = _difference(a, b, metric)
+    return _judged(difference, min(difference.p * settings_compared, 1.0), NORMAL)
 
 
 def against_best(metric: str, points: Sequence[Point]) -> list[tuple[Point, Comparison]]:
-    """The comparison of each other setting with the best one, in order of the metric: the runner-up comes first."""
+    """The comparison of each other setting with the best one, in order of the metric: the runner-up comes first.
+
+    Of 100 sweeps in which no setting has an effect, at most five tell any apart. The intervals hold together too.
+    """
     ranked = best_first(metric, points)
-    return [(point, compare(ranked[0], point, metric, len(ranked) - 1)) for point in ranked[1:]]
+    each = [_difference(ranked[0], point, metric) for point in ranked[1:]]
+    each = _moderated(each, ranked, metric)
+    left, largest = len(ranked), 0.0
+    found: dict[int, Comparison] = {}
+    for i in sorted(range(len(each)), key=lambda i: (math.isnan(each[i].p), each[i].p)):
+        own = each[i].p
+        largest = max(largest, own if math.isnan(own) else _p_of_range(float(-ndtri(own / 2)), left))
+        found[i] = _judged(each[i], largest if own <= 1 else math.nan, _largest_of_range(left))
+        left -= found[i].verdict == "apart"
+    return [(point, found[i]) for i, point in enumerate(ranked[1:])]
+
+
+def _p_of_range(z: float, k: int) -> float:
+    """The probability that of k standard normal values two differ by more than z sqrt(2); 2 (1 - Phi(z)) for two."""
+    if not z < FARTHEST:
+        return 0.0
+    reach = z * math.sqrt(2)
+    x = np.linspace(-FARTHEST, FARTHEST + reach, 1000)  # the largest value
+    others = (k - 1) * np.log(np.maximum(ndtr(x) - ndtr(x - reach), 1e-300))
+    inside = k * np.exp(others - x**2 / 2) / math.sqrt(2 * math.pi)
+    return min(max(1 - float(np.trapezoid(inside, x)), 0.0), k * (k - 1) * float(ndtr(-z)), 1.0)
+
+
+@functools.lru_cache(maxsize=1024)
+def _largest_of_range(k: int) -> float:
+    """The z that differences of k equal settings exceed in 5 % of sweeps."""
+    low, high = NORMAL, FARTHEST
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _p_of_range(middle, k) > LEVEL else (low, middle)
+    return high
+
+
+def _values(point: Point, metric: str) -> dict[Replicate, float]:
+    """The value of each replicate: the mean if several runs are the same one."""
+    found: dict[Replicate, list[float]] = {}
+    for replicate, value in zip(point.replicates.get(metric, ()), point.values.get(metric, ()), strict=True):
+        found.setdefault(replicate, []).append(value)
+    return {replicate: sum(values) / len(values) for replicate, values in found.items()}
+
+
+def _difference(a: Point, b: Point, metric: str) -> _Difference:
+    first, second = _values(a, metric), _values(b, metric)
+    is_ratio = kind_of(metric) == "positive" and all(v > 0 for each in (first, second) for v in each.values())
+    shared = tuple(key for key in first if key in second)
+    with np.errstate(all="ignore"):
+        x, y = (np.array([each[key] for key in shared]) for each in (first, second))
+        layout = layout_of(shared) if shared else None
+        if layout and (layout.clusters > 1 or min(len(first), len(second)) < 2 or len(shared) > 1):
+            spread = layout.spread(np.log(y) - np.log(x) if is_ratio else y - x)
+            return _Difference(metric, is_ratio, spread, layout, len(first) + len(second) - 2 * len(shared))
+        ends = []
+        for each in (first, second):
+            values = np.array(list(each.values()))
+            ends.append(layout_of(tuple(each)).spread(np.log(values) if is_ratio else values))
+    return _Difference(metric, is_ratio, _welch(*ends), None)
+
+
+def _welch(a: Spread, b: Spread) -> Spread:
+    """The spread of the difference of two independent means."""
+    squares = [a.error**2, b.error**2]
+    total = sum(squares)
+    rest = sum(s**2 / f for s, f in zip(squares, (a.freedom, b.freedom), strict=True) if f)
+    freedom = total**2 / rest if rest > 0 else max(a.freedom + b.freedom, 1)
+    return Spread(b.mean - a.mean, math.sqrt(total), freedom, np.array([]))
+
+
+def _moderated(each: Sequence[_Difference], ranked: Sequence[Point], metric: str) -> list[_Difference]:
+    """The differences with variances that are drawn towards those of all pairs of settings."""
+    plain = [d for d in each if d.layout and not d.layout.crossed and d.pairs > 1]
+    if len(plain) < 2 or (prior := _prior(ranked, metric, plain[0].is_ratio)) is None:
+        return list(each)
+    variance, freedom, most = prior
+    found = []
+    for difference in each:
+        spread = difference.spread
+        if any(difference is d for d in plain) and difference.is_ratio == plain[0].is_ratio:
+            own, count = spread.freedom, difference.pairs
+            weight = 1.0 if math.isinf(freedom) else freedom / (freedom + own)
+            total = weight * variance + (1 - weight) * count * spread.error**2
+            limited = min(own + freedom, max(most, own))
+            spread = replace(spread, error=math.sqrt(total / count), freedom=limited)
+        found.append(replace(difference, spread=spread))
+    return found
+
+
+def _prior(points: Sequence[Point], metric: str, is_ratio: bool) -> tuple[float, float, float] | None:
+    """What all pairs of settings say of the variance of a difference, and what degrees of freedom that has.
+
+    The variance and its weight in degrees of freedom follow from the mean and the variance of the logarithms of the
+    pairs' variances (Smyth 2004, section 6.2). The third number are the degrees of freedom of all values together.
+    """
+    columns: dict[str, int] = {}
+    rows: list[dict[int, float]] = []
+    for point in points:
+        values = _values(point, metric)
+        layout = layout_of(tuple(values))
+        x = np.array(list(values.values()))
+        names = [r.data if layout.unit == "data set" else r.seed for r in values]
+        means = layout.means(np.log(x) if is_ratio and (x > 0).all() else x)
+        parts = dict(zip(layout.part.tolist(), names, strict=True))
+        rows.append({columns.setdefault(parts[i], len(columns)): float(mean) for i, mean in enumerate(means)})
+    table = np.full((len(rows), len(columns)), np.nan)
+    for i, row in enumerate(rows):
+        table[i, list(row)] = list(row.values())
+    table = table[:, np.isfinite(table).sum(0) > len(rows) // 2]  # parts that most settings have
+    table = table[np.isfinite(table).all(1)]
+    k, n = table.shape
+    if k < FEWEST_SETTINGS or n < 2:
+        return None
+    table = table[: max(math.isqrt(MOST_NUMBERS // n), FEWEST_SETTINGS)]
+    k = len(table)
+    with np.errstate(all="ignore"):
+        centred = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
+        products = centred @ centred.T / (n - 1)
+        squares = np.diag(products)
+        variances = (squares[:, None] + squares - 2 * products).clip(0)[np.triu_indices(k, 1)]
+    variances = variances[variances > 1e-12 * variances.max(initial=0)]
+    if len(variances) < 3 or not np.isfinite(variances).all():
+        return None
+    half = (n - 1) / 2
+    logs = np.log(variances) - digamma(half) + math.log(half)
+    excess = float(logs.var(ddof=1) - polygamma(1, half))
+    most = float((k - 1) * (n - 1))
+    if excess <= 0:
+        return float(variances.mean()), math.inf, most
+    prior = _inverse_trigamma(excess)
+    return float(np.exp(logs.mean() + digamma(prior) - math.log(prior))), 2 * prior, most
+
+
+def _inverse_trigamma(y: float) -> float:
+    """The x whose trigamma is y, by Newton's method as in the appendix of Smyth 2004."""
+    x = 0.5 + 1 / y
+    for _ in range(50):
+        value = float(polygamma(1, x))
+        step = value * (1 - value / y) / float(polygamma(2, x))
+        x += step
+        if -step < 1e-8 * x:
+            break
+    return x
+
+
+def _judged(difference: _Difference, p: float, z: float) -> Comparison:
+    """The comparison that a difference makes; its interval reaches as far as z standard errors of a normal value."""
+    spread, metric, is_ratio = difference.spread, difference.metric, difference.is_ratio
+    mean = spread.mean
+    with np.errstate(all="ignore"):
+        reach = -float(stdtrit(spread.freedom, ndtr(-z))) * spread.error if spread.error else spread.error
+        margin = math.log1p(MARGIN) if is_ratio else MARGIN_OF_SHARES if kind_of(metric) == "share" else MARGIN
+        low, high = mean - reach, mean + reach
+        verdict = "apart" if p <= LEVEL else "equivalent" if max(abs(low), abs(high)) <= margin else "undecided"
+        more = _more(difference, margin, z) if verdict == "undecided" else None
+        effect, low, high = (float(np.exp(v)) if is_ratio else v for v in (mean, low, high))
+    sign = -1 if superlative(metric) == "highest" else 1
+    wins = int((sign * spread.parts > 0).sum())
+    text = _text(difference, effect, low, high, wins)
+    return Comparison(verdict, effect, low, high, is_ratio, wins, difference.pairs, p, more, text)
+
+
+def _more(difference: _Difference, margin: float, z: float) -> int | None:
+    """How many more pairs would tell the two apart, or show that they are equivalent, whichever is fewer."""
+    mean, n = abs(difference.spread.mean), difference.pairs
+    deviation = difference.spread.error * math.sqrt(max(n, 1))
+    if not math.isfinite(deviation) or not math.isfinite(mean) or n < 2:
+        return None
+    reach = (z + float(ndtri(POWER))) * deviation
+    needed = min((reach / distance) ** 2 for distance in (mean, margin - mean) if distance > 0)
+    return max(math.ceil(needed) - n, 1) if needed - n <= MOST_MORE else None
+
+
+def _text(difference: _Difference, effect: float, low: float, high: float, wins: int) -> str:
+    metric, pairs = difference.metric, difference.pairs
+    said = f"{number(effect)} times" if difference.is_ratio else f"{effect:+.4g}"
+    size = f"{metric} {said}" + (f" (95 % {number(low)} to {number(high)})" if math.isfinite(high - low) else "")
+    if not difference.layout:
+        return f"nothing is shared; {size}"
+    units = difference.layout.unit + ("s" if pairs != 1 else "")
+    alone = f"; {difference.lonely} runs have no partner" if difference.lonely else ""
+    if not difference.spread.parts.any():
+        return f"equal in {'all ' if pairs > 1 else 'the '}{pairs} {units}{alone}"
+    return f"better in {wins} of {pairs} {units}, {size}{alone}"

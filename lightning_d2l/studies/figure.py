@@ -1,8 +1,9 @@
-"""The figure of a study: means over seeds with their 95 % intervals, every run as a dot, theory dashed."""
+"""The figure of a study: means or medians with their 95 % intervals, every run as a dot, theory dashed."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ from lightning_d2l.studies import axes, labels
 from lightning_d2l.studies.axes import LARGEST, LONGEST_NAME
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
 from lightning_d2l.studies.predicted import predicted
+from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import Curve, numeric
+from lightning_d2l.theory.theories import reasons
 from lightning_d2l.training.record import RunRecord
 
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#000000", "#777777")
@@ -64,12 +67,14 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
     for panel in drawn if len({_legend(panel) for panel in drawn}) > 1 else drawn[:1]:
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8)
-    return figure, _caption(study, points, isolated, bool(theory))
+    shaded = any(curve.low is not None for curve in theory)
+    caption = _caption(study, points, isolated, f"theory{', with its own error shaded' * shaded}" if theory else "")
+    return figure, " ".join([caption, *reasons(study.theory, study, runs)])
 
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """The means of a metric along a curve of the study."""
+    """The means or medians of a metric along a curve of the study."""
 
     label: str
     style: int
@@ -141,35 +146,41 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
 def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], *, joined: bool) -> list[float]:
     """Draw one curve, with bands for numeric x, with error bars for names; returns the values of all runs drawn.
 
-    The mean of a point that diverged is not drawn, nor what lies beyond the ends of an axis.
+    The estimate of a point that diverged is not drawn, nor what lies beyond the ends of an axis.
     """
     measured = [(at[show(p.setting[study.x])], p) for p in line.series.points if line.metric in p.estimates]
     dots = [(x, value) for x, point in measured for value in point.values[line.metric] if abs(value) <= LARGEST]
     estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
-    estimates = {x: found for x, found in estimates.items() if abs(found.mean) <= LARGEST}
+    estimates = {x: found for x, found in estimates.items() if abs(found.value) <= LARGEST}
     x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
-    means, low, high = (
-        np.array([(e.mean, e.low, e.high) for e in estimates.values()]).reshape(-1, 3).clip(-LARGEST, LARGEST).T
-    )
+    numbers = [(e.value, e.low, e.high, *_quartiles(e)) for e in estimates.values()]
+    values, low, high, q1, q3 = np.array(numbers).reshape(-1, 5).clip(-LARGEST, LARGEST).T
     look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": label(line.label) or None, "zorder": 3}
     if joined and len(x) != 1:
-        panel.plot(x, means, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
+        panel.plot(x, values, color=line.colour, linestyle=LINES[line.style % len(LINES)], **look)
         panel.fill_between(x, low, high, color=line.colour, alpha=0.18, linewidth=0)
+        panel.fill_between(x, q1, q3, color=line.colour, alpha=0.08, linewidth=0)
     else:
-        _draw_bars(panel, x, np.array([means, low, high]), line.colour, look)
+        _draw_bars(panel, x, np.array([values, low, high]), line.colour, look)
+        panel.vlines(x, q1, q3, color=line.colour, alpha=0.2, linewidth=6)
     if dots and len(dots) <= MOST_DOTS and len(dots) > len(measured):
         panel.plot(*zip(*dots, strict=True), marker, color=line.colour, markersize=2.5, alpha=0.35, linestyle="none")
     return [value for _, value in dots]
 
 
+def _quartiles(found: Estimate) -> tuple[float, float]:
+    """The quartiles that are drawn around a median."""
+    return (found.q1, found.q3) if found.statistic == "median" and found.clusters > 2 else (math.nan, math.nan)
+
+
 def _draw_bars(panel: Axes, x: Sequence[float], values: np.ndarray, colour: str, look: dict[str, Any]) -> None:
-    """Draw means with error bars, from values (3, n): means, low and high; many of them without caps, as one line."""
-    means, low, high = values
+    """Draw error bars, from values (3, n): middle, low and high; many of them without caps, as one line."""
+    middle, low, high = values
     if len(x) <= MOST_BARS:
-        reach = np.abs([low - means, high - means])
-        panel.errorbar(x, means, yerr=reach, color=colour, linestyle="none", capsize=4, **look)
+        reach = np.abs([low - middle, high - middle])
+        panel.errorbar(x, middle, yerr=reach, color=colour, linestyle="none", capsize=4, **look)
         return
-    panel.plot(x, means, color=colour, linestyle="none", **look)
+    panel.plot(x, middle, color=colour, linestyle="none", **look)
     panel.plot(np.repeat(x, 3), np.array([low, high, np.full(len(x), np.nan)]).T.ravel(), color=colour, linewidth=1)
 
 
@@ -196,6 +207,8 @@ def _draw_theory(panel: Axes, lines: Sequence[_Line], theory: Sequence[Curve]) -
         panel.plot(
             curve.x, curve.y, "--", marker=marker, color=colour, linewidth=1.6, label=name and label(name), zorder=4
         )
+        if curve.low is not None and curve.high is not None:
+            panel.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
     return [curve for curve, _ in found.values()]
 
 
@@ -208,20 +221,30 @@ def _legend(panel: Axes) -> tuple[str, ...]:
     return tuple(panel.get_legend_handles_labels()[1])
 
 
-def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: bool) -> str:
-    estimates = [e for p in points for name, e in p.estimates.items() if name in study.metrics]
+def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: str) -> str:
+    drawn = {m: [p.estimates[m] for p in points if m in p.estimates] for m in study.metrics}
+    estimates = [found for each in drawn.values() for found in each]
     counts = sorted({estimate.n for estimate in estimates})
     caption = "One run for each point, so there are no intervals."
     if counts and counts[-1] > 1:
         n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+        designs, fixed = {e.design for e in estimates}, list(dict.fromkeys(e.given for e in estimates if e.given))
+        over = f"{designs.pop() if len(designs) == 1 else 'runs'} ({n})"
         joined = numeric([point.setting[study.x] for point in points])
-        mean, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
-        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.n > 1))
-        caption = f"{mean}: mean over runs ({n}). {interval}: its 95 % interval ({methods}). Small dots: single runs."
+        lines, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
+        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.has_interval)) or "none"
+        methods += f"; given {labels.listing(fixed)}" if fixed else ""
+        medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
+        what = "mean" if not medians else "median"
+        if 0 < len(medians) < len([m for m, each in drawn.items() if each]):
+            what = f"median of {labels.listing(medians)}, mean of the others,"
+        caption = f"{lines}: {what} over {over}. {interval}: its 95 % interval ({methods})."
+        caption += f" Pale {interval.lower()}: quartiles." if medians else ""
+        caption += " Small dots: single runs."
     if isolated:
         best = f"{superlative(study.select)} {study.select}"
         caption = f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
-    caption += " Dashed: theory." if theory else ""
+    caption += f" Dashed: {theory}." if theory else ""
     if any(abs(value) > LARGEST for p in points for name in study.metrics for value in p.values.get(name, ())):
         caption += f" Values beyond {LARGEST:g} are not drawn."
     return caption + (" Crosses: diverged." if any(point.diverged for point in points) else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from typing import Any
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import DIVERGED, Case, Diagnosis, case_of, diagnose, lowest_of
-from lightning_d2l.studies.replicates import Replicate, replicates_of
+from lightning_d2l.studies.replicates import Replicate, given, layout_of, replicates_of
 from lightning_d2l.studies.sources import SOURCE, main_source
-from lightning_d2l.studies.statistics import Estimate, estimate, kind_of
+from lightning_d2l.studies.statistics import Estimate, estimate, estimates_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 from lightning_d2l.theory.decomposition import PARTS, decompose
@@ -65,7 +66,7 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
     """Every setting of the runs with its estimates and diagnosis, ordered by curve and then by x."""
     found: dict[tuple[str, ...], Point] = {}
     metrics = dict.fromkeys([*study.metrics, study.select, *(name for run in runs for name in run.metric_names)])
-    for run, replicate in zip(runs, replicates_of(runs), strict=True):
+    for run, replicate in _distinct(study, runs):
         for setting, values in _observations(study, run, [*metrics]):
             point = found.setdefault(tuple(map(show, setting.values())), Point(setting))
             point.runs.append(run)
@@ -76,21 +77,51 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
                 point.values.setdefault(name, []).append(value)
                 point.replicates.setdefault(name, []).append(replicate)
     points = _in_order(study, list(found.values()))
-    parts = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
-    for point in points:
-        point.estimates = {
-            name: estimate(values, point.replicates[name], kind_of(name)) for name, values in point.values.items()
-        }
-        decomposed = decompose(point.runs) if parts else {}
-        for name in parts if decomposed else ():  # the runs of a point have them together
-            point.estimates[name] = estimate(decomposed[name])
-            point.values[name], point.replicates[name] = [point.estimates[name].mean], [Replicate()]
+    _estimate(study, points)
     cases = [case_of(point.runs, point.rows, point.repetitions) for point in points]
     rivals = _rivals(points, cases)
     for point, case in zip(points, cases, strict=True):
         among = rivals[point.setting.get(SOURCE)]
         point.diagnosis = diagnose(case, lowest_of(among), alone=len(among) < 2)
     return points
+
+
+def _distinct(study: Study, runs: Sequence[RunRecord]) -> list[tuple[RunRecord, Replicate]]:
+    """The runs with the replicates that they are; of several with equal configurations and seeds one, if possible one
+    that completed: its repetition tells nothing new."""
+    found: dict[tuple[object, ...], list[tuple[RunRecord, Replicate]]] = {}
+    for run, replicate in zip(runs, replicates_of(runs, study.replicates), strict=True):
+        same = found.setdefault((replicate, *(show(run.get(key)) for key in study.keys if key != "epoch")), [])
+        twin = next((i for i, (other, _) in enumerate(same) if other.config == run.config), None)
+        if twin is None:
+            same.append((run, replicate))
+        elif run.completed and not same[twin][0].completed:
+            same[twin] = run, replicate
+    kept = {id(run): replicate for same in found.values() for run, replicate in same}
+    return [(run, kept[id(run)]) for run in runs if id(run) in kept]
+
+
+def _estimate(study: Study, points: Sequence[Point]) -> None:
+    """Estimate each metric at every point, by the same statistic for all, which those that diverged do not decide."""
+    for metric in dict.fromkeys(name for point in points for name in point.values):
+        having = [point for point in points if metric in point.values]
+        judged = [2 * sum(run.status == "diverged" for run in point.runs) < len(point.runs) for point in having]
+        each = [point.values[metric] for point in having], [point.replicates[metric] for point in having]
+        for point, found in zip(having, estimates_of(metric, *each, judged), strict=True):
+            shared = given(metric, point.runs, point.replicates[metric])
+            fixed = " and ".join(filter(None, [shared, found.given]))
+            point.estimates[metric] = dataclasses.replace(found, given=fixed)
+    parts = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
+    for point in points if parts else ():
+        if not (completed := [run for run in point.runs if run.completed]):
+            continue
+        layout = layout_of(tuple(point.repetitions))
+        decomposed = decompose(completed, layout.part)
+        for name in parts if decomposed else ():  # the runs of a point have them together
+            found = estimate(decomposed[name], None, "real" if name == PARTS[0] else "mean is positive", "mean")
+            shared = given(name, point.runs, point.repetitions)
+            point.estimates[name] = dataclasses.replace(found, n=len(completed), design=layout.design, given=shared)
+            point.values[name], point.replicates[name] = [found.mean], [Replicate()]
 
 
 def _rivals(points: Sequence[Point], cases: Sequence[Case]) -> dict[str | None, list[Case]]:

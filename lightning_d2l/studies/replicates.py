@@ -1,16 +1,36 @@
-"""The structure of replicates: data sets contain initialisations, and these contain folds."""
+"""The structure of replicates: data sets contain initialisations, and these contain folds.
+
+The mean over replicates varies as its independent parts do. These are the data sets where several are drawn, else the
+initialisations; the folds of a data set share their samples and are averaged. Where each of several data sets meets the
+same several seeds, both are drawn, and the variance of the mean has a part of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lightning_d2l.config.text import show
 from lightning_d2l.training.record import RunRecord
 
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
 DATA_SEED, SEED, FOLD = "data.seed", "seed", "data.fold"
 REPLICATES = (SEED, DATA_SEED, FOLD)
 """Runs that differ in these keys alone repeat one setting."""
+FEWEST_CROSSED = 3
+"""Of fewer data sets, or seeds, no variance between them is estimated where both are crossed."""
+OWN_TEST = ("FashionMNISTData", "TorchvisionData")
+"""Data with test samples of their own."""
+PARTS_OF_TEST = ("bias2", "variance", "noise", "total")
+FILLED = 20  # rounds in which the missing cells of a table are computed
 
 
 @dataclass(frozen=True)
@@ -27,7 +47,6 @@ def replicates_of(runs: Sequence[RunRecord], keys: Sequence[str] = REPLICATES) -
 
     `keys` are those of replicates. Those of the data tell data sets apart, all others but the fold initialisations.
     """
-    keys = list(dict.fromkeys([*REPLICATES, *keys]))
     texts = {key: [show(run.get(key)) for run in runs] for key in keys}
     varied = {key: values for key, values in texts.items() if len(set(values)) > 1}
     folds = varied.pop(FOLD, [""] * len(runs))
@@ -36,3 +55,127 @@ def replicates_of(runs: Sequence[RunRecord], keys: Sequence[str] = REPLICATES) -
     return [
         Replicate(", ".join(v[i] for v in data), ", ".join(v[i] for v in others), folds[i]) for i in range(len(runs))
     ]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The mean of values, its standard error with degrees of freedom, and the means of the independent parts (c,)."""
+
+    mean: float
+    error: float
+    freedom: float
+    parts: Array
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How n values repeat one setting: the independent part, from 0 to `clusters` - 1, of each.
+
+    `design` says it in words, "10 data sets x 5 folds", and `given` what is held fixed although it is varied.
+    `crossed` has the data set and the seed of each value, where both are drawn.
+    """
+
+    part: Indices
+    clusters: int
+    unit: str
+    design: str
+    given: str = ""
+    crossed: tuple[Indices, Indices] | None = None
+
+    def means(self, values: Array) -> Array:
+        """The mean of each part (c,), of values (n,)."""
+        if self.clusters == len(values):
+            return values
+        return np.bincount(self.part, values) / np.bincount(self.part)
+
+    def spread(self, values: Array) -> Spread:
+        """The mean of the parts' means, and its standard error; NaN with one part."""
+        if self.crossed:
+            return _crossed(values, *self.crossed)
+        parts = self.means(values)
+        count = self.clusters
+        error = float(parts.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+        return Spread(float(parts.mean()), 0.0 if np.ptp(parts) == 0 < count - 1 else error, count - 1, parts)
+
+
+def _crossed(values: Array, rows: Indices, columns: Indices) -> Spread:
+    """The spread of a table of data sets by seeds, both drawn at random, with Satterthwaite's degrees of freedom.
+
+    With the mean squares A of rows, B of columns and E of the rest, the variance of the mean is (A + B - E) / (I J),
+    and not below that of either factor alone. Missing cells are filled as if rows and columns added up (Yates 1933).
+    """
+    count, other = int(rows.max()) + 1, int(columns.max()) + 1
+    cell = rows * other + columns
+    runs = np.bincount(cell, minlength=count * other)
+    table = (np.bincount(cell, values, count * other) / np.maximum(runs, 1)).reshape(count, other)
+    missing = (runs == 0).reshape(count, other)
+    table[missing] = values.mean()
+    for _ in range(FILLED if missing.any() else 0):
+        table[missing] = (table.mean(1, keepdims=True) + table.mean(0) - table.mean())[missing]
+    mean, row, column = float(table.mean()), table.mean(1), table.mean(0)
+    freedoms = np.array([count - 1, other - 1, max((count - 1) * (other - 1) - int(missing.sum()), 1)], float)
+    rest = float(((table - row[:, None] - column + mean) ** 2).sum()) / freedoms[2]
+    squares = np.array([other * row.var(ddof=1), count * column.var(ddof=1), rest])
+    total, larger = squares[0] + squares[1] - rest, int(squares[1] > squares[0])
+    if total > squares[larger] > 0:
+        freedom = float(total**2 / (squares**2 / freedoms).sum())
+    else:
+        total, freedom = squares[larger], float(freedoms[larger])
+    error = 0.0 if np.ptp(values) == 0 else math.sqrt(max(total, 0.0) / (count * other))
+    return Spread(mean, error, freedom, row)
+
+
+@functools.lru_cache(maxsize=4096)
+def layout_of(replicates: tuple[Replicate, ...]) -> Layout:
+    """How values with these replicates repeat their setting."""
+    n = len(replicates)
+    data, seeds = _indices([r.data for r in replicates]), _indices([r.seed for r in replicates])
+    folds = len({r.fold for r in replicates})
+    sets, initial = int(data.max()) + 1, int(seeds.max()) + 1
+    cells = len(set(zip(data.tolist(), seeds.tolist(), strict=True)))
+    across = [f"{folds} folds"] if folds > 1 else []
+    if max(sets, initial) == 1:
+        if folds > 1:
+            return Layout(np.zeros(n, np.intp), 1, "data set", _product(across))
+        return Layout(np.arange(n), n, "run", f"{n} runs" if n > 1 else "one run")
+    is_crossed = cells > max(sets, initial) and 2 * cells >= sets * initial
+    if is_crossed and min(sets, initial) < FEWEST_CROSSED:
+        fixed = f"the {min(sets, initial)} {'data sets' if sets < initial else 'seeds'}"
+        part, count, unit = (data, sets, "data set") if sets >= initial else (seeds, initial, "seed")
+        return Layout(part, count, unit, _product([f"{sets} data sets", f"{initial} seeds", *across]), fixed)
+    if is_crossed:
+        design = _product([f"{sets} data sets", f"{initial} seeds", *across])
+        return Layout(data, sets, "data set", design, "", (data, seeds))
+    if sets > 1:
+        nested = cells / sets
+        within = [f"{nested:.3g} seeds"] if nested > 1 else []
+        return Layout(data, sets, "data set", _product([f"{sets} data sets", *within, *across]))
+    return Layout(seeds, initial, "seed", _product([f"{initial} seeds", *across]))
+
+
+def given(metric: str, runs: Sequence[RunRecord], replicates: Sequence[Replicate]) -> str:
+    """What all replicates of a setting share, so that an interval says nothing of its variation; else empty."""
+    data, part = runs[0].config.get("data") or {}, metric.partition("/")[2]
+    several = len({r.data for r in replicates}) > 1
+    shared = [] if several or "seed" not in data else ["one data set"]
+    if several and part in ("test", *PARTS_OF_TEST) and _tests_on_the_same(data):
+        shared.append("the test samples")
+    if several and len({show(run.get(SEED)) for run in runs}) == 1:
+        shared.append("one seed")
+    return " and ".join(shared)
+
+
+def _tests_on_the_same(data: Mapping[str, Any]) -> bool:
+    """Whether data of any seed have the same test samples."""
+    own = str(data.get("_target_")).rpartition(".")[2] in OWN_TEST
+    return own or any(data.get(key) not in (None, "") for key in ("test_seed", "test_path"))
+
+
+def _indices(texts: Sequence[str]) -> Indices:
+    """The number of each text, in the order of first appearance."""
+    numbers = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return np.array([numbers[text] for text in texts], np.intp)
+
+
+def _product(counts: Sequence[str]) -> str:
+    return " x ".join(counts)

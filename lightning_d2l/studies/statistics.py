@@ -1,33 +1,53 @@
-"""Mean, spread and 95 % interval over seeds."""
+"""The mean or median over replicates, its 95 % interval, and the rule that says which of the two is meant.
+
+The interval of a mean is Student's, over independent parts (see replicates.py): on the scale of the values where they
+may have any sign, of their logarithm where they are positive, of their logit where they are shares. On the last two the
+interval is the exponential, or the inverse logit, of log(mean) ± t s / (sqrt(c) mean), and never leaves the possible
+values. It is that of the arithmetic mean.
+
+The interval of a mean is right if the sum over c parts is near to normal. Cochran's rule (Sampling Techniques, 1977,
+2.15) asks for c > 25 G^2 with the skewness G; of fewer than five parts twice as many are asked here. Few values don't
+show their skewness; their spread does: for a lognormal G = (e^(s^2) + 2) sqrt(e^(s^2) - 1) with the standard deviation
+s of the logarithms. Positive values that break the rule, or the largest of which is more than five times their median,
+are summarised by their median. Its interval lies between order statistics, whatever the distribution (Hettmansperger
+and Sheather 1986); fewer than six parts have none at 95 %, and there the logarithms are taken to be symmetric.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import bdtr, expit, logit, stdtrit
 
 from lightning_d2l.config.text import number
-from lightning_d2l.studies.replicates import Replicate
+from lightning_d2l.studies.replicates import Array, Layout, Replicate, Spread, layout_of
 
-BOOTSTRAP_FROM, BOOTSTRAP_TO = 20, 200
-"""With fewer values the interval of a bootstrap is too narrow; with more it equals that of Student's t, and is slow."""
 SAFE = 1e-100, 1e100
 """The squares of numbers between these, and their sums, neither overflow nor underflow."""
-
-
-SHARES = ("acc", "zeros")
-POSITIVE = ("loss", "norm", "gradient", "seconds", "num_parameters", "epochs_to_fit", "rmse", "mae", "mse")
+SHARES = ("acc", "zeros", "f1", "auroc", "ece")  # and topK
+POSITIVE = ("loss", "norm", "gradient", "seconds", "num_parameters", "epochs_to_fit", "rmse", "mae", "mse", "brier")
+ROUNDING = 1e-6  # by which a share in single precision may be above 1
+COCHRAN = 25.0
+FEW = 5
+LARGEST_RATIO = 5.0
+"""Of the largest positive value to the median, from which the mean says little."""
+FEWEST_ORDERED = 6
+"""Of fewer parts the smallest and largest have less than 95 % between them."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The mean of n values, their standard deviation (n - 1 in the denominator), and the 95 % interval of the mean.
+    """What n values say of their mean or median: `value`, with the 95 % interval from `low` to `high`.
 
-    `method` is "Student t", "bootstrap (BCa)", or "none" for a single value, with NaN as `std`, `low` and `high`.
+    `mean` is over independent parts, `std` the standard deviation of all values (n - 1 in the denominator); `median`
+    and the quartiles `q1` and `q3` are of the parts, of which there are `clusters`. `statistic` is "mean" or "median".
+    `method` names the interval; it is "none" where there is none, with NaN as `low` and `high`. `design` says how the
+    values repeat the setting, "10 data sets x 5 folds", and `given` what all of them share.
     """
 
     mean: float
@@ -41,6 +61,8 @@ class Estimate:
     median: float = math.nan
     q1: float = math.nan
     q3: float = math.nan
+    design: str = ""
+    given: str = ""
 
     @property
     def value(self) -> float:
@@ -60,47 +82,147 @@ class Estimate:
     @property
     def short(self) -> str:
         """`0.0102 [0.0100, 0.0104]`."""
-        return number(self.mean) + (f" [{number(self.low)}, {number(self.high)}]" if self.n > 1 else "")
+        return number(self.value) + (f" [{number(self.low)}, {number(self.high)}]" if self.has_interval else "")
 
     def __str__(self) -> str:
         if self.n < 2:
-            return f"{number(self.mean)} (one run)"
-        interval = f"{number(self.low)} to {number(self.high)}"
-        return f"{number(self.mean)} (95 % interval {interval}, {self.method}, n = {self.n})"
+            return f"{number(self.value)} (one run)"
+        what = ["median"] if self.statistic == "median" else []
+        if self.has_interval:
+            what += [f"95 % interval {number(self.low)} to {number(self.high)}", self.method]
+        else:
+            what += ["no interval"]
+        what += [f"given {self.given}"] if self.given and self.has_interval else []
+        return f"{number(self.value)} ({', '.join([*what, self.design or f'n = {self.n}'])})"
 
     def as_dict(self) -> dict[str, float | str | None]:
         """The values by their names in reports; None instead of NaN."""
-        mean, std, low, high = (None if math.isnan(v) else v for v in (self.mean, self.std, self.low, self.high))
-        return {"mean": mean, "std": std, "ci_low": low, "ci_high": high, "method": self.method, "n": self.n}
+        numbers = {
+            "mean": self.mean,
+            "std": self.std,
+            "ci_low": self.low,
+            "ci_high": self.high,
+            "value": self.value,
+            "median": self.median,
+            "q1": self.q1,
+            "q3": self.q3,
+        }
+        words = {"method": self.method, "statistic": self.statistic, "design": self.design, "given": self.given}
+        counts = {"n": self.n, "clusters": self.clusters}
+        return {name: None if math.isnan(v) else v for name, v in numbers.items()} | words | counts
 
     def overlaps(self, other: Estimate) -> bool:
         """Whether the two intervals have a value in common; True if one of them is unknown."""
         return not (self.high < other.low or other.high < self.low)
 
 
+NO_ESTIMATE: dict[str, float | str | None] = dict.fromkeys(Estimate(0, 0, 0, 0, "", 0).as_dict()) | {"n": 0}
+"""`Estimate.as_dict` where nothing was measured."""
+
+
 def kind_of(metric: str) -> str:
     """What values a metric may have: "share" (0 to 1), "positive" or "real"."""
     base = metric.partition("/")[0].rpartition(".")[2]
-    if base in SHARES:
+    if base in SHARES or (base.startswith("top") and base[3:].isdigit()):
         return "share"
     return "positive" if base in POSITIVE and not metric.endswith(("/bias2", "/variance")) else "real"
 
 
-def estimate(values: Sequence[float], clusters: Sequence[Replicate] | None = None, kind: str = "real") -> Estimate:
-    """Mean, standard deviation and interval of finite values (n,), n at least 1.
+def means_little(values: Sequence[float], clusters: Sequence[Replicate] | None = None, kind: str = "positive") -> bool:
+    """Whether the interval of the mean means nothing, by the rule above, so that the median is told instead.
 
-    For 20 to 200 values the interval is that of the bias-corrected and accelerated bootstrap (Efron 1987) of 9,999
-    resamples with a fixed seed. For fewer or more values, and where the bootstrap has no interval, it is
-    mean ± t s / sqrt(n) with Student's t. What is beyond the largest float is infinite.
+    For values of any sign the rule is Cochran's, from six parts on and where the skewness is more than three of
+    its standard errors. The mean of shares always means something, and so does that of the folds of one data set.
     """
-    x = np.asarray(values, dtype=np.float64)
+    layout, x = _layout(clusters, len(values)), np.asarray(values, dtype=np.float64)
+    c = layout.clusters
+    if c < 2 or kind == "share" or not np.isfinite(x).all():
+        return False
+    with np.errstate(all="ignore"):
+        x = layout.means(_scaled_down(x)[0])
+        if kind != "positive" or (x < 0).any():
+            return c >= FEWEST_ORDERED and _is_skewed(x)
+        if np.ptp(x) == 0:
+            return False
+        s2 = float(np.log(x).var(ddof=1))
+        skewness = (math.exp(s2) + 2) * math.sqrt(math.expm1(s2)) if s2 < 100 else math.inf  # NaN if a value is 0
+        asked = COCHRAN if c >= FEW else 2 * COCHRAN
+        return not asked * skewness**2 <= c or bool(x.max() > LARGEST_RATIO * np.median(x))
+
+
+def _is_skewed(x: Array) -> bool:
+    """Whether n values have a skewness G with 25 G^2 > n that is larger than three standard errors of its own."""
+    n, z = len(x), x - x.mean()
+    variance = float((z**2).mean())
+    if variance == 0:
+        return False
+    g = math.sqrt(n * (n - 1)) / (n - 2) * float((z**3).mean()) / variance**1.5
+    error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
+    return abs(g) > max(math.sqrt(n / COCHRAN), 3 * error)
+
+
+def estimate(
+    values: Sequence[float],
+    clusters: Sequence[Replicate] | None = None,
+    kind: str = "real",
+    statistic: str | None = None,
+) -> Estimate:
+    """The mean or median of values (n,), n at least 1, with its interval.
+
+    Parameters
+    ----------
+    values : finite numbers (n,)
+    clusters : the replicate of each value; without them all values are independent
+    kind : "real", "positive" or "share" (0 to 1), see `kind_of`. Values outside are taken for real numbers. Of
+        "mean is positive" the single values may have any sign.
+    statistic : "mean" or "median"; by default the one that `means_little` says
+
+    What is beyond the largest float is infinite. If a value is not finite there is no interval.
+    """
+    x, layout = np.asarray(values, dtype=np.float64), _layout(clusters, len(values))
+    if kind == "share" and (np.abs(x - 0.5) <= 0.5 + ROUNDING).all():
+        x = x.clip(0, 1)
+    elif kind == "share" or (kind == "positive" and (x < 0).any()):
+        kind = "real"
+    if statistic is None:
+        statistic = "median" if means_little(values, clusters, kind) else "mean"
+    with np.errstate(all="ignore"):
+        if not np.isfinite(x).all():
+            median, count = float(np.median(layout.means(x))), layout.clusters
+            return Estimate(float(x.mean()), *[math.nan] * 3, "none", len(x), count, statistic, median)
+        small, exponent = _scaled_down(x) if kind != "share" else (x, 0)
+        found = _estimate(small, layout, kind, statistic)
+    if not exponent:
+        return found
+    names = ("mean", "std", "low", "high", "median", "q1", "q3")
+    scaled: dict[str, Any] = {name: _scaled(getattr(found, name), exponent) for name in names}
+    return replace(found, **scaled)
+
+
+def estimates_of(
+    metric: str, values: Sequence[Sequence[float]], clusters: Sequence[Sequence[Replicate]], judged: Sequence[bool]
+) -> list[Estimate]:
+    """The estimates of a metric at several settings, all means, or all medians if one of the `judged` asks for it.
+
+    So a curve has one meaning, and settings are compared by the same statistic.
+    """
+    kind = "real" if any(min(each) < 0 for each in values) else kind_of(metric)
+    each = list(zip(values, clusters, strict=True))
+    rough = any(means_little(*found, kind) for found, judge in zip(each, judged, strict=True) if judge)
+    return [estimate(*found, kind, "median" if rough else "mean") for found in each]
+
+
+def _layout(clusters: Sequence[Replicate] | None, n: int) -> Layout:
+    return layout_of(tuple(clusters) if clusters is not None else (Replicate(),) * n)
+
+
+def _scaled_down(x: Array) -> tuple[Array, int]:
+    """x / 2^exponent, with squares that a float can hold, and the exponent."""
     largest = float(np.abs(x).max())
     if largest == 0 or SAFE[0] <= largest <= SAFE[1]:
-        return _estimate(x)
+        return x, 0
     exponent = math.frexp(largest)[1]
-    found = _estimate(np.ldexp(x, -exponent))
-    mean, std, low, high = (_scaled(value, exponent) for value in (found.mean, found.std, found.low, found.high))
-    return Estimate(mean, std, low, high, found.method, found.n)
+    return np.ldexp(x, -exponent), exponent
 
 
 def _scaled(value: float, exponent: int) -> float:
@@ -111,20 +233,58 @@ def _scaled(value: float, exponent: int) -> float:
         return math.copysign(math.inf, value)
 
 
-def _estimate(x: np.ndarray) -> Estimate:
-    mean, n = float(x.mean()), len(x)
-    if n == 1:
-        return Estimate(mean, math.nan, math.nan, math.nan, "none", 1)
-    std = float(x.std(ddof=1))
-    if BOOTSTRAP_FROM <= n <= BOOTSTRAP_TO:
-        if np.ptp(x) == 0:
-            return Estimate(mean, 0.0, mean, mean, "bootstrap (BCa)", n)
-        from scipy.stats import bootstrap  # slow to import, and needed for many seeds only
+def _estimate(x: Array, layout: Layout, kind: str, statistic: str) -> Estimate:
+    spread = layout.spread(x)
+    q1, median, q3 = (float(q) for q in np.quantile(spread.parts, (0.25, 0.5, 0.75)))
+    std = float(x.std(ddof=1)) if len(x) > 1 else math.nan
+    std = 0.0 if np.ptp(x) == 0 < len(x) - 1 else std
+    is_median = statistic == "median"
+    find = _interval_of_median if is_median else _interval_of_mean
+    low, high, method = find(spread, kind) if layout.clusters > 1 else (math.nan, math.nan, "none")
+    given = "the seeds" if is_median and layout.crossed else layout.given
+    end = (len(x), layout.clusters, statistic, median, q1, q3, layout.design, given)
+    return Estimate(spread.mean, std, low, high, method, *end)
 
-        with warnings.catch_warnings():  # that an interval is not a number, which is handled here
-            warnings.simplefilter("ignore")
-            low, high = bootstrap((x,), np.mean, method="BCa", rng=np.random.default_rng(0)).confidence_interval
-        if math.isfinite(low) and math.isfinite(high):
-            return Estimate(mean, std, float(low), float(high), "bootstrap (BCa)", n)
-    half = float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n)
-    return Estimate(mean, std, mean - half, mean + half, "Student t", n)
+
+def _interval_of_mean(spread: Spread, kind: str) -> tuple[float, float, str]:
+    mean = spread.mean
+    reach = float(stdtrit(spread.freedom, 0.975)) * spread.error
+    if kind in ("positive", "mean is positive") and mean > 0:
+        factor = np.exp(reach / mean)
+        return float(mean / factor), float(mean * factor), "Student t of logs"
+    if kind == "share" and 0 < mean < 1:
+        at, reach = logit(mean), reach / (mean * (1 - mean))
+        return float(expit(at - reach)), float(expit(at + reach)), "Student t of logits"
+    return mean - reach, mean + reach, "Student t"
+
+
+def _interval_of_median(spread: Spread, kind: str) -> tuple[float, float, str]:
+    x = np.sort(spread.parts)
+    n = len(x)
+    if n < FEWEST_ORDERED and kind == "positive" and x[0] > 0:
+        logs = np.log(x)
+        reach = float(stdtrit(n - 1, 0.975)) * float(logs.std(ddof=1)) / math.sqrt(n) if x[0] < x[-1] else 0.0
+        return float(np.exp(logs.mean() - reach)), float(np.exp(logs.mean() + reach)), "Student t of logs"
+    if n < FEWEST_ORDERED - 1:
+        return math.nan, math.nan, "none"
+    rank, share = _ranks(n)
+    low, high = ((1 - share) * x[i] + share * x[j] for i, j in ((rank, rank + 1), (-rank - 1, -rank - 2)))
+    return float(low), float(high), "order statistics"
+
+
+@functools.lru_cache(maxsize=1024)
+def _ranks(n: int) -> tuple[int, float]:
+    """The rank d from 0 and the share w with which order statistics d and d + 1 make the lower end of the interval.
+
+    Interpolated as by Hettmansperger and Sheather, Statistics & Probability Letters 4 (1986), equation 3.
+    """
+
+    def held(d: int) -> float:
+        """The probability that the median lies between the d-th smallest and the d-th largest value."""
+        return 1 - 2 * float(bdtr(d - 1, n, 0.5))
+
+    d = max((d for d in range(1, n // 2 + 1) if held(d) >= 0.95), default=1)
+    if held(d) < 0.95 or d == n // 2:
+        return d - 1, 0.0
+    part = (held(d) - 0.95) / (held(d) - held(d + 1))
+    return d - 1, (n - d) * part / (d + (n - 2 * d) * part)

@@ -17,7 +17,6 @@ from lightning_d2l.theory.curves import Question, numeric
 from lightning_d2l.training.record import RunRecord
 
 
-
 @dataclass(frozen=True)
 class Study(Question):
     """A sweep with a question.
@@ -26,7 +25,7 @@ class Study(Question):
     replicates varies. Every other swept key is in `curves` or a replicate. `metrics` are names for RunRecord.metric;
     `select` is the one by which the best setting is chosen. `scale` is linear or log for x and y; what it leaves out
     follows from the values. `theory` is a name in THEORIES. `panels` is "metric" for a panel each, or "curve" for a
-    panel for each curve with the metrics of all splits.
+    panel for each curve with the metrics of all splits. `replicates` are the keys that repeat a setting.
     """
 
     select: str = "loss/val"
@@ -35,6 +34,7 @@ class Study(Question):
     scale: Mapping[str, str] = field(default_factory=dict)
     theory: str | None = None
     panels: str | None = None
+    replicates: tuple[str, ...] = REPLICATES
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -66,7 +66,8 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     others = f" and {listing(curves)}" if curves else ""
     question = f"How does {select} depend on {x}{others}?" if x else f"How large is {select}?"
     given = {name: node[name] for name in ("name", "question", "scale", "theory", "panels") if node.get(name)}
-    return Study(x, tuple(curves), metrics, select, **{"question": question, **given})
+    repeated = dict.fromkeys(key for key in (*REPLICATES, *(node.get("replicates") or ())) if key not in (x, *curves))
+    return Study(x, tuple(curves), metrics, select, **{"question": question, "replicates": tuple(repeated), **given})
 
 
 def _x(free: Sequence[str], runs: Sequence[RunRecord]) -> str:

@@ -15,17 +15,10 @@ from lightning_d2l.config.text import number, show
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import settings
 from lightning_d2l.studies.points import points_of, run_diagnoses
+from lightning_d2l.studies.statistics import NO_ESTIMATE
 from lightning_d2l.training.record import RunRecord
 
-NO_ESTIMATE: dict[str, Any] = {
-    "metric": None,
-    "mean": None,
-    "std": None,
-    "ci_low": None,
-    "ci_high": None,
-    "method": None,
-    "n": 0,
-}
+NO_MEASUREMENT: dict[str, Any] = {"metric": None, **NO_ESTIMATE}
 
 
 def results(findings: Findings) -> list[dict[str, Any]]:
@@ -44,20 +37,21 @@ def results(findings: Findings) -> list[dict[str, Any]]:
 
 
 def summary(findings: Findings) -> list[dict[str, Any]]:
-    """A row for each point and metric: the setting, metric, mean, std, ci_low, ci_high, method, n, diagnosis."""
+    """A row for each point and metric: the setting, metric, the numbers of its estimate, diagnosis."""
     rows = []
     for point in findings.points:
         names = [name for name in findings.metrics if name in point.estimates]
         measured: list[dict[str, Any]] = [{"metric": name, **point.estimates[name].as_dict()} for name in names]
         diagnosis = str(point.diagnosis) if point.diagnosis else None
-        rows += [{**point.setting, **values, "diagnosis": diagnosis} for values in measured or [NO_ESTIMATE]]
+        rows += [{**point.setting, **values, "diagnosis": diagnosis} for values in measured or [NO_MEASUREMENT]]
     return rows
 
 
 def text(findings: Findings) -> str:
     """Every setting with its numbers of runs, and lines with the mean and standard deviation of each metric.
 
-    Settings are in the order of the jobs and show only keys that vary. Metrics are those of the last epoch.
+    Where the median is meant, there are the quartiles beside it. Settings are in the order of the jobs and show only
+    keys that vary. Metrics are those of the last epoch.
     """
     study, points = findings.study, findings.points
     if study.x == "epoch":
@@ -74,7 +68,9 @@ def text(findings: Findings) -> str:
         for name in [name for name in findings.metrics if name in point.estimates]:
             found = point.estimates[name]
             spread = f" ± {number(found.std)}" if len(point.values[name]) > 1 else ""
-            lines.append(f"  {terminal(name):22}{number(found.mean)}{spread}")
+            if found.statistic == "median":
+                spread = f" (median; quartiles {number(found.q1)} to {number(found.q3)})" if found.n > 1 else ""
+            lines.append(f"  {terminal(name):22}{number(found.value)}{spread}")
     return "\n".join(lines)
 
 

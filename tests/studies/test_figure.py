@@ -29,8 +29,21 @@ def test_train_and_test_share_a_panel_for_each_of_few_curves(tmp_path):
     assert set(lines["noise floor"].get_ydata()) == {0.1**2}
     assert list(lines["validation"].get_ydata()) == pytest.approx([1.01, 0.51, 1 / 3 + 0.01])
     assert caption == (
-        "Lines: mean over runs (n = 3). Bands: its 95 % interval (Student t). Small dots: single runs. Dashed: theory."
+        "Lines: mean over 3 seeds (n = 3). Bands: its 95 % interval (Student t of logs; given one data set). "
+        "Small dots: single runs. Dashed: theory."
     )
+
+
+def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_quartiles(tmp_path):
+    losses = {1: [1.0, 1.01, 1.02, 1.01, 1.0], 2: [0.1, 0.2, 0.3, 9.0, 0.4], 3: [2.0, 2.1, 2.0, 2.2, 2.1]}
+    axes = {"data.degree": losses, "seed": range(5)}
+    figure, caption = drawn(tmp_path, axes, lambda d, s: {"loss/val": losses[d][s]})
+    panel = figure.axes[0]
+    assert list(panel.lines[0].get_ydata()) == [1.01, 0.3, 2.1]
+    assert caption.startswith("Lines: median over 5 seeds (n = 5). Bands: its 95 % interval")
+    assert "Pale bands: quartiles." in caption
+    _, quartiles = (band.get_paths()[0].vertices for band in panel.collections)
+    assert {0.2, 0.4} <= {y for x, y in quartiles if x == 2}
 
 
 def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_path):

@@ -51,17 +51,18 @@ def test_results_hold_every_run_and_summary_their_statistics(sweep):
             assert {r["status"] for r in members} == {row["diagnosis"]} == {"diverged"}
             continue
         values = [float(r[row["metric"]]) for r in members]
-        low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+        mean = np.mean(values)  # on the log scale, since losses are positive
+        low, high = mean * np.exp(np.array(stats.t.interval(0.95, 3, 0, stats.sem(values))) / mean)
         numbers = [float(row[name]) for name in ("mean", "std", "ci_low", "ci_high")]
         assert numbers == pytest.approx([np.mean(values), np.std(values, ddof=1), low, high])
-        assert (row["method"], row["n"]) == ("Student t", "4")
+        assert (row["method"], row["n"]) == ("Student t of logs", "4")
 
 
 def test_the_answer_names_the_best_by_validation_and_the_runner_up_and_warns(sweep):
     made = report([sweep])
     assert made.answer.startswith("optimizer.lr=0.1, optimizer=sgd has the lowest loss/val, 1.115 (95 % interval")
     assert "its loss/test is 1.215" in made.answer
-    assert "It is told apart from all 4 others: against the runner-up, optimizer.lr=" in made.answer
+    assert "It is told apart from all 4 others; the runner-up is optimizer.lr=" in made.answer
     assert made.findings.next == "python train.py -m x optimizer.lr=0.0316,0.1,0.316"
     edge = write_sweep(sweep.parent / "edge", {"data.d": [1, 2, 3]}, lambda d: {"loss/test": 1 / d})
     made = report([edge])

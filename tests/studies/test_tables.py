@@ -12,7 +12,7 @@ from tests.studies.records import write_sweep
 
 
 def test_mean_and_spread_over_seeds_for_each_setting_in_the_order_of_the_jobs(tmp_path):
-    losses = {9: [0.5, 0.7, 1.2, 0.8], 10: [0.1, 0.3, 0.2, None], 2: [1.0, 1.0, 1.0, 1.0]}
+    losses = {9: [0.77, 0.79, 0.76, 0.8], 10: [0.21, 0.2, 0.22, None], 2: [1.0, 1.0, 1.0, 1.0]}
     axes = {"data.degree": losses, "seed": range(4)}
     metrics = lambda d, seed: None if losses[d][seed] is None else {"loss/val": losses[d][seed]}  # noqa: E731
     lines = text(find([write_sweep(tmp_path, axes, metrics)])).splitlines()
@@ -20,6 +20,12 @@ def test_mean_and_spread_over_seeds_for_each_setting_in_the_order_of_the_jobs(tm
     for line, values in zip(lines[1::2], losses.values(), strict=True):
         finite = [value for value in values if value is not None]
         assert line.split("loss/val")[1].strip() == f"{number(np.mean(finite))} ± {number(np.std(finite, ddof=1))}"
+
+
+def test_where_the_mean_says_little_the_median_stands_with_its_quartiles(tmp_path):
+    losses = [0.1, 0.2, 0.3, 9.0, 0.4]
+    found = text(find([write_sweep(tmp_path, {"seed": range(5)}, lambda s: {"loss/val": losses[s]})]))
+    assert found.splitlines() == ["all runs (n = 5)", "  loss/val              0.3 (median; quartiles 0.2 to 0.4)"]
 
 
 def test_of_the_epochs_of_a_run_the_last_counts(tmp_path):
