@@ -56,12 +56,13 @@ def answer(study: Study, points: Sequence[Point], importance: Mapping[str, float
     others = against_best(study.select, ranked)
     equal = len(points) > 1 and all(_same(name, points) for name in dict.fromkeys([*study.metrics, study.select]))
     said, note = (None, "") if equal else _by_rule(study, points)
-    warnings = [note] if note else []
     ruled = said is not None or equal
     if said is None:
-        said = Said("", _general(study, points, ranked, others, importance or {}))
+        said = Said(
+            "", " ".join([_general(study, points, ranked, others, importance or {}), *([note] if note else [])])
+        )
     best = said.best or ranked[0]
-    warnings += [*(() if ruled else _ends(study, best, points)), *_warnings(study, best, points)]
+    warnings = [*(() if ruled else _ends(study, best, points)), *_warnings(study, best, points)]
     runner_up = next((point for point in ranked if point is not best), None)
     ahead = repeated(best) if importance else further(study, points, best, others, said.verdict)
     return Answer(said.text, best, runner_up, diagnoses, warnings, said.verdict, ahead)
@@ -72,15 +73,15 @@ def _by_rule(study: Study, points: Sequence[Point]) -> tuple[Said | None, str]:
     rule = ANSWERS.get(study.name)
     if rule is None:
         return None, ""
-    usual = f"study={study.name} is answered as any sweep"
+    usual = "This is the answer for any sweep"
     if lack := rule.lacks(study, comparable(points)):
-        return None, f"{usual}: its own answer needs {lack}."
+        return None, f"{usual}: that of study={study.name} needs {lack}."
     try:
         said = rule(study, points)
     except Exception as error:  # records may be of any origin, and the rest of a report is worth more than its answer
         reason = next(iter(str(error).strip().splitlines()), "")
-        return None, cut(f"{usual}: its own answer failed ({type(error).__name__}: {reason}).", 300)
-    return said, "" if said else f"{usual}: its own answer needs more settings that did not diverge."
+        return None, cut(f"{usual}: that of study={study.name} failed ({type(error).__name__}: {reason}).", 300)
+    return said, "" if said else f"{usual}: that of study={study.name} needs settings that these runs lack."
 
 
 def _nothing(study: Study, points: Sequence[Point]) -> str:
@@ -140,12 +141,16 @@ def _told_apart(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str
     if all(len(point.values[study.select]) < 2 for point, _ in others):
         return f"The runner-up, {name}, has {second.estimates[study.select]}; other seeds may give another order."
     close = [point for point, c in others if c.verdict != "apart"]
-    against = f"against the runner-up, {name}, it is {first}"
     if not close:
-        return f"It is told apart from {f'all {n} others' if n > 1 else name}: {against}."
+        others_are = f"all {n} others; the runner-up is {name}" if n > 1 else name
+        return f"It is told apart from {others_are}: {first}."
     if len(close) == n:
-        return f"It is not told apart from {f'any of the {n} others' if n > 1 else name}: {against}."
-    return f"It is told apart from {n - len(close)} of the {n} others, not from {_some(study, close)}: {against}."
+        others_are = f"any of the {n} others; the runner-up is {name}" if n > 1 else name
+        return f"It is not told apart from {others_are}: {first}."
+    apart = f"It is told apart from {n - len(close)} of the {n} others"
+    if close == [second]:
+        return f"{apart}, not from the runner-up, {name}: {first}."
+    return f"{apart}, not from {_some(study, close)}. The runner-up is {name}: {first}."
 
 
 def _some(study: Study, close: Sequence[Point]) -> str:
@@ -165,6 +170,9 @@ def _importance(study: Study, points: Sequence[Point], importance: Mapping[str, 
     if found is None or len(study.keys) < 2:
         return
     (key, share), *rest = found.shares.items()
+    if share < SMALL:
+        yield f"No setting explains more of the variance of {found.metric} than chance does."
+        return
     what = f"the logarithm of {found.metric}" if found.is_log else found.metric
     yield f"{key} matters most: it explains {100 * share:.0f} % of the variance of {what}{_shares(rest)}."
 

@@ -191,12 +191,15 @@ def _report(
             table = tables.text(findings).splitlines()
             more = [f"... {len(table) - MOST_LINES} more lines"] if len(table) > MOST_LINES else []
             table = [*table[:MOST_LINES], *more]
-            if findings.counts["completed"] and written:
-                made = report.write(findings, folder)
-                path = terminal(str(from_here(made.paths["html"])))
-                lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
+            if written:
+                lost, place = [], []
+                if findings.counts["completed"]:
+                    made = report.write(findings, folder)
+                    lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
+                    place = [f"report        {terminal(str(from_here(made.paths['html'])))}"]
+                said = textwrap.fill(terminal(findings.answer.text), 80)
                 ahead = [f"run next      {terminal(findings.next)}"] if findings.next else []
-                answer = [*lost, f"\n{textwrap.fill(terminal(made.answer), 80)}\n", *ahead, f"report        {path}"]
+                answer = [*lost, f"\n{said}", *([""] if ahead or place else []), *ahead, *place]
     except Exception as error:  # the runs are recorded even if there is no report
         reason = str(error).strip() or repr(error)
         answer = ["", f"warning: no report: {terminal(reason.splitlines()[0])}"]

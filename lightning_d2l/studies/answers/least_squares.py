@@ -74,7 +74,7 @@ def capacity(asked: Asked) -> Said | None:
         rivals = [asked.x(p) for p, c in against_best(select, ranked) if c.verdict != "apart"]
         chosen.append(best)
         words = f"{asked.curve(series)}{asked.at(best)} has the lowest {noun(select)}, {few(value(best, select))}"
-        if rivals:
+        if rivals and len(best.values[select]) > 1:
             words += f", not told apart from {compressed(rivals, map(asked.x, points))}"
         if best is not points[-1]:
             words += f"; going on to {asked.shown(points[-1])} {change(best, points[-1], TEST).moves()}"

@@ -99,7 +99,7 @@ def training_time(asked: Asked) -> Said | None:
         chosen.append(stop)
         words = f"{asked.curve(series)}the {noun(select)} is lowest at epoch {asked.shown(stop)}"
         if stop is last:
-            verdicts.append("no")
+            verdicts.append("undecided")
             said.append(f"{words}, the last: training on may lower it further")
             continue
         cost = change(stop, last, select, len(points) - 1)
@@ -108,6 +108,9 @@ def training_time(asked: Asked) -> Said | None:
         if TRAIN in stop.estimates and TRAIN in last.estimates:
             words += f", while the training loss goes from {few(value(stop, TRAIN))} to {few(value(last, TRAIN))}"
         said.append(words)
-    best_stop = asked.vertical("best stop in theory")
-    theory = "" if best_stop is None else f"Theory of gradient flow stops at epoch {best_stop:.0f}."
+    best_stop, last_epoch = asked.vertical("best stop in theory"), max(map(asked.x, asked.points))
+    theory = ""
+    if best_stop is not None:
+        theory = f"Theory of gradient flow stops at epoch {best_stop:.0f}."
+        theory = theory if best_stop < last_epoch else "So does the loss of gradient flow in theory."
     return asked.said(unanimous(verdicts), said, theory, asked.best(select, chosen)[0]) if said else None

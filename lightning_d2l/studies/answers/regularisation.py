@@ -85,7 +85,8 @@ def weight_decay(asked: Asked) -> Said | None:
         if unlike:
             x = asked.x(unlike[-1])
             left = f", and {few(rest[x])} with what is left of the initialisation" if x in rest else ""
-            words += f"; at λ = {asked.shown(unlike[-1])} it is {few(value(unlike[-1], NORM))}"
+            norm = "it" if like else "the norm of the weights"
+            words += f"; at λ = {asked.shown(unlike[-1])} {norm} is {few(value(unlike[-1], NORM))}"
             words += f": ridge regression has {few(ridge[x])}{left}"
         said.append(words)
     return asked.said(unanimous(verdicts), said, best=asked.best(select, chosen)[0]) if said else None
