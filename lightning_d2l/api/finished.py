@@ -170,7 +170,8 @@ class Run:
         """
         from lightning_d2l.api.predicting import predicted
 
-        return predicted(self._best(samples=x is None), x)
+        with library(verbose=False):
+            return predicted(self._best(samples=x is None), x)
 
     def _best(self, *, samples: bool) -> BuiltRun:
         return self._built(BEST if (self.folder / BEST).is_file() else LAST, samples=samples)

@@ -20,11 +20,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _turn = threading.RLock()  # random states, Hydra and warnings belong to the process, so that calls train in turn
+_forked = False
 
 
 def _renew() -> None:
-    global _turn  # noqa: PLW0603
-    _turn = threading.RLock()  # another thread of the parent may have held it
+    global _turn, _forked
+    _turn, _forked = threading.RLock(), True  # another thread of the parent may have held it
 
 
 if hasattr(os, "register_at_fork"):
@@ -88,7 +89,10 @@ def _states_kept() -> Iterator[None]:
     threads, dtype, precision = torch.get_num_threads(), torch.get_default_dtype(), torch.get_float32_matmul_precision()
     grad, cudnn = torch.is_grad_enabled(), torch.backends.cudnn.deterministic
     try:
+        if _forked:
+            torch.set_num_threads(1)  # OpenMP's threads stay in the parent, and a child would wait for them for ever
         with flags_kept(), torch.inference_mode(False):  # which turns gradients on
+            _start_autograd()
             yield
     finally:
         set_random_states(states)
@@ -99,6 +103,16 @@ def _states_kept() -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
         torch.set_grad_enabled(grad)
         torch.backends.cudnn.deterministic = cudnn
+
+
+@functools.cache
+def _start_autograd() -> None:
+    """Let autograd choose its threads, none without a GPU: after the tracing of a sweep, which has fake tensors, it
+    would start one for a GPU that is not there, and a process with one can't be forked.
+    """
+    import torch
+
+    torch.ones((), requires_grad=True).backward()  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
