@@ -106,8 +106,9 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     """What a metric measures, with its unit, without its split: cross-entropy (nats) for "loss/test"."""
     base = metric.partition("/")[0].rpartition(".")[2]
     if base == "loss":
-        name = str(config.get("loss") or ("cross_entropy" if is_fashion_mnist(config) else "mse"))
-        return LOSSES.get(name, "loss")
+        generated = ".synthetic." in str((config.get("data") or {}).get("_target_"))  # other data may have classes
+        default = "cross_entropy" if is_fashion_mnist(config) else "mse" if generated else ""
+        return LOSSES.get(str(config.get("loss") or default), "loss")
     if base == "gradient":
         when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
