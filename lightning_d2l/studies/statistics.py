@@ -147,7 +147,7 @@ def means_little(values: Sequence[float], clusters: Sequence[Replicate] | None =
         s2 = float(np.log(x).var(ddof=1))
         skewness = (math.exp(s2) + 2) * math.sqrt(math.expm1(s2)) if s2 < 100 else math.inf  # NaN if a value is 0
         asked = COCHRAN if c >= FEW else 2 * COCHRAN
-        return not asked * skewness**2 <= c or bool(x.max() > LARGEST_RATIO * np.median(x))
+        return bool(not asked * skewness**2 <= c or x.max() > LARGEST_RATIO * np.median(x))
 
 
 def _is_skewed(x: Array) -> bool:
@@ -158,7 +158,7 @@ def _is_skewed(x: Array) -> bool:
         return False
     g = math.sqrt(n * (n - 1)) / (n - 2) * float((z**3).mean()) / variance**1.5
     error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
-    return abs(g) > max(math.sqrt(n / COCHRAN), 3 * error)
+    return bool(abs(g) > max(math.sqrt(n / COCHRAN), 3 * error))
 
 
 def estimate(
@@ -188,8 +188,8 @@ def estimate(
         statistic = "median" if means_little(values, clusters, kind) else "mean"
     with np.errstate(all="ignore"):
         if not np.isfinite(x).all():
-            median, count = float(np.median(layout.means(x))), layout.clusters
-            return Estimate(float(x.mean()), *[math.nan] * 3, "none", len(x), count, statistic, median)
+            mean, median, none = float(x.mean()), float(np.median(layout.means(x))), math.nan
+            return Estimate(mean, none, none, none, "none", len(x), layout.clusters, statistic, median)
         small, exponent = _scaled_down(x) if kind != "share" else (x, 0)
         found = _estimate(small, layout, kind, statistic)
     if not exponent:
