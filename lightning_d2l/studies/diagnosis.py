@@ -73,6 +73,12 @@ class Diagnosis:
         return f"{self.name} (or {self.or_else})" if self.or_else else self.name
 
     @property
+    def described(self) -> str:
+        """`underfitting, 56 % of the way` from the trivial predictor to the reference, where the latter is known."""
+        far = self.share is None or self.share > 0.995 or self.name == WELL_FITTED
+        return str(self) if far or self.share is None else f"{self}, {max(self.share, 0):.0%} of the way"
+
+    @property
     def how_far(self) -> str:
         """`97 % of the way from trivial to the noise (0.01)`, or an empty text."""
         if self.share is None or self.trivial is None or self.reference is None:

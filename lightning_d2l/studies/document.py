@@ -136,8 +136,7 @@ def _settings(findings: Findings) -> Block:
         completed, started = point.count("completed"), len(point.runs)
         n = f"{completed} of {started}" if completed < started else f"{completed}"
         cells = [point.estimates[name].short if name in point.estimates else "" for name in metrics]
-        rows.append(
-            [*(cut(words(k, point.setting[k]), LONGEST) for k in study.keys), *cells, n, str(point.diagnosis or "")]
-        )
+        diagnosed = point.diagnosis.described if point.diagnosis else ""
+        rows.append([*(cut(words(k, point.setting[k]), LONGEST) for k in study.keys), *cells, n, diagnosed])
     best = next((i for i, point in enumerate(points) if point is findings.answer.best), None)
     return table(header, rows, best)

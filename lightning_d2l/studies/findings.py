@@ -90,7 +90,8 @@ class Findings:
 
     @property
     def warnings(self) -> list[str]:
-        """What could not be made, what the data are if they are generated or differ, and those of the answer."""
+        """What could not be made, what the data are if they are generated or differ, a reference that is beaten, and
+        those of the answer."""
         found = [*self.failures]
         kinds = list(dict.fromkeys(f"{each['name']}, {each['source']}" for each in self.data))
         if sources.SOURCE in self.study.curves:
@@ -99,6 +100,9 @@ class Findings:
             found.append(f"What is compared was measured on different data: {'; '.join(kinds[:MOST_KINDS])}.")
         elif any(each["source"] == "generated" for each in self.data):
             found.append("Measured on generated garments, not on Fashion-MNIST.")
+        notes = [point.diagnosis.note for point in self.points if point.diagnosis and point.diagnosis.note]
+        if notes:
+            found.append(f"At {len(notes)} of {len(self.points)} settings {notes[0]}.")
         return [*found, *self.answer.warnings]
 
     @property

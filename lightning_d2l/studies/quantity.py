@@ -91,7 +91,8 @@ class Quantity:
         if len(self.held_out) < 2:
             return False
         pairs = zip(self.held_out, self.trains, strict=True)
-        logs = estimate([math.log(self._positive(h) / self._positive(t)) for h, t in pairs], self.replicates, "real")
+        ratios = [math.log(self._positive(h)) - math.log(self._positive(t)) for h, t in pairs]
+        logs = estimate(ratios, self.replicates, "real", "mean")
         sampling = math.hypot(self._relative_error(self.split), self._relative_error("train"))
         return logs.value > math.hypot(logs.half_width, sampling)
 
@@ -129,7 +130,7 @@ class Quantity:
         found = estimate(values, self.replicates, "positive" if min(values) > 0 else "real")
         value, low, high = found.value, found.low, found.high
         if not found.has_interval:
-            low = high = value
+            low, high = min(values), max(values)
         sampling = math.hypot(*map(self._relative_error, splits))
         if value <= 0 or not sampling:
             return replace(found, low=low, high=high)
@@ -200,15 +201,18 @@ def _samples(runs: Sequence[RunRecord], held_out: str) -> dict[str, int]:
 
 def _size(run: RunRecord, split: str) -> int | None:
     counted = ((run.fields.get("baselines") or {}).get("samples") or {}).get(split)
-    return int(counted) if counted else split_size(run.config.get("data") or {}, split)
+    if counted is not None and 1 <= counted < math.inf:
+        return int(counted)
+    return split_size(run.config.get("data") or {}, split)
 
 
 def _data_sets(runs: Sequence[RunRecord], split: str) -> int:
     """How many data sets the runs have; those of fixed test samples are one for the test split."""
     nodes = [run.config.get("data") or {} for run in runs]
-    if split == "test" and any(
-        is_fashion_mnist(run.config) or run.config.get("data", {}).get("test_seed") is not None for run in runs
-    ):
+    fixed = any(is_fashion_mnist(run.config) for run in runs) or any(
+        node.get("test_seed") is not None for node in nodes
+    )
+    if split == "test" and fixed:
         return 1
     return len({show(node.get("seed")) for node in nodes})
 
@@ -222,6 +226,8 @@ def ends_of(quantity: Quantity, runs: Sequence[RunRecord]) -> Ends:
         if not found or None in found:
             return None
         value = sum(float(each) for each in found if each is not None) / len(found)
+        if not math.isfinite(value):
+            return None
         return 1 - value if name.startswith("acc/") else value
 
     trivial, error = mean("trivial", f"{metric}/{quantity.split}"), mean("trivial", f"acc/{quantity.split}")
