@@ -160,6 +160,15 @@ def _converged(config: Config) -> str:
     return ""
 
 
+def _small_steps(config: Config) -> str:
+    """Whether the steps of minibatches are stable, by the largest eigenvalue of many normal inputs."""
+    _, d, batch = _sizes(config)
+    optimizer = _node(config, "optimizer")
+    lr, decay = float(optimizer.get("lr") or 0), float(optimizer.get("weight_decay") or 0)
+    largest = 2 * (loss_factor(config) or 1.0) * (1 + math.sqrt(d / max(batch, 1))) ** 2 + decay
+    return f"optimizer.lr={number(lr)} with data.batch_size={batch}" if lr * largest > 1 else ""
+
+
 def _at_the_optimum(config: Config) -> str:
     if not _built("optimizer", EXACT)(config):
         return ""
@@ -245,7 +254,7 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
     "whole training": Assumption("no early stopping, no limit, no clipping", _whole_training),
     "full batches": Assumption("all samples in each minibatch", _full_batches),
     "equal batches": Assumption("minibatches of one size", _equal_batches),
-    "converged": Assumption("a descent that has converged", _converged),
+    "small steps": Assumption("stable steps", _small_steps),
     "zero start": Assumption(
         "weights that start at 0", lambda c: "" if initial_std(c) == 0 else f"model.init={weight_scheme(c)[0]}"
     ),
@@ -257,6 +266,5 @@ ASSUMPTIONS: Mapping[str, Assumption] = {
         "a bias that starts at 0", lambda c: f"model.init.bias_std={show(initial_bias(c))}" if initial_bias(c) else ""
     ),
     "n > d": Assumption("more samples than weights", _where(lambda n, d: n > d)),
-    "n < d": Assumption("fewer samples than weights", _where(lambda n, d: n < d)),
     "few features": Assumption(f"at most {MOST_FEATURES} weights", _where(lambda n, d: d <= MOST_FEATURES)),
 }
