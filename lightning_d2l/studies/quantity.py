@@ -74,7 +74,7 @@ class Quantity:
         """The held-out minus the training value, paired."""
         if not self.trains:
             return None
-        found = estimate([h - t for h, t in zip(self.held_out, self.trains, strict=True)], self.replicates, "real")
+        found = self._estimate([h - t for h, t in zip(self.held_out, self.trains, strict=True)], "real")
         absolute = math.hypot(
             self._relative_error(self.split) * self.held.value, self._relative_error("train") * _value(self.train)
         )
@@ -111,6 +111,11 @@ class Quantity:
         found = self._with_sampling([self._positive(t) / (h + floor) for h, t in pairs], ("train", self.split))
         return found.low <= 0.5 <= found.high
 
+    def _estimate(self, values: Sequence[float], kind: str) -> Estimate:
+        if len(values) > 1:
+            return estimate(values, self.replicates, kind)
+        return Estimate(values[0], math.nan, math.nan, math.nan, "none", 1, 1)
+
     def _positive(self, value: float) -> float:
         return max(value, 0.5 / self.samples.get("train", 1000) if self.is_rate else SMALLEST)
 
@@ -127,7 +132,7 @@ class Quantity:
 
     def _with_sampling(self, values: Sequence[float], splits: Sequence[str]) -> Estimate:
         """The estimate of positive values, its interval widened on the log scale by the sampling of splits."""
-        found = estimate(values, self.replicates, "positive" if min(values) > 0 else "real")
+        found = self._estimate(values, "positive" if min(values) > 0 else "real")
         value, low, high = found.value, found.low, found.high
         if not found.has_interval:
             low, high = min(values), max(values)
