@@ -149,6 +149,11 @@ class Theory:
             found.append(f"Theory {self.name} is not drawn{runs_lost}: {reason}.")
         return found
 
+    @property
+    def assumed(self) -> list[str]:
+        """What the theory assumes, in words."""
+        return [ASSUMPTIONS[name].text for name in self.assumes]
+
     def broken(self, config: Mapping[str, Any]) -> str:
         """The first assumption that a run breaks, and the setting that breaks it; empty where all hold."""
         for name in self.assumes:

@@ -29,7 +29,7 @@ def minimum_norm_risk(n: int, d: int, variance: float, signal: float = 1.0) -> f
 
 @theory("data.n_train", "data.d", assumes=[*PROBLEM, "solved", "no decay", "no penalty"])
 def double_descent(each: Measured) -> Iterator[Curve]:
-    """`minimum_norm_risk` plus the noise over data.n_train or data.d, and a line at the peak, where n = d.
+    """The expected loss of minimum-norm least squares by samples or features, and a line at its peak, n = d.
 
     The expectation is exact: the inputs are independent and normal.
     """

@@ -91,7 +91,7 @@ def initial_gradients(
     ],
 )  # fmt: skip
 def depth_init(each: Measured) -> Iterator[Curve]:
-    """`initial_gradients` by depth, for the gradient at the first epoch, which is that of the initial weights.
+    """Norms of the first epoch's gradients by depth, which are those of the initial weights.
 
     The band holds 95 % of single networks in theory: the logarithm of a squared gradient is normal with the variance
     5 depth / width of the hidden layers (Hanin and Nica 2020), to which the 10 outputs add 2 / 10. Beyond a depth of

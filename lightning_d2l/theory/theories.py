@@ -40,3 +40,16 @@ def reasons(name: str | None, question: Question, runs: Sequence[RunRecord]) -> 
     """Why a theory is not drawn for some of the runs, a sentence each; a registered theory gives none."""
     theory = THEORIES.get(name or "")
     return theory.reasons(question, runs) if isinstance(theory, Theory) else []
+
+
+def table() -> str:
+    """What each theory assumes, as a table in Markdown (docs/theory.md)."""
+    rows = ["| theory | it draws | along x | of runs with |", "|---|---|---|---|"]
+    for name in registry.OWN_THEORIES:
+        theory = THEORIES[name]
+        for part in (theory, *theory.parts) if isinstance(theory, Theory) else ():
+            if part.name == name or part is not noise_floor:
+                what = (part.lines.__doc__ or "").partition("\n")[0].rstrip(".").replace("`", "")
+                along = ", ".join(f"`{key}`" for key in part.keys) or "any"
+                rows.append(f"| `{part.name}` | {what} | {along} | {'; '.join(part.assumed)} |")
+    return "\n".join(rows)

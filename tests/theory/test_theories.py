@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
 
+from lightning_d2l.config.registry import OWN_THEORIES
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.study import study_of
-from lightning_d2l.theory.theories import THEORIES
+from lightning_d2l.theory.assumptions import ASSUMPTIONS
+from lightning_d2l.theory.curves import Theory
+from lightning_d2l.theory.theories import THEORIES, table
 from tests.studies.records import write_sweep
 
 
@@ -16,3 +21,15 @@ def test_theories_return_nothing_for_runs_to_which_they_do_not_apply(name, tmp_p
         sweeps = collect([folder])
         curves = THEORIES[name](study_of(sweeps), sweeps[0].runs)
         assert {curve.label for curve in curves} <= {"noise floor"}
+
+
+def test_the_page_on_theory_has_the_table_of_the_code():
+    assert table() in (Path(__file__).parents[2] / "docs" / "theory.md").read_text()
+
+
+def test_every_assumption_is_one_of_some_theory_and_every_theory_has_one():
+    theories = [THEORIES[name] for name in OWN_THEORIES]
+    every = {part for theory in theories if isinstance(theory, Theory) for part in (theory, *theory.parts)}
+    assert len(theories) <= len(every)
+    assert {name for theory in every for name in theory.assumes} == ASSUMPTIONS.keys()
+    assert all(theory.assumes for theory in every)
