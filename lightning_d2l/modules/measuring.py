@@ -66,12 +66,16 @@ class MeasuredModule(pl.LightningModule):
 
     def of_whole(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Those of all outputs together: of a part of them they are others."""
+        if not self.whole:
+            return {}
         output = precise(output)
-        y = self.targets(output, y) if self.whole else y
+        y = self.targets(output, y)
         return defined({**mapped(self.whole, output, y), **one_by_one(self.whole, output, y)})
 
     def measured_in_vmap(self, output: Tensor, y: Tensor) -> dict[str, Tensor]:
         """As `measured`, but for the metrics that torch.vmap can't map over members, `in_turn`."""
+        if not self.whole:
+            return self.means(output, y)
         double = precise(output)
         return {**self.means(output, y), **mapped(self.whole, double, self.targets(double, y))}
 

@@ -150,11 +150,13 @@ def top_k(k: int, output: Tensor, y: Tensor) -> Tensor:
     return (output.topk(k, 1).indices == y[:, None]).any(1).to(output.dtype).mean()
 
 
-def defined(metrics: Mapping[str, Number], names: Iterable[str] | None = None) -> dict[str, Number]:
+def defined(metrics: Mapping[str, Number], names: Sequence[str] | None = None) -> dict[str, Number]:
     """Metrics without those that are not a number because they are not defined; with `names`, only those are looked at.
 
     A loss that is not a number means that a run has diverged, but an AUROC that it has met one class.
     """
+    if names is not None and not names:
+        return dict(metrics)
     chosen = metrics if names is None else set(names)
     looked_at = (k for k in metrics if names is None or k.partition("/")[0] in chosen)
     undefined = {k for k in looked_at if math.isnan(metrics[k])}
