@@ -60,7 +60,7 @@ def test_links_and_pictures_exist(page):
 
 def test_every_page_is_in_the_list_and_every_picture_on_a_page():
     linked = set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\)", INDEX.read_text(), re.M))
-    assert linked == {page.name for page in DOCS} - {"README.md"}
+    assert linked == {page.name for page in DOCS if not page.name.endswith(".zh-CN.md")} - {"README.md"}
     text = "".join(page.read_text() for page in [*DOCS, *ROOT.glob("README*.md")])
     assert {path.name for path in (ROOT / "docs/images").iterdir() if f"images/{path.name})" not in text} == set()
 
