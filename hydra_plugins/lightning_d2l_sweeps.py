@@ -85,3 +85,16 @@ class VectorizedLauncher(SequentialLauncher):
         from lightning_d2l.sweeps.vectorized import VectorizedSettings, train
 
         train(sweep, jobs, VectorizedSettings(**self.settings))
+
+
+class ProcessesLauncher(SequentialLauncher):
+    """hydra/launcher=processes: chunks of runs in worker processes of this machine, each with its share of threads."""
+
+    def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
+        """Train jobs that our sweepers have composed and checked."""
+        from lightning_d2l.sweeps.drive import Limits, drive
+        from lightning_d2l.sweeps.processes import Processes
+
+        settings = dict(self.settings)
+        executor = Processes(settings.pop("workers"), settings.pop("threads"))
+        drive(sweep, jobs, executor, Limits(settings.pop("chunk_size"), settings.pop("retries"), settings))

@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
 from lightning_d2l.config.references import safe_references
-from lightning_d2l.config.rules import COUNT, REAL, SEED, Rule, Settings
+from lightning_d2l.config.rules import COUNT, REAL, SEED, Rule, Settings, whole
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
 _METRIC = Rule(
@@ -20,6 +20,8 @@ _METRIC = Rule(
     lambda v: str(v).endswith("/val"),
 )
 _OVERRIDES = Rule("overrides by key, or null", lambda v: v is None or isinstance(v, Mapping))
+_COUNT_OR_NULL = Rule("a whole number from 1 on, or null", lambda v: v is None or COUNT.accepts(v))
+_VECTORIZED = {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL}
 # The settings of our launchers and sweepers. The vectorized launcher itself reports a number out of range, and then
 # trains the runs one at a time.
 OURS = {
@@ -30,7 +32,11 @@ OURS = {
             "num_trials": COUNT, "batch_size": COUNT, "metric": _METRIC, "seed": SEED, "params": _OVERRIDES,
         },
         "SequentialLauncher": {},
-        "VectorizedLauncher": {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL},
+        "VectorizedLauncher": _VECTORIZED,
+        "ProcessesLauncher": {
+            "workers": _COUNT_OR_NULL, "threads": _COUNT_OR_NULL, "chunk_size": COUNT, "retries": whole(0),
+            **_VECTORIZED,
+        },
     }.items()
 }  # fmt: skip
 # Launchers and sweepers of other packages are plugins that the user chose to install.

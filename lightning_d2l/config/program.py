@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PLUGIN = "--plugin"
 
@@ -18,6 +19,11 @@ class Program:
     plugins: tuple[str, ...] = ()
     folder: str = ""  # where it was started, from which their paths are given
     file: str = ""  # of the user's own program, or its module, which registers what a worker needs too
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Program:
+        """The program that dataclasses.asdict gave these fields, which may have been JSON since."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 _present = Program()

@@ -18,8 +18,8 @@ from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.modules.callbacks import EarlyStopping, LearningRateMonitor
 from lightning_d2l.modules.schedule import parts
-from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.sweeps.structure import CannotStack
+from lightning_d2l.sweeps.work import Progress
 from lightning_d2l.training import console, extras, fit
 from lightning_d2l.training.build import NOISE, BuiltRun
 from lightning_d2l.training.checkpoint import load_checkpoint, random_states, write_checkpoint
@@ -69,7 +69,7 @@ def member_of(built: BuiltRun) -> Member:
 class Group:
     """Runs of one structure, which train together and leave what single runs leave."""
 
-    def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: SweepProgress) -> None:
+    def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress) -> None:
         self.runs = [(built, member, RunRecord.of(built.spec)) for built, member in pairs]
         self.first = self.runs[0][0]
         tell = functools.partial(progress.going_on, len(self.runs), max_epochs=self.first.max_epochs)

@@ -84,8 +84,11 @@ class SweepProgress:
 
     def going_on(self, members: int, epoch: int, max_epochs: int) -> None:
         """Report the epoch of runs that are training at once."""
-        words = f"{members} at once, epoch {epoch}/{max_epochs}"
-        done = self.done + members * epoch / max_epochs
+        self.in_chunks(members * epoch / max_epochs, f"{members} at once, epoch {epoch}/{max_epochs}")
+
+    def in_chunks(self, under_way: float, words: str) -> None:
+        """Report what is under way, as a number of runs and in words; a log gets a line now and then."""
+        done = self.done + under_way
         if self._display:
             self._display.progress(done, self.total, f"{words}  {self._summary()}")
         elif self._bar:

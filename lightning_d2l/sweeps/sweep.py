@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,36 +18,36 @@ from lightning_d2l.config.compose import quote
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.disk import DiskError, require_written
+from lightning_d2l.sweeps.disk import DiskError
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
-from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run, require_unused
+from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
-from lightning_d2l.training.files import LAST, remove_unfinished, write_json
-from lightning_d2l.training.lock import hold, holder, process
+from lightning_d2l.sweeps.work import Work
+from lightning_d2l.training.files import remove_unfinished, write_json
+from lightning_d2l.training.lock import hold, process
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions
-from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data, require_same_data
+from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.used_plugins import plugins_of_all
 
 
-class Sweep:
+class Sweep(Work):
     """The jobs of a sweep in its folder, trained by the launcher of `spec`; `varied` are the swept keys.
 
     Raises RequestError if `sweep.resume` names a different sweep.
     """
 
     def __init__(self, spec: SweepSpec, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]) -> None:
-        self.config, self.launcher, self.folder = spec.config, spec.launcher, folder
+        stops = spec.config.sweep.on_error == "stop"
+        super().__init__(folder, SweepProgress(0), stops=stops, verbose=bool(spec.config.verbose))
+        self.config, self.launcher = spec.config, spec.launcher
         before = read_sweep(folder) if spec.config.sweep.resume else None
         self.id = str((before or {}).get("id", "" if before else uuid.uuid4().hex))
         self.jobs = self.placed(jobs)
-        self.progress = SweepProgress(0)
-        self.left_out: dict[RunSpec, str] = {}  # with the reason
-        self._finished: dict[RunSpec, RunRecord] = {}
         if before:
             check_same(folder, before, self.jobs, alone=resumed_alone(spec))
             on_the_data_of_its_runs(self.jobs)
@@ -97,55 +97,7 @@ class Sweep:
 
     def records(self) -> dict[RunSpec, RunRecord]:
         """The record of each job on the disk; that of a finished run is read once."""
-        return {job: self._finished.get(job) or self._read(job) for job in self.jobs}
-
-    def _read(self, job: RunSpec) -> RunRecord:
-        record = RunRecord.read_or_missing(job.folder)
-        if record.fields and not is_of_job(record, job):
-            return RunRecord(job.folder, {}, job.name)
-        if record.state in FINISHED:
-            self._finished[job] = record
-        return record
-
-    def ended(self, jobs: Sequence[RunSpec]) -> bool:
-        """Show that runs have ended, of which several trained at once; returns whether the sweep must stop."""
-        records = {job: self._read(job) for job in jobs}
-        self.progress.ended(records)
-        return self.must_stop(records.values())
-
-    def must_stop(self, records: Iterable[RunRecord]) -> bool:
-        """Whether one of the runs failed and sweep.on_error=stop."""
-        return self.config.sweep.on_error == "stop" and any(record.state == "failed" for record in records)
-
-    @contextlib.contextmanager
-    def holding(self, job: RunSpec) -> Iterator[bool]:
-        """Hold a job's folder, where other processes may still train; gives False, and leaves the job out, if so."""
-        with contextlib.ExitStack() as stack:
-            try:
-                job.folder.mkdir(exist_ok=True)
-                stack.enter_context(hold(job.folder, "its folder"))
-            except RequestError as error:
-                if holder(job.folder) is None:
-                    raise
-                self.left_out[job] = str(error)
-            yield job not in self.left_out
-
-    def ready(self, job: RunSpec, *, anew: bool = False) -> RunSpec:
-        """The job in its folder, which is held: to resume if it was interrupted, else, or if `anew`, to start.
-
-        Raises RequestError if there is another run in its folder.
-        """
-        resumes = False
-        if not is_empty(job.folder):
-            record = RunRecord.read_or_missing(job.folder)
-            if record.fields and not is_of_job(record, job):
-                raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another folder")
-            stopped = record.state in ("interrupted", "running")  # held by this process, so that no other trains it
-            resumes = stopped and (job.folder / LAST).exists() and not anew
-            if not resumes:
-                remove_run(job.folder)
-        job.config = {**job.config, "resume": str(job.folder) if resumes else None}
-        return job
+        return {job: self.record(job) for job in self.jobs}
 
     def train(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs with the launcher, one of ours or one of Hydra's."""
@@ -153,38 +105,6 @@ class Sweep:
             self.launcher.train(self, jobs)
         elif jobs:
             self._launch(jobs)
-
-    def train_in_turn(self, jobs: Sequence[RunSpec]) -> None:
-        """Train jobs one after another in this process.
-
-        Raises Stopped when a signal has ended a run, and DiskError when the disk has.
-        """
-        for job in jobs:
-            with self.holding(job) as held:
-                code = self._train_alone(job) if held else 0
-            if code > 128:
-                raise Stopped(code - 128)
-            if code == 2:
-                require_written(job, self.folder)
-            if job not in self.left_out and self.ended([job]):
-                return
-
-    def _train_alone(self, job: RunSpec) -> int:
-        """Train a job whose folder is held; returns its exit code. An interrupted one that can't go on starts again."""
-        from lightning_d2l.training.build import build_data
-        from lightning_d2l.training.fit import run
-
-        try:
-            try:
-                return run(self.ready(job))
-            except RequestError:
-                if not job.resuming:
-                    raise
-            require_same_data(RunRecord.read(job.folder), build_data(job.config))
-            return run(self.ready(job, anew=True))
-        except RequestError as error:
-            self.left_out[job] = str(error)
-            return 0
 
     def _launch(self, jobs: Sequence[RunSpec]) -> None:
         """Train with one of Hydra's launchers, which compose the jobs again and call the program's task function."""
@@ -208,7 +128,7 @@ class Sweep:
             self._launcher_failed(error)
 
     def _launcher_failed(self, error: BaseException) -> None:
-        if self.config.verbose:
+        if self.verbose:
             traceback.print_exc()
         reason = (str(error).strip() or "no reason given").splitlines()[0]
         print(f"the launcher failed: {type(error).__name__}: {reason}", file=sys.stderr)
@@ -258,9 +178,9 @@ class Sweep:
         self.update(status="running", process=process())
         already = f", {len(kept)} of them finished before" if kept else ""
         print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
-        self.progress = SweepProgress(self.total, kept.values())
+        self.progress = progress = SweepProgress(self.total, kept.values())
         # Hydra's launchers print their own lines.
-        with self.progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
+        with progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
             self.train([job for job in self.jobs if job not in kept])
 
 

@@ -19,7 +19,7 @@ from lightning_d2l.training.spec import RunSpec
 if TYPE_CHECKING:
     from lightning_d2l.data.base import TensorDataModule
     from lightning_d2l.engine.members import Member
-    from lightning_d2l.sweeps.sweep import Sweep
+    from lightning_d2l.sweeps.work import Work
     from lightning_d2l.training.build import BuiltRun
 
 
@@ -46,10 +46,10 @@ class VectorizedSettings:
         return ""
 
 
-def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
+def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
     wrong = settings.wrong()
-    launch = _Vectorized(sweep, settings, dict.fromkeys(jobs, wrong) if wrong else {})
+    launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:
         for group in [] if wrong else launch.groups(jobs):
             launch.train(group)
@@ -57,14 +57,14 @@ def train(sweep: Sweep, jobs: Sequence[RunSpec], settings: VectorizedSettings) -
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
         print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
-    sweep.train_in_turn([job for job in jobs if job in launch.reasons])
+    work.train_in_turn([job for job in jobs if job in launch.reasons])
 
 
 class _Vectorized:
     """Trains groups; `reasons` has the jobs that must train by themselves, each with the reason."""
 
-    def __init__(self, sweep: Sweep, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
-        self.sweep, self.settings, self.reasons = sweep, settings, reasons
+    def __init__(self, work: Work, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
+        self.work, self.settings, self.reasons = work, settings, reasons
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
         self._held: dict[RunSpec, ExitStack] = {}  # the locks of the folders of jobs that wait or train
 
@@ -95,7 +95,7 @@ class _Vectorized:
             except CannotStack as error:
                 self._apart([job], str(error))
             except RAISED as error:  # it will fail in its own run too, and leave its traceback there
-                require_disk(error, self.sweep.folder)
+                require_disk(error, self.work.folder)
                 self._apart([job], _line(error))
             else:
                 waiting.setdefault(key, []).append((built, member))
@@ -114,7 +114,7 @@ class _Vectorized:
     def _hold(self, job: RunSpec) -> bool:
         """Hold the folder of a job; returns False if another process does, so that the job is left out."""
         stack = ExitStack()
-        if held := stack.enter_context(self.sweep.holding(job)):
+        if held := stack.enter_context(self.work.holding(job)):
             self._held[job] = stack
         return held
 
@@ -127,7 +127,7 @@ class _Vectorized:
         if not job.config["verbose"]:
             console.quiet()
         key = json.dumps(job.config["data"], sort_keys=True)
-        built = build(self.sweep.ready(job), self._data.get(key))
+        built = build(self.work.ready(job), self._data.get(key))
         if job.resuming:
             require_same_data(RunRecord.read(job.folder), built.data)
         self._data.setdefault(key, built.data)
@@ -144,12 +144,12 @@ class _Vectorized:
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
-                Group(part, self.sweep.progress).train()
-                self.sweep.ended(jobs[:size])
+                Group(part, self.work.progress).train()
+                self.work.ended(jobs[:size])
                 self.release(jobs[:size])
                 del jobs[:size]
         except RAISED as error:
-            require_disk(error, self.sweep.folder)
+            require_disk(error, self.work.folder)
             group.clear()
             self.release(jobs)
             if out_of_memory(error) and len(jobs) > 1:
@@ -160,7 +160,7 @@ class _Vectorized:
                     for again in self.groups(half):
                         self.train(again)
                 return
-            if self.sweep.config.verbose:
+            if self.work.verbose:
                 traceback.print_exc()
             self._apart(jobs, _line(error))
 

@@ -25,9 +25,7 @@ def main() -> None:
     threading.Thread(target=_end_with_rank_0, daemon=True).start()
     logging.getLogger().addHandler(logging.NullHandler())
     console.quiet()
-    told: dict[str, Any] = request["program"]
-    started: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in told.items()}
-    attach(Program(**started))
+    attach(Program.read(request["program"]))
     spec = request["spec"]
     run = RunSpec(**{**spec, "folder": Path(spec["folder"])})
     fit(build(run), lambda row: None, [], place=Environment(request["rank"], request["port"]))

@@ -1,0 +1,90 @@
+"""Workers as processes of this machine, each with its share of the threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps.chunks import Chunk, Chunks, words_of
+
+PROGRAM = "lightning_d2l.sweeps.worker"
+GRACE = 60.0  # seconds in which workers write the checkpoints of their runs
+MOST_IDLE_DEATHS = 3  # workers that die before they have claimed a chunk
+
+
+class Processes:
+    """An executor: worker processes, each of which takes chunks until none is left."""
+
+    def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = workers or max(1, cores // (threads or 1))
+        self.threads = threads or max(1, cores // self.workers)
+        self.living: dict[subprocess.Popen[bytes], Path] = {}  # with the file of what each prints
+        self.started = self.idle_deaths = 0
+
+    def submit(self, chunks: Chunks, waiting: Sequence[int]) -> None:
+        """Start workers for chunks that nobody has, up to their number; see Executor."""
+        for _ in range(min(self.workers - len(self.living), len(waiting))):
+            self._start(chunks)
+
+    def _start(self, chunks: Chunks) -> None:
+        log = chunks.folder / f"worker-{self.started}.log"
+        self.started += 1
+        path = os.pathsep.join(entry for entry in sys.path if entry)
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", PROGRAM, "--watch", str(chunks.sweep)],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": str(self.threads)},
+                start_new_session=True,  # Ctrl-C reaches the driver alone, which ends them
+            )
+        self.living[process] = log
+
+    def lost(self, found: Mapping[int, Chunk]) -> dict[int, str]:
+        """The chunks of workers that have died; see Executor. Raises RequestError if no worker lives long enough."""
+        chunks: dict[int, str] = {}
+        for process in [each for each in self.living if each.poll() is not None]:
+            log, code = self.living.pop(process), process.returncode
+            said = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
+            _close(process)
+            if code == 2 and said:
+                raise RequestError(said[0].removeprefix("error: "))
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            reason = ": ".join([how, *said])[:300]
+            left = [
+                number
+                for number, chunk in found.items()
+                if chunk.done is None and chunk.claims and words_of(chunk.claims[-1]).get("pid") == process.pid
+            ]
+            chunks |= dict.fromkeys(left, reason)
+            self.idle_deaths = 0 if left or not code else self.idle_deaths + 1
+            if self.idle_deaths >= MOST_IDLE_DEATHS:
+                raise RequestError(f"hydra/launcher=processes: no worker could start: the last {reason}")
+        return chunks
+
+    def stop(self) -> None:
+        """End all workers; those that are still there after a minute are killed."""
+        for process in self.living:
+            process.terminate()
+        end = time.monotonic() + GRACE
+        for process in self.living:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, end - time.monotonic()))
+            process.kill()
+            process.wait()
+            _close(process)
+        self.living.clear()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()

@@ -1,0 +1,128 @@
+"""What one process does with jobs of a sweep: hold their folders, prepare, train and count them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps.disk import require_written
+from lightning_d2l.sweeps.folder import FINISHED
+from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run
+from lightning_d2l.training.files import LAST
+from lightning_d2l.training.lock import hold, holder
+from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.same_data import require_same_data
+from lightning_d2l.training.signals import Stopped
+from lightning_d2l.training.spec import RunSpec
+
+
+class Progress(Protocol):
+    """What hears of the runs."""
+
+    def ended(self, records: Mapping[RunSpec, RunRecord]) -> None:
+        """A run has ended, or runs that trained at once have."""
+
+    def going_on(self, members: int, epoch: int, max_epochs: int) -> None:
+        """Runs that train at once have come to an epoch."""
+
+
+class Work:
+    """Jobs in the folder of their sweep, trained by this process; `progress` hears of each that has ended.
+
+    With `stops`, a failed run is the last. `left_out` has the jobs that were not trained, each with the reason.
+    """
+
+    def __init__(self, folder: Path, progress: Progress, *, stops: bool, verbose: bool) -> None:
+        self.folder, self.progress, self.stops, self.verbose = folder, progress, stops, verbose
+        self.left_out: dict[RunSpec, str] = {}
+        self._finished: dict[RunSpec, RunRecord] = {}
+
+    def record(self, job: RunSpec) -> RunRecord:
+        """The record of a job on the disk; that of a finished run is read once."""
+        if job in self._finished:
+            return self._finished[job]
+        record = RunRecord.read_or_missing(job.folder)
+        if record.fields and not is_of_job(record, job):
+            return RunRecord(job.folder, {}, job.name)
+        if record.state in FINISHED:
+            self._finished[job] = record
+        return record
+
+    def is_finished(self, job: RunSpec) -> bool:
+        """Whether a job has completed or diverged."""
+        return self.record(job).state in FINISHED
+
+    def ended(self, jobs: Sequence[RunSpec]) -> bool:
+        """Show that runs have ended, of which several trained at once; returns whether the sweep must stop."""
+        records = {job: self.record(job) for job in jobs}
+        self.progress.ended(records)
+        return self.must_stop(records.values())
+
+    def must_stop(self, records: Iterable[RunRecord]) -> bool:
+        """Whether one of the runs failed and the sweep ends with the first failure."""
+        return self.stops and any(record.state == "failed" for record in records)
+
+    @contextlib.contextmanager
+    def holding(self, job: RunSpec) -> Iterator[bool]:
+        """Hold a job's folder, where other processes may still train; gives False, and leaves the job out, if so."""
+        with contextlib.ExitStack() as stack:
+            try:
+                job.folder.mkdir(exist_ok=True)
+                stack.enter_context(hold(job.folder, "its folder"))
+            except RequestError as error:
+                if holder(job.folder) is None:
+                    raise
+                self.left_out[job] = str(error)
+            yield job not in self.left_out
+
+    def ready(self, job: RunSpec, *, anew: bool = False) -> RunSpec:
+        """The job in its folder, which is held: to resume if it was interrupted, else, or if `anew`, to start.
+
+        Raises RequestError if there is another run in its folder.
+        """
+        resumes = False
+        if not is_empty(job.folder):
+            record = RunRecord.read_or_missing(job.folder)
+            if record.fields and not is_of_job(record, job):
+                raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another folder")
+            stopped = record.state in ("interrupted", "running")  # held by this process, so that no other trains it
+            resumes = stopped and (job.folder / LAST).exists() and not anew
+            if not resumes:
+                remove_run(job.folder)
+        job.config = {**job.config, "resume": str(job.folder) if resumes else None}
+        return job
+
+    def train_in_turn(self, jobs: Sequence[RunSpec]) -> None:
+        """Train jobs one after another in this process.
+
+        Raises Stopped when a signal has ended a run, and DiskError when the disk has.
+        """
+        for job in jobs:
+            with self.holding(job) as held:
+                code = self._train_alone(job) if held else 0
+            if code > 128:
+                raise Stopped(code - 128)
+            if code == 2:
+                require_written(job, self.folder)
+            if job not in self.left_out and self.ended([job]):
+                return
+
+    def _train_alone(self, job: RunSpec) -> int:
+        """Train a job whose folder is held; returns its exit code. An interrupted one that can't go on starts again."""
+        from lightning_d2l.training.build import build_data
+        from lightning_d2l.training.fit import run
+
+        try:
+            try:
+                return run(self.ready(job))
+            except RequestError:
+                if not job.resuming:
+                    raise
+            require_same_data(RunRecord.read(job.folder), build_data(job.config))
+            return run(self.ready(job, anew=True))
+        except RequestError as error:
+            self.left_out[job] = str(error)
+            return 0
