@@ -23,7 +23,8 @@ class Program:
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> Program:
         """The program that dataclasses.asdict gave these fields, which may have been JSON since."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        started: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+        return cls(**started)
 
 
 _present = Program()

@@ -202,7 +202,7 @@ def words_of(claim: Path) -> dict[str, Any]:
 
 
 def difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """From what `changed` makes `other` of `base`: a list of one value for a key that differs, None for one it lacks."""
+    """What `changed` makes `other` of `base` with: [value] for a key that differs, None for one that `other` lacks."""
     found: dict[str, Any] = {key: None for key in base if key not in other}
     for key, value in other.items():
         there = base.get(key)

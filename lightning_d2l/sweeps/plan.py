@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ def plan(jobs: Sequence[RunSpec], largest: int, workers: int) -> list[list[RunSp
 def parts(jobs: Sequence[RunSpec], number: int) -> list[list[RunSpec]]:
     """The jobs in so many parts, whose sizes differ by at most one."""
     ends = [len(jobs) * part // max(number, 1) for part in range(number + 1)]
-    return [list(jobs[start:end]) for start, end in zip(ends, ends[1:], strict=False)]
+    return [list(jobs[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 def _looks(config: Mapping[str, Any]) -> str:

@@ -41,6 +41,8 @@ class Sweep(Work):
     Raises RequestError if `sweep.resume` names a different sweep.
     """
 
+    progress: SweepProgress
+
     def __init__(self, spec: SweepSpec, jobs: Sequence[RunSpec], folder: Path, varied: Sequence[str]) -> None:
         stops = spec.config.sweep.on_error == "stop"
         super().__init__(folder, SweepProgress(0), stops=stops, verbose=bool(spec.config.verbose))

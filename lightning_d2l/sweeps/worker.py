@@ -35,7 +35,7 @@ from lightning_d2l.training.spec import RunSpec
 
 
 class Said:
-    """The progress of a chunk, which its claim tells: runs that have ended by state, and those under way as a number."""
+    """The progress of a chunk, which its claim tells: ended runs by state, and those under way as a number of runs."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -114,7 +114,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _end_with_stdin() -> None:
-    while sys.stdin.buffer.raw.read(1):  # type: ignore[attr-defined]
+    while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
