@@ -44,7 +44,7 @@ from lightning_d2l.config.compose import (
 from lightning_d2l.config.explain import explained
 from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.options import CONF, NAME
-from lightning_d2l.config.places import PLACES_OF_DATA
+from lightning_d2l.config.places import LAUNCHER, PLACES_OF_DATA
 from lightning_d2l.config.program import PLUGIN, Program, program, train_words, without_plugins
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.references import safe_references, variables_named_in
@@ -172,7 +172,9 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     """The overrides that a sweep recorded, if `sweep.resume=FOLDER` comes without any setting of its runs."""
     given = {o.key_or_group: o for o in parse(args.overrides)}
     beside = [f"data.{name}" for name in PLACES_OF_DATA]  # where the data lie now
-    others = [key for key in given if key.partition(".")[0] not in ("sweep", "verbose") and key not in beside]
+    launcher = [key for key in given if key.startswith(LAUNCHER)]
+    others = [key for key in given if key.partition(".")[0] not in ("sweep", "verbose")]
+    others = [key for key in others if key not in (*beside, *launcher)]
     if "sweep.resume" not in given or others:
         return []
     from lightning_d2l.sweeps.folder import check_command, find_sweep, read_sweep
@@ -189,6 +191,8 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     for override in parse(overrides):
         if override.key_or_group in ("sweep.resume", "resume"):
             raise RequestError(f"sweep.resume={folder}: its record must not hold {override.key_or_group}")
+    if launcher:  # another one, with other settings
+        overrides = [text for text in overrides if not text.lstrip("+").startswith(LAUNCHER)]
     return overrides
 
 

@@ -15,6 +15,7 @@ from lightning_d2l.config.image_data import IMAGE_DATA
 from lightning_d2l.config.tables import TABLES_DATA
 
 LOCK = ".lock"  # in a folder that a process holds or held
+LAUNCHER = ("hydra/launcher", "hydra.launcher.")  # how the keys begin of who trains the runs of a sweep
 PLACES_OF_DATA = ("root", "source", "path", "test_path")
 """The settings of data that say where they lie, and may change: a checksum tells whether the data are the same."""
 

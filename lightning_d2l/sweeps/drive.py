@@ -115,15 +115,15 @@ class _Driver:
         """Ask for the runs of a chunk one by one, or give up one run."""
         jobs = [job for job in self.asked.pop(number) if not self.sweep.is_finished(job)]
         reason = self.reasons.get(number, "gave no sign of life any more")
-        lost = f"{self.attempts} workers were lost" if self.attempts > 1 else "a worker was lost"
+        lost = f"{self.attempts} workers were lost: the last" if self.attempts > 1 else "a worker was lost: it"
         self.chunks.end(number, {"cut": True})
         if len(jobs) > 1:
-            print(f"{len(jobs)} runs one by one: {lost}: the last {reason}", flush=True)
+            print(f"{len(jobs)} runs one by one: {lost} {reason}", flush=True)
             for job in jobs:
                 self._ask([job])
             return
         for job in jobs:
             with self.sweep.holding(job) as held:
                 if held:
-                    RunRecord.of(job).end("failed", f"failed: {lost}: the last {reason}", 0.0)
+                    RunRecord.of(job).end("failed", f"failed: {lost} {reason}", 0.0)
                     self.sweep.ended([job])

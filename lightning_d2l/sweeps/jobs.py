@@ -17,7 +17,7 @@ from lightning_d2l.config.check import RequestError, check
 from lightning_d2l.config.compose import command_of_run, parse
 from lightning_d2l.config.explain import explained
 from lightning_d2l.config.loggers import missing_extra
-from lightning_d2l.config.places import PLACES_OF_DATA
+from lightning_d2l.config.places import LAUNCHER, PLACES_OF_DATA
 from lightning_d2l.config.program import arguments_of
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.sweeps.compose import Composer
@@ -54,7 +54,7 @@ def require_single(config: DictConfig) -> None:
 def resumed_alone(spec: SweepSpec) -> bool:
     """Whether a command line names a sweep to resume, and no setting of its runs."""
     words = [word.lstrip("+") for word in arguments_of(spec.command) if not word.startswith("-")]
-    free = ("sweep.", "verbose=", *(f"data.{name}=" for name in PLACES_OF_DATA))
+    free = ("sweep.", "verbose=", *LAUNCHER, *(f"data.{name}=" for name in PLACES_OF_DATA))
     return all(word.startswith(free) for word in words)
 
 

@@ -15,7 +15,7 @@ A_WORKER = 4  # chunks for each worker, of runs that train one by one
 # Settings in which runs that train together may differ, by node; the runs themselves decide, when they are built.
 FREE = {
     "": {"seed", "resume", "optimizer", "penalty"},
-    "data": {"seed", "test_seed", "noise", "label_noise", "fold", "root"},
+    "data": {"seed", "test_seed", "noise", "label_noise", "fold", "root", "degree", "coefficients"},
     "model": {"dropout"},
 }
 
