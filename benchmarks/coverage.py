@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from scipy.stats import ttest_rel
 
 from lightning_d2l.studies.comparison import against_best
 from lightning_d2l.studies.points import Point
@@ -17,6 +18,7 @@ from lightning_d2l.studies.replicates import Replicate
 from lightning_d2l.studies.statistics import Estimate, estimate, estimates_of
 
 SIZES = (3, 5, 10, 20, 50)
+Sweeps = Callable[[Generator], np.ndarray]
 Draw = Callable[[Generator, int], tuple[np.ndarray, list[Replicate] | None]]
 
 
@@ -83,7 +85,8 @@ POPULATIONS = [
 def coverage(population: Population, n: int, repeats: int, seed: int = 0) -> tuple[float, float, float]:
     """The share of intervals that cover, of samples with an interval, and of medians."""
     g = np.random.default_rng([seed, n])
-    found = [estimate(*population.draw(g, n), population.kind) for _ in range(repeats)]
+    drawn = (population.draw(g, n) for _ in range(repeats))
+    found = [estimate(values.tolist(), replicates, population.kind) for values, replicates in drawn]
     having = [each for each in found if each.has_interval]
     covered = sum(map(population.covered, having)) / max(len(having), 1)
     return covered, len(having) / repeats, sum(each.statistic == "median" for each in found) / repeats
@@ -99,12 +102,52 @@ def sweep(values: np.ndarray, metric: str = "loss/test") -> list[Point]:
     return points
 
 
-def told_apart(draw: Callable[[Generator], np.ndarray], repeats: int, seed: int = 0) -> Iterator[list[bool]]:
+def told_apart(draw: Sweeps, repeats: int, seed: int = 0) -> Iterator[list[bool]]:
     """For each simulated sweep, of settings (k, n) of log losses: which settings are told apart from the best."""
     g = np.random.default_rng(seed)
     for _ in range(repeats):
         found = against_best("loss/test", sweep(np.exp(draw(g))))
         yield [each.verdict == "apart" for _, each in found]
+
+
+def holm(draw: Sweeps, repeats: int, seed: int = 0) -> Iterator[list[bool]]:
+    """The same by paired t-tests on the logarithms against the best one, with Holm's correction alone."""
+    g = np.random.default_rng(seed)
+    for _ in range(repeats):
+        x = draw(g)
+        best = np.exp(x).mean(1).argmin()
+        p = ttest_rel(np.delete(x, best, 0), x[best : best + 1], axis=1).pvalue
+        order = np.argsort(p)
+        found = np.zeros(len(p), bool)
+        found[order] = np.logical_and.accumulate(p[order] * np.arange(len(p), 0, -1) <= 0.05)
+        yield found.tolist()
+
+
+def _settings(k: int, n: int, shift: np.ndarray | float = 0.0, spread: np.ndarray | float = 0.2) -> Sweeps:
+    """Log losses (k, n): what the settings of a seed share, noise of their own, and a shift each."""
+    return lambda g: (
+        0.3 * g.normal(size=n) + np.c_[spread * np.ones(k)] * g.normal(size=(k, n)) + np.c_[shift * np.ones(k)]
+    )
+
+
+NOTHING = {
+    "20 settings, 3 seeds": _settings(20, 3),
+    "20 settings, 5 seeds": _settings(20, 5),
+    "20 settings, 10 seeds": _settings(20, 10),
+    "3 settings, 5 seeds": _settings(3, 5),
+    "6 settings, 5 seeds": _settings(6, 5),
+    "20 settings, 5 seeds, spread 1 to 100": _settings(20, 5, 0, np.geomspace(0.01, 1, 20)),
+    "20 settings, 5 seeds, one of spread 20": _settings(20, 5, 0, np.r_[np.ones(19), 20] / 10),
+    "20 settings, 5 seeds, tails of t with 3": lambda g: 0.3 * g.normal(size=5) + 0.2 * g.standard_t(3, (20, 5)),
+}
+TESTS = (told_apart, holm)
+ONE, GRADED = np.r_[-1, np.zeros(19)], np.linspace(0, 2, 20)
+EFFECTS = {
+    f"20 settings, {n} seeds, {words} by {effect:g}": _settings(20, n, effect * shape)
+    for n in (5, 10, 20)
+    for effect in (0.2, 0.3, 0.5)
+    for words, shape in (("one better", ONE), ("rising", GRADED))
+}
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -125,6 +168,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     repeats = parser.parse_args(argv).repeats
     rows = [[each.name, *(_cell(coverage(each, n, repeats)) for n in SIZES)] for each in POPULATIONS]
     _table(["population", *(f"n = {n}" for n in SIZES)], rows)
+    sweeps = repeats // 5
+    rows = [
+        [name, *(f"{np.mean([any(f) for f in test(d, sweeps)]):.1%}" for test in TESTS)] for name, d in NOTHING.items()
+    ]
+    _table([f"sweeps without an effect ({sweeps:,})", "this report", "paired t, Holm"], rows)
+    rows = [[name, *(f"{np.mean([*test(d, sweeps // 4)]):.0%}" for test in TESTS)] for name, d in EFFECTS.items()]
+    _table([f"settings told apart ({sweeps // 4:,} sweeps)", "this report", "paired t, Holm"], rows)
 
 
 if __name__ == "__main__":

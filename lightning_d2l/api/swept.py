@@ -47,7 +47,10 @@ class Results:
     @property
     @library_call
     def summary(self) -> pd.DataFrame:
-        """A row for each setting and metric: mean, std, the 95 % interval, and the number of runs."""
+        """A row for each setting and metric: mean, median, the 95 % interval, and how many runs of which design.
+
+        `value` is the mean or the median, as `statistic` says, and the interval from `ci_low` to `ci_high` is its own.
+        """
         from lightning_d2l.studies import tables
 
         return _table(tables.summary(self._findings))
@@ -60,7 +63,7 @@ class Results:
 
     @library_call
     def figure(self) -> Figure:
-        """The figure of the report: means with 95 % intervals, single runs, theory. It is returned and not shown."""
+        """The figure of the report: means or medians with intervals, single runs, theory. It is returned, not shown."""
         from lightning_d2l.api.notebook import show_figures
 
         show_figures()

@@ -212,7 +212,7 @@ def _ends(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:
 
 def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:
     if lost := [f"{n} {status}" for status in ("diverged", "failed") if (n := best.count(status))]:
-        yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its mean is over the others."
+        yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its estimate is over the others."
     data = [run.config.get("data") or {} for point in points for run in point.runs]
     seeds = {show(node.get("seed")) for node in data}
     if len(seeds) == 1 and all("noise" in node for node in data) and any(len(point.runs) > 1 for point in points):

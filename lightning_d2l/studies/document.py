@@ -11,7 +11,7 @@ from lightning_d2l.config.text import cut, duration
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import LONGEST, words
-from lightning_d2l.studies.points import best_first
+from lightning_d2l.studies.points import best_first, summarised
 
 MOST_ROWS = 100
 """Longer tables show the best settings only."""
@@ -130,7 +130,7 @@ def _settings(findings: Findings) -> Block:
     if len(points) > MOST_ROWS:
         points = best_first(study.select, points)[:MOST_ROWS]
     metrics = dict.fromkeys([*study.metrics, study.select])
-    header = [*study.keys, *(f"{metric} [95 % interval]" for metric in metrics), "n", "diagnosis"]
+    header = [*study.keys, *(f"{summarised(metric, points)} [95 % interval]" for metric in metrics), "n", "diagnosis"]
     rows = []
     for point in points:
         completed, started = point.count("completed"), len(point.runs)

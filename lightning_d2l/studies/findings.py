@@ -103,6 +103,10 @@ class Findings:
         notes = [point.diagnosis.note for point in self.points if point.diagnosis and point.diagnosis.note]
         if notes:
             found.append(f"At {len(notes)} of {len(self.points)} settings {notes[0]}.")
+        told = {id(run) for point in self.points for run in point.runs}
+        if twice := 0 if self.study.x == "epoch" else sum(id(run) not in told for run in self.runs):
+            runs = "run repeats another" if twice == 1 else "runs repeat others"
+            found.append(f"{twice} {runs} with an equal configuration and seed, which does not count again.")
         return [*found, *self.answer.warnings]
 
     @property

@@ -153,6 +153,12 @@ def series_of(study: Study, points: Sequence[Point]) -> list[Series]:
     return list(curves.values())
 
 
+def summarised(metric: str, points: Sequence[Point]) -> str:
+    """The metric, and that its medians are shown where they are: `loss/test, median`."""
+    medians = any(p.estimates[metric].statistic == "median" for p in points if metric in p.estimates)
+    return f"{metric}, median" if medians else metric
+
+
 def best_first(metric: str, points: Sequence[Point]) -> list[Point]:
     """The points that have the metric, best first: the highest accuracy, the lowest of any other metric."""
     sign = -1 if superlative(metric) == "highest" else 1

@@ -25,7 +25,7 @@ from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.labels import columns, settings
-from lightning_d2l.studies.points import best_first, comparable
+from lightning_d2l.studies.points import best_first, comparable, summarised
 from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import replacing
 
@@ -195,7 +195,7 @@ def text(made: Report) -> str:
         rows = [
             [cut(terminal(setting)), value, diagnosis.short if diagnosis else ""] for setting, value, diagnosis in cells
         ]
-        paragraphs.append(columns([["best first", terminal(metric), ""], *rows]))
+        paragraphs.append(columns([["best first", terminal(summarised(metric, shown)), ""], *rows]))
     counted = " ".join(filter(None, [f"{findings.counted}.", findings.stopped]))
     paragraphs.append(textwrap.fill(counted, 80) if findings.stopped else counted)
     lost = [f"  {run.name}: {reason}" for run, reason in findings.unfinished.items()]

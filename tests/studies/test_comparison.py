@@ -156,8 +156,10 @@ def test_the_same_run_in_two_spellings_counts_once(tmp_path):
     losses = {0: 1.0, 1: 1.1}
     axes = {"data.noise": [1, 1.0], "seed": losses}
     folder = write_sweep(tmp_path, axes, lambda noise, seed: {"loss/val": losses[seed]})
-    (found,) = find([folder]).points
+    findings = find([folder])
+    (found,) = findings.points
     assert (found.estimates["loss/val"].n, len(found.runs)) == (2, 2)
+    assert findings.warnings[0].startswith("2 runs repeat others")
 
 
 def test_a_data_seed_that_follows_the_seed_makes_data_sets(tmp_path):
