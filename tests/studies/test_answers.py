@@ -222,3 +222,15 @@ def test_a_rule_that_fails_costs_no_report(tmp_path, monkeypatch):
     made = found(tmp_path, "capacity", measured("capacity", [3, 1, 2]))
     assert made.answer.text.startswith("data.degree=3, optimizer=")
     assert made.answer.text.endswith("that of study=capacity failed (ZeroDivisionError: division by zero).")
+
+
+def test_the_page_has_a_row_for_each_study_with_its_question():
+    """The numbers of the answers are those of the commands, which take minutes."""
+    lines = (ROOT / "docs/studies.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    page = {row[4].strip("`").rpartition("=")[2]: row for row in rows if row[0] not in ("study", "---")}
+    assert page.keys() == STUDIES.keys()
+    for name, (_, question, answer, _, command, picture) in page.items():
+        assert question == STUDIES[name]["question"]
+        assert answer.split(": ")[0] in ("Yes", "No") or not answer.startswith(("Yes", "No", "Undecided", "This is"))
+        assert (command, picture) == (f"`python train.py study={name}`", f"[figure](images/study_{name}.png)")

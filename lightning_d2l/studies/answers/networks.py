@@ -120,9 +120,7 @@ def depth_init(asked: Asked) -> Said | None:
         name = " with ".join(
             show(series.setting[key]) for key in sorted(series.setting, key=lambda k: k != "model.init")
         )
-        theory = asked.line("theory of wide layers", GRADIENT, series.setting).get(asked.x(deep))
-        expected = f", in theory {few(theory)}" if theory is not None else ""
-        words = f"{name} (accuracy {few(value(deep, FIT))}, gradient {few(value(deep, GRADIENT))}{expected})"
+        words = f"{name} (accuracy {few(value(deep, FIT))}, gradient {few(value(deep, GRADIENT))})"
         best += [deep] if (learnt := _learnt(deep)) else []
         (trains if learnt else fails).append(words)
     if not trains and not fails:
@@ -130,8 +128,24 @@ def depth_init(asked: Asked) -> Said | None:
     depth = f"{asked.shown(deepest)} layers"
     said = [f"at {depth} these train: {a_list(trains)}" if trains else f"at {depth} none trains"]
     said += [f"these stay near guessing: {a_list(fails)}"] if fails else []
-    last = "The gradient is that of the first layer at the start."
+    last = f"The gradient is that of the first layer at the start.{_against_theory(asked)}"
     return asked.said("", said, last, asked.best(FIT, best)[0] if best else None)
+
+
+def _against_theory(asked: Asked) -> str:
+    """The measured gradients over those of theory, at the deepest network that theory covers; empty without one."""
+    ratios: dict[float, list[float]] = {}
+    for series, points in asked.measured(GRADIENT):
+        theory = asked.line("theory of wide layers", GRADIENT, series.setting)
+        for point in points:
+            if theory.get(asked.x(point)):
+                ratios.setdefault(asked.x(point), []).append(value(point, GRADIENT) / theory[asked.x(point)])
+    if not ratios:
+        return ""
+    depth, found = max(ratios.items())
+    least, most = (f"{ratio:.2g}" for ratio in (min(found), max(found)))
+    times = least if least == most else f"{least} to {most}"
+    return f" At {show(depth)} layers it is {times} times that of theory for wide layers."
 
 
 def _learnt(point: Point) -> bool:
