@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from lightning_d2l.config.registry import OWN_THEORIES
+from lightning_d2l.config.registry import MLP, OWN_THEORIES
 from lightning_d2l.studies.collect import collect
+from lightning_d2l.studies.report import report
 from lightning_d2l.studies.study import study_of
 from lightning_d2l.theory.assumptions import ASSUMPTIONS
 from lightning_d2l.theory.curves import Theory
@@ -33,3 +34,11 @@ def test_every_assumption_is_one_of_some_theory_and_every_theory_has_one():
     assert len(theories) <= len(every)
     assert {name for theory in every for name in theory.assumes} == ASSUMPTIONS.keys()
     assert all(theory.assumes for theory in every)
+
+
+def test_a_report_says_why_its_theory_is_not_drawn(tmp_path):
+    axes = {"data.degree": [1, 2], "model._target_": [MLP]}
+    study = {"x": "data.degree", "theory": "capacity"}
+    made = report([write_sweep(tmp_path / "s", axes, lambda *_: {"loss/test": 1.0}, study=study)])
+    line = "Theory capacity is not drawn: it assumes a linear model, and these have model=MLP."
+    assert line in made.paths["html"].read_text()
