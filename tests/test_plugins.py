@@ -19,7 +19,9 @@ from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training import fit, used_plugins
 from lightning_d2l.training.spec import RunSpec
 from tests.conftest import ROOT
+from tests.forked import Forked
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 HEAD = """
 from torch import nn
 from lightning_d2l import register
@@ -112,9 +114,11 @@ def test_every_command_on_a_run(capsys):
     assert train("--plugin my_project.py model=Net hydra.run.dir=run") == 0
     printed = [line.split("use it")[1].split() for line in capsys.readouterr().out.splitlines() if "use it" in line]
     assert printed == [["lightning-d2l", "predict", "--plugin", "my_project.py", "run"]]
-    done = process("-m", "lightning_d2l", *printed[0][1:], "--format", "json")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)) == 4
+    tool = "import runpy; runpy.run_module('lightning_d2l', run_name='__main__', alter_sys=True)"
+    done = Forked(*printed[0][1:], "--format", "json", program=tool)
+    out, err = done.communicate()
+    assert done.poll() == 0, err
+    assert len(json.loads(out)) == 4
     forget()
     for words in ("evaluate run", "inspect run", "export run", "rerun run"):
         assert cli.main([*words.split(), "--plugin", "my_project.py"]) == 0
@@ -329,9 +333,10 @@ def test_a_program_of_ones_own(tmp_path):
     assert record("run")["plugins"][0]["file"] == str(tmp_path / "mine.py")
     assert cli.main(["evaluate", "run", "--plugin", "mine.py"]) == 0
     write(tmp_path / "wrong.py", "@register.callback\nclass Mine: ...", "from lightning_d2l import register\n")
-    done = process("wrong.py")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: wrong.py:2: callback Mine: must be a subclass of ")
+    done = Forked(program="import runpy; runpy.run_path('wrong.py', run_name='__main__')")
+    _, err = done.communicate()
+    assert done.poll() == 2
+    assert err.startswith("error: wrong.py:2: callback Mine: must be a subclass of ")
 
 
 def test_register_is_imported_without_torch_and_hydra():

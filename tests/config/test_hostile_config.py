@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import time
 
 import pytest
@@ -189,6 +190,16 @@ def test_an_override_builds_nothing_and_names_what_is_wrong(override, how, conf,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["canary", "precious"]
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder of a sweep that is complete, which can be resumed."""
+    folder = tmp_path_factory.mktemp("swept") / "sweep"
+    words = ["model=polynomial_regression", "data.n_train=20", "trainer.max_epochs=1", "logger=none", "seed=0,1"]
+    assert app.main(["-m", *words, f"hydra.sweep.dir={folder}"]) == 0
+    assert app.main([f"sweep.resume={folder}"]) == 0
+    return folder
+
+
 @pytest.mark.parametrize(
     "word",
     [
@@ -200,10 +211,8 @@ def test_an_override_builds_nothing_and_names_what_is_wrong(override, how, conf,
     ],
 )
 @pytest.mark.parametrize("where", ["command", "overrides"])
-def test_a_record_holds_no_more_than_the_overrides_of_its_sweep(word, where, tmp_path, capsys):
-    words = ["model=polynomial_regression", "data.n_train=20", "trainer.max_epochs=1", "logger=none", "seed=0,1"]
-    assert app.main(["-m", *words, f"hydra.sweep.dir={tmp_path / 'sweep'}"]) == 0
-    assert app.main([f"sweep.resume={tmp_path / 'sweep'}"]) == 0
+def test_a_record_holds_no_more_than_the_overrides_of_its_sweep(word, where, swept, tmp_path, capsys):
+    shutil.copytree(swept, tmp_path / "sweep")
     path = tmp_path / "sweep" / "sweep.json"
     fields = json.loads(path.read_text())
     fields[where] = f"{fields[where]} {word}" if where == "command" else [*fields[where], word]

@@ -88,7 +88,9 @@ def test_tensorboard_holds_every_kind_of_view(tmp_path):
     assert run_here(tmp_path / "run", "model=mlp", "trainer.accelerator=cpu", *overrides, part_of_sweep=False) == 0
     events = EventAccumulator(str(tmp_path / "run"), size_guidance={"images": 0, "histograms": 0}).Reload()
     tags = events.Tags()
-    assert {"loss/train", "loss/train_running", "loss/val", "loss/test", "acc/train", "acc/val", "acc/test"} <= set(tags["scalars"])
+    assert {"loss/train", "loss/train_running", "loss/val", "loss/test", "acc/train", "acc/val", "acc/test"} <= set(
+        tags["scalars"]
+    )
     rows = MetricsFile(tmp_path / "run").rows()
     assert [(e.step, e.value) for e in events.Scalars("acc/val")] == [
         (row["epoch"], pytest.approx(row["acc/val"])) for row in rows

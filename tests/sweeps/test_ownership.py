@@ -280,6 +280,15 @@ def test_a_sweep_that_another_process_trains_is_not_resumed(tmp_path, capsys):
 # Commands that are printed
 
 
+@pytest.fixture(scope="module")
+def with_one_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of two runs that has one."""
+    folder = tmp_path_factory.mktemp("sweep") / "s"
+    assert app.main([*SMALL, "seed=0,1", f"hydra.sweep.dir={folder}"]) == 0
+    shutil.rmtree(folder / "seed=1")
+    return folder
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -300,11 +309,8 @@ def test_a_sweep_that_another_process_trains_is_not_resumed(tmp_path, capsys):
         "-x",
     ],
 )
-def test_the_command_that_resumes_a_sweep_can_be_typed(name, tmp_path, monkeypatch, capsys):
-    folder = Path(name)
-    assert app.main([*SMALL, "seed=0,1", "hydra.sweep.dir=s"]) == 0
-    shutil.move("s", folder)
-    shutil.rmtree(folder / "seed=1")
+def test_the_command_that_resumes_a_sweep_can_be_typed(name, with_one_run):
+    folder = Path(shutil.copytree(with_one_run, name))
     typed = subprocess.run(
         ["sh", "-c", f"printf '%s\\n' {resume_command(folder).removeprefix('python train.py ')}"],
         capture_output=True,

@@ -37,10 +37,16 @@ def assert_same_ends(found: Path, expected: Path) -> None:
     assert_same_leaves(rows, others)
 
 
-def test_a_group_leaves_of_runs_that_stopped_what_each_leaves_by_itself(tmp_path, capsys):
-    together, alone = tmp_path / "together", tmp_path / "alone"
-    assert sweep(together, *STOPPING) == 0
-    assert "3/3  3 at once" in capsys.readouterr().out
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep") / "together"
+    assert sweep(folder, *STOPPING) == 0
+    assert {RunRecord.read(run).fields["members"] for run in folders(folder)} == {3}
+    return folder
+
+
+def test_a_group_leaves_of_runs_that_stopped_what_each_leaves_by_itself(together, tmp_path):
+    alone = tmp_path / "alone"
     assert sweep(alone, *STOPPING, "hydra/launcher=sequential") == 0
     assert stopped(together) == [3, 5, None]
     assert [RunRecord.read(run).fields["metrics"]["final"]["epoch"] for run in folders(together)] == ENDS
@@ -56,9 +62,8 @@ def test_a_group_leaves_of_runs_that_stopped_what_each_leaves_by_itself(tmp_path
 
 
 @pytest.mark.parametrize("call", [2, 4])
-def test_a_killed_group_of_which_some_have_stopped_ends_as_undisturbed(call, tmp_path, monkeypatch):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    assert sweep(undisturbed, *STOPPING) == 0
+def test_a_killed_group_of_which_some_have_stopped_ends_as_undisturbed(call, together, tmp_path, monkeypatch):
+    undisturbed, killed = together, tmp_path / "killed"
     saved, calls = Group.save, []
 
     def save(self):

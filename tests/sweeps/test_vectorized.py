@@ -209,11 +209,19 @@ MOMENTS = {
 }
 
 
+KILLED = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1", "loss=gaussian_nll"]  # with a parameter of no dimensions
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("sweep") / "undisturbed"
+    assert sweep(folder, *KILLED) == 0
+    return folder
+
+
 @pytest.mark.parametrize(("method", "call", "epochs"), MOMENTS.values(), ids=MOMENTS)
-def test_a_killed_group_resumes_bit_for_bit(method, call, epochs, interrupted, tmp_path, monkeypatch):
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    words = [*MLPS, "seed=range(3)", "optimizer.lr=0.01,1", "loss=gaussian_nll"]  # with a parameter of no dimensions
-    assert sweep(undisturbed, *words) == 0
+def test_a_killed_group_resumes_bit_for_bit(method, call, epochs, undisturbed, interrupted, tmp_path, monkeypatch):
+    killed, words = tmp_path / "killed", KILLED
     best = {RunRecord.read(folder).fields["metrics"]["best"]["epoch"] for folder in folders(undisturbed)}
     assert {1, 6} <= best, "the best epoch came before the kill for some, and after it for others"
     interrupted(method, call, Killed())

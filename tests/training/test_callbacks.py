@@ -20,6 +20,7 @@ from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 SMALL = [
     *POLYNOMIAL, "data.n_train=20", "data.n_val=10", "data.n_test=10", "trainer.max_epochs=6",
     "trainer.log_every_n_epochs=1", "trainer.precision=64-true",

@@ -22,10 +22,16 @@ SMALL = ["data.n_train=20", "data.n_val=5", "data.n_test=5", "trainer.max_epochs
 IMAGES = ["model=softmax_regression", "logger=none", "trainer.accelerator=cpu", "data.n_train=60", "data.val_size=20"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert run_here(folder, *POLYNOMIAL, *SMALL) == 0
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path) -> Path:
-    assert run_here(tmp_path / "run", *POLYNOMIAL, *SMALL) == 0
-    return tmp_path / "run"
+def run(trained, tmp_path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
