@@ -129,9 +129,11 @@ def early_stopping(each: Measured) -> Iterator[Curve]:
     finite = factor * np.array([[losses(k, design) for k in x] for design in designs(n, d)])
     reach = 2 * finite.std(0, ddof=1)
     low, high = np.minimum(flow, finite.mean(0) - reach), np.maximum(flow, finite.mean(0) + reach)
-    best = x[int(np.argmin(flow[:, 1]))]
+    lowest = int(np.argmin(flow[:, 1]))
+    around = range(int(x[max(lowest - 1, 0)]), int(x[min(lowest + 1, len(x) - 1)]) + 1)
+    best = min(around, key=lambda k: losses(k)[1])
     yield from each.lines("ridge, λ = 1/(2 lr epoch)", x, ridge)
-    yield from each.vertical(f"best stop in theory: epoch {best:.0f}", best)
+    yield from each.vertical(f"best stop in theory: epoch {best}", best)
     for metric in each.question.losses:
         part = int(metric != "loss/train")
         band = low[:, part].tolist(), high[:, part].tolist()
