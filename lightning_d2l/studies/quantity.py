@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lightning_d2l.config.loggers import BASELINES
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.replicates import Replicate
 from lightning_d2l.studies.statistics import Estimate, estimate
@@ -239,11 +240,11 @@ def ends_of(quantity: Quantity, runs: Sequence[RunRecord]) -> Ends:
     names = {str(_recorded(run, "reference").get("name")) for run in runs}
     value = mean("reference", f"{metric}/{quantity.split}")
     reference = (names.pop(), value) if len(names) == 1 and value is not None else None
-    if reference is None:
+    if reference is None or reference[0] in BASELINES:  # which noise that is known is better than
         config = {"mse": {"loss": "mse"}}.get(quantity.name, {})
         known = [noise_variance({**run.config, **config}) for run in runs] if not quantity.is_rate else []
         noise = [each for each in known if each is not None]
-        reference = ("noise", sum(noise) / len(noise)) if noise and len(noise) == len(known) else None
+        reference = ("noise", sum(noise) / len(noise)) if noise and len(noise) == len(known) else reference
     exact = reference is not None and reference[0] in ("noise", "bayes")
     return Ends(trivial, mean("trivial", f"{metric}/train"), error, reference, exact)
 

@@ -85,4 +85,17 @@ def told(outcome: Mapping[str, Any]) -> list[str]:
         return []
     text = f"{found['text']}; next: {found['next']}" if found["next"] else found["text"]
     lines = textwrap.wrap(f"diagnosis   {text}", console.WIDTH, subsequent_indent=" " * 12)
-    return [*lines, f"try next    {found['command']}"] if found["command"] else lines
+    return [*lines, *_broken("try next    ", found["command"])] if found["command"] else lines
+
+
+def _broken(label: str, command: str) -> list[str]:
+    """A command in lines that a shell takes as one, each of at most 80 columns if its words are."""
+    lines = [label.rstrip()]
+    for word in map(shlex.quote, shlex.split(command)):
+        first = lines == [label.rstrip()]
+        if first or len(lines[-1]) + 1 + len(word) + 2 <= console.WIDTH:
+            lines[-1] = f"{label}{word}" if first else f"{lines[-1]} {word}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"{' ' * len(label)}{word}")
+    return lines

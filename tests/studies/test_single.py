@@ -66,8 +66,10 @@ def end(words: list[str], folder: Path, capsys) -> tuple[dict, list[str]]:
 def test_a_single_run_ends_with_its_diagnosis_and_a_command_that_is_valid(tmp_path, capsys, words, name, change):
     found, lines = end(words, tmp_path / "run", capsys)
     assert found["name"] == name
-    *said, command = lines
-    assert all(len(line) <= 80 for line in said)
+    at = next(n for n, line in enumerate(lines) if line.startswith("try next    "))
+    said, command = lines[:at], " ".join(line.removesuffix(" \\").strip() for line in lines[at:])
+    assert all(len(line) <= 80 or "docs" in line for line in lines)  # a path may be long
+    assert all(line.endswith(" \\") for line in lines[at:-1])
     assert len(said) <= 5
     assert " ".join(line.strip() for line in said).startswith(f"diagnosis   {found['text']}")
     assert command == f"try next    {found['command']}"
