@@ -121,7 +121,7 @@ def _p_of_range(z: float, k: int) -> float:
     if not z < FARTHEST:
         return 0.0
     reach = z * math.sqrt(2)
-    x = np.linspace(-FARTHEST, FARTHEST + reach, 1000)  # the largest value
+    x = np.linspace(-FARTHEST, FARTHEST + reach, 400)  # the largest value
     others = (k - 1) * np.log(np.maximum(ndtr(x) - ndtr(x - reach), 1e-300))
     inside = k * np.exp(others - x**2 / 2) / math.sqrt(2 * math.pi)
     return min(max(1 - float(np.trapezoid(inside, x)), 0.0), k * (k - 1) * float(ndtr(-z)), 1.0)
@@ -130,8 +130,8 @@ def _p_of_range(z: float, k: int) -> float:
 @functools.lru_cache(maxsize=1024)
 def _largest_of_range(k: int) -> float:
     """The z that differences of k equal settings exceed in 5 % of sweeps."""
-    low, high = NORMAL, FARTHEST
-    for _ in range(40):
+    low, high = NORMAL, float(-ndtri(LEVEL / (k * (k - 1))))  # of one pair, and of as many independent ones
+    for _ in range(20):
         middle = (low + high) / 2
         low, high = (middle, high) if _p_of_range(middle, k) > LEVEL else (low, middle)
     return high
