@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import statistics
@@ -137,7 +138,13 @@ def _overrides(experiment: Experiment, seed: int) -> list[str]:
 
 
 def _config(experiment: Experiment, seed: int) -> dict[str, Any]:
-    return plain(compose_checked(_overrides(experiment, seed)))
+    found = _config_of_seed_0(experiment)  # composing takes longer than training
+    return {**found, "seed": seed, "data": {**found["data"], "seed": seed}}
+
+
+@functools.cache
+def _config_of_seed_0(experiment: Experiment) -> dict[str, Any]:
+    return plain(compose_checked(_overrides(experiment, 0)))
 
 
 def _official_data() -> bool:

@@ -17,6 +17,7 @@ from lightning_d2l.book.comparison import compare
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.book.published import EXPERIMENTS, Quantity
 from lightning_d2l.config.compose import CONF
+from tests.runs import config
 
 
 def test_every_experiment_is_a_config_or_a_demo_and_every_config_is_compared_or_swept():
@@ -128,6 +129,11 @@ def test_finished_runs_are_reused_and_their_rows_read_from_the_folder(tmp_path, 
     monkeypatch.setattr(reproduce, "run", None)
     monkeypatch.setattr(reproduce, "Group", None)
     assert list(reproduce.reproduce(["linreg-scratch"], tmp_path, seeds=2)) == rows
+
+
+def test_the_configuration_of_a_seed_is_the_composed_one():
+    experiment = next(e for e in EXPERIMENTS if e.overrides)
+    assert reproduce._config(experiment, 7) == config(*reproduce._overrides(experiment, 7))
 
 
 def test_experiments_on_images_need_the_official_data():
