@@ -281,7 +281,7 @@ def _text(difference: _Difference, effect: float, low: float, high: float, wins:
     if not difference.layout:
         return f"nothing is shared; {size}"
     units = difference.layout.unit + ("s" if pairs != 1 else "")
-    alone = f"; {difference.lonely} runs have no partner" if difference.lonely else ""
+    alone = f"; without a partner: {difference.lonely}" if difference.lonely else ""
     if not difference.spread.parts.any():
         return f"equal in {'all ' if pairs > 1 else 'the '}{pairs} {units}{alone}"
     return f"better in {wins} of {pairs} {units}, {size}{alone}"

@@ -232,7 +232,7 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: str)
         over = f"{designs.pop() if len(designs) == 1 else 'runs'} ({n})"
         joined = numeric([point.setting[study.x] for point in points])
         lines, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
-        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.has_interval)) or "none"
+        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.has_interval) or ["none"])
         methods += f"; given {labels.listing(fixed)}" if fixed else ""
         medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
         what = "mean" if not medians else "median"

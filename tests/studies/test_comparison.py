@@ -61,7 +61,7 @@ def test_folds_are_averaged_within_data_sets_and_missing_pairs_are_left_out():
         for i in range(6)
     ]
     assert (found.pairs, found.p) == (6, pytest.approx(stats.ttest_1samp(logs, 0).pvalue))
-    assert str(found).endswith("2 runs have no partner")
+    assert str(found).endswith("; without a partner: 2")
 
 
 def test_without_shared_replicates_it_is_welchs_test():

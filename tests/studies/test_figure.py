@@ -46,6 +46,11 @@ def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_q
     assert {0.2, 0.4} <= {y for x, y in quartiles if x == 2}
 
 
+def test_folds_of_one_data_set_have_no_interval_and_a_figure(tmp_path):
+    _, caption = drawn(tmp_path, {"data.degree": [1, 2], "data.fold": range(5)}, lambda d, f: splits(d + 0.01 * f))
+    assert caption.startswith("Lines: mean over 5 folds (n = 5). Bands: its 95 % interval (none; given one data set).")
+
+
 def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_path):
     axes = {"optimizer.lr": [0.001, 0.01, 0.1], "data.batch_size": [1, 2, 4, 8]}
     figure, _ = drawn(tmp_path / "four", axes, lambda lr, b: splits(lr + b), x="optimizer.lr")
