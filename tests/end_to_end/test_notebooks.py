@@ -23,7 +23,7 @@ SMALL = {
     "3-multilayer-perceptrons": "seeds = range(2); n_train = 300; n_few = 200; max_epochs = 1; widths = (1, 2, 4); "
     "width_epochs = 2",
     "4-underfitting-and-overfitting": "seeds = range(2); degrees = (1, 3); sizes = (20, 50); candidates = (1, 3); "
-    "max_epochs = 1",
+    "max_epochs = 1; overtraining = 2; decay_epochs = (1, 2)",
     "5-initialisation-and-numerical-stability": "seeds = range(1); depths = (1, 2); steps = 2; symmetry_epochs = 2",
     "6-own-model-and-data": "seeds = range(2); max_epochs = 2; widths = (1, 2); frequencies = (0.3, 3)",
 }
