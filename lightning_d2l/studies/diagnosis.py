@@ -199,14 +199,15 @@ def _gain(case: Case, ends: Ends) -> tuple[float | None, float]:
     above the trivial one's. The loss of a model that explains a fraction g of the variance differs from the trivial one
     by g, with the standard deviation 2 sqrt(g / m) over m samples.
     """
-    main, trivial = case.main, ends.trivial
-    if main is None or not trivial or trivial <= 0:
-        return None, 0.0
+    main, trivial, error = case.main, ends.trivial, case.error
+    rates = [each.value for each in (error.held, error.train) if each] if error else []
+    above = 1 - min(rates) / ends.trivial_error if rates and ends.trivial_error else None
+    if main is None or main.is_rate or not trivial or trivial <= 0:
+        return (None if above is None else above * MARGIN / ACCURACY_MARGIN), 0.0
     gains = [1 - main.held.value / trivial]
     if main.train and ends.trivial_train:
         gains.append(1 - main.train.value / ends.trivial_train)
-    error = case.error
-    if error and ends.trivial_error and 1 - error.held.value / ends.trivial_error >= ACCURACY_MARGIN:
+    if above is not None and above >= ACCURACY_MARGIN:
         gains.append(2 * MARGIN)
     gain = max(gains)
     samples = main.samples.get(main.split)
