@@ -166,7 +166,7 @@ def test_kill_and_resume_gives_the_same_bits(tmp_path):
     same_run(undisturbed, killed)
     assert [row["epoch"] for row in MetricsFile(killed).rows()] == list(range(1, 101))
     assert [p for p in killed.rglob(".*-*") if p.name != ".hydra"] == []
-    steps = [e.step for e in EventAccumulator(str(killed)).Reload().Scalars("loss/train")]
+    steps = [e.step for e in EventAccumulator(str(killed)).Reload().Scalars("loss/train_running")]
     assert steps == list(range(1, 101))
 
 
