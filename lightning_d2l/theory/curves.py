@@ -28,8 +28,10 @@ Array = NDArray[np.float64]
 LOSSES = ("loss/train", "loss/val", "loss/test")
 HELD_OUT = ("loss/val", "loss/test")
 PROBLEM = ("data", "model", "optimizer", "loss", "penalty", "scheduler")
-"""The nodes of a configuration that the runs of one curve share, but for x and `REPLICATES`."""
+"""The nodes of a configuration that the runs of one curve share, but for x, `REPLICATES` and `PLACES`."""
 REPLICATES = ("data.seed", "data.test_seed", "data.fold")
+PLACES = ("data.root", "data.source")
+"""Where data are, which a resumed run knows and a new one finds; other data make other curves."""
 MOST_REASONS = 3
 
 
@@ -195,7 +197,7 @@ def _differing(runs: Sequence[RunRecord], varied: Sequence[str]) -> str:
             continue
         here, there = flat(first), flat(node)
         for key in sorted(here.keys() | there.keys()):
-            allowed = any(key == name or key.startswith(f"{name}.") for name in (*varied, *REPLICATES))
+            allowed = any(key == name or key.startswith(f"{name}.") for name in (*varied, *REPLICATES, *PLACES))
             if not allowed and here.get(key) != there.get(key):
                 return key
     return ""

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from lightning_d2l.config.registry import MLP, OWN_THEORIES
+from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.registry import LINEAR_REGRESSION, MLP, OWN_THEORIES
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.report import report
 from lightning_d2l.studies.study import study_of
 from lightning_d2l.theory.assumptions import ASSUMPTIONS
 from lightning_d2l.theory.curves import Theory
-from lightning_d2l.theory.theories import THEORIES, table
+from lightning_d2l.theory.theories import THEORIES, reasons, table
 from tests.studies.records import write_sweep
 
 
@@ -42,3 +43,15 @@ def test_a_report_says_why_its_theory_is_not_drawn(tmp_path):
     made = report([write_sweep(tmp_path / "s", axes, lambda *_: {"loss/test": 1.0}, study=study)])
     line = "Theory capacity is not drawn: it assumes a linear model, and these have model=MLP."
     assert line in made.paths["html"].read_text()
+
+
+def test_runs_of_one_curve_are_of_one_problem_wherever_their_data_lie(tmp_path):
+    axes = {"data.degree": [3, 4], "model": [LINEAR_REGRESSION], "optimizer._target_": [EXACT]}
+    for key, values, lines in (("data.noise", [0.1, 0.2], 0), ("data.root", ["here", "there"], 3)):
+        study = {"x": "data.degree", "replicates": [key], "metrics": ["loss/train", "loss/test"]}
+        losses = {"loss/train": 1.0, "loss/test": 1.0}
+        sweeps = collect([write_sweep(tmp_path / key, {**axes, key: values}, lambda *_, m=losses: m, study=study)])
+        question, runs = study_of(sweeps), sweeps[0].runs
+        assert len([c for c in THEORIES["capacity"](question, runs) if "fixed design" in c.label]) == lines
+        told = reasons("capacity", question, runs)
+        assert any(f"the runs of one curve differ in {key}" in line for line in told) == (not lines)
