@@ -23,7 +23,7 @@ from lightning_d2l.config.rules import (
 )
 
 SGD = "torch.optim.SGD"
-SGD_SCRATCH = "lightning_d2l.scratch.sgd.SGD"
+SGD_SCRATCH = "lightning_d2l.scratch.SGD"  # the function scratch.sgd hides the module of its name
 ADAM = "torch.optim.Adam"
 ADAM_W = "torch.optim.AdamW"
 RMSPROP = "torch.optim.RMSprop"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.optimizers import EXACT, SGD_SCRATCH
 from lightning_d2l.config.registry import TABLES
 from lightning_d2l.config.trainer import DEFAULTS
 
@@ -29,7 +29,10 @@ NODES: dict[str, Any] = {
     "callbacks": {},
     "reference": None,
 }  # whole nodes that were added later
-MOVED = {"lightning_d2l.modules.exact.Exact": EXACT}  # old `_target_` to new
+MOVED = {  # old `_target_` to new
+    "lightning_d2l.modules.exact.Exact": EXACT,
+    "lightning_d2l.scratch.sgd.SGD": SGD_SCRATCH,
+}
 
 
 def up_to_date(config: Mapping[str, Any]) -> dict[str, Any]:
