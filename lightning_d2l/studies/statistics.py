@@ -6,11 +6,12 @@ interval is the exponential, or the inverse logit, of log(mean) ± t s / (sqrt(c
 values. It is that of the arithmetic mean.
 
 The interval of a mean is right if the sum over c parts is near to normal. Cochran's rule (Sampling Techniques, 1977,
-2.15) asks for c > 25 G^2 with the skewness G; of fewer than five parts twice as many are asked here. Few values don't
-show their skewness; their spread does: for a lognormal G = (e^(s^2) + 2) sqrt(e^(s^2) - 1) with the standard deviation
-s of the logarithms. Positive values that break the rule, or the largest of which is more than five times their median,
-are summarised by their median. Its interval lies between order statistics, whatever the distribution (Hettmansperger
-and Sheather 1986); fewer than six parts have none at 95 %, and there the logarithms are taken to be symmetric.
+2.15) asks for c > 25 G^2 with the skewness G; of fewer than five parts four times as many are asked here. Few values
+don't show their skewness; their spread does: for a lognormal G = (e^(s^2) + 2) sqrt(e^(s^2) - 1) with the standard
+deviation s of the logarithms. Positive values that break the rule, or the largest of which is more than five times
+their median, are summarised by their median. Its interval lies between order statistics, whatever the distribution
+(Hettmansperger and Sheather 1986); fewer than six parts have none at 95 %, and there the logarithms are taken to be
+symmetric.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def means_little(values: Sequence[float], clusters: Sequence[Replicate] | None =
             return False
         s2 = float(np.log(x).var(ddof=1))
         skewness = (math.exp(s2) + 2) * math.sqrt(math.expm1(s2)) if s2 < 100 else math.inf  # NaN if a value is 0
-        asked = COCHRAN if c >= FEW else 2 * COCHRAN
+        asked = COCHRAN if c >= FEW else 4 * COCHRAN
         return bool(not asked * skewness**2 <= c or x.max() > LARGEST_RATIO * np.median(x))
 
 
