@@ -47,7 +47,7 @@ def _linear_regression(
             band,
             runs,
             linear_regression_loss(k, factor),
-            0.15,  # the formula ignores gradient noise and the variance of the initial distance
+            0.2,  # the formula ignores gradient noise and the variance of the initial distance
             margin,
             log=True,
         )
@@ -184,7 +184,7 @@ EXPERIMENTS = (
             37,
             37,
         ),
-        seeds=200,
+        seeds=100,
     ),
     Experiment(
         "weight-decay-scratch",

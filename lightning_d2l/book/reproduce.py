@@ -34,7 +34,7 @@ from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import LAST
 from lightning_d2l.training.fit import run
 from lightning_d2l.training.lock import hold
-from lightning_d2l.training.record import RunRecord, versions
+from lightning_d2l.training.record import RUN_FILE, RunRecord, versions
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 
@@ -181,6 +181,8 @@ def _outcome(experiment: Experiment, seed: int, into: Path) -> dict[str, float]:
         return run_demo(experiment.demo, seed).numbers
     config = _config(experiment, seed)
     folder = _folder(experiment, seed, into)
+    if (folder / RUN_FILE).exists() and (there := RunRecord.read(folder)).state == "diverged":
+        raise RequestError(f"{folder}: {there.error}; --seeds={seed} leaves it out")
     if not _done(folder, config):
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             code = run(RunSpec(config, folder, _overrides(experiment, seed), number=0))
