@@ -2,7 +2,8 @@
 
 from lightning_d2l.api.calls import study, sweep, train
 from lightning_d2l.api.ended import RunFailed
-from lightning_d2l.api.finished import Run, load_run, runs
+from lightning_d2l.api.finished import Run, load_run
+from lightning_d2l.api.listing import runs
 from lightning_d2l.api.objects import fit
 from lightning_d2l.api.swept import Sweep, load_sweep, report
 
