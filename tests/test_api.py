@@ -73,6 +73,7 @@ def test_records_of_a_sweep_equal_those_of_the_command(capsys: pytest.CaptureFix
     assert list(sweep.results.columns) == list(rows[0])
     assert sweep.results["loss/test"].tolist() == [float(row["loss/test"]) for row in rows]
     assert d2l.load_sweep("python").answer == sweep.answer
+    assert sweep.verdict in ("yes", "no", "undecided", "")
     assert sweep.answer in sweep.report(into="elsewhere").paths["markdown"].read_text().replace("\\", "")
     assert "data:image/png" in sweep._repr_html_()
     assert sorted(d2l.runs(".")["loss/test"]) == sorted([*sweep.results["loss/test"]] * 2)

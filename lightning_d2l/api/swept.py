@@ -40,6 +40,12 @@ class Results:
 
     @property
     @library_call
+    def verdict(self) -> str:
+        """ "yes", "no" or "undecided", or "" where the question is not one for yes or no."""
+        return self._findings.answer.verdict
+
+    @property
+    @library_call
     def results(self) -> pd.DataFrame:
         """A row a run: run, status, each varied setting, each metric of the last weights, and the diagnosis."""
         return _results(self._findings)

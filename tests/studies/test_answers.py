@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lightning_d2l.studies.answers.table import ANSWERS
+from lightning_d2l.studies.answers.words import best_noun
 from lightning_d2l.studies.findings import Findings, find
 from tests.conftest import ROOT
 from tests.studies.records import write_sweep
@@ -234,3 +235,9 @@ def test_the_page_has_a_row_for_each_study_with_its_question():
         assert question == STUDIES[name]["question"]
         assert answer.split(": ")[0] in ("Yes", "No") or not answer.startswith(("Yes", "No", "Undecided", "This is"))
         assert (command, picture) == (f"`python train.py study={name}`", f"[figure](images/study_{name}.png)")
+
+
+def test_a_metric_of_which_more_is_better_has_a_highest_value():
+    assert best_noun("loss/test") == "lowest test loss"
+    assert best_noun("acc/val") == "highest validation accuracy"
+    assert best_noun("r2/val").startswith("highest")

@@ -9,7 +9,7 @@ from statistics import fmean, median
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule, unanimous
-from lightning_d2l.studies.answers.words import Change, a_list, change, compressed, few, noun, value
+from lightning_d2l.studies.answers.words import Change, a_list, best_noun, change, compressed, few, value
 from lightning_d2l.studies.comparison import against_best
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.points import Point
@@ -73,7 +73,7 @@ def capacity(asked: Asked) -> Said | None:
         best, *_ = ranked = asked.best(select, points)
         rivals = [asked.x(p) for p, c in against_best(select, ranked) if c.verdict != "apart"]
         chosen.append(best)
-        words = f"{asked.curve(series)}{asked.at(best)} has the lowest {noun(select)}, {few(value(best, select))}"
+        words = f"{asked.curve(series)}{asked.at(best)} has the {best_noun(select)}, {few(value(best, select))}"
         if rivals and len(best.values[select]) > 1:
             words += f", not told apart from {compressed(rivals, map(asked.x, points))}"
         if best is not points[-1]:

@@ -7,6 +7,7 @@ from lightning_d2l.studies.answers.rule import MOST_CURVES, Asked, Said, Verdict
 from lightning_d2l.studies.answers.words import change, few, noun, value
 from lightning_d2l.studies.labels import settings, short
 from lightning_d2l.studies.points import Point, Series
+from lightning_d2l.studies.study import superlative
 
 BLOWN_UP = 1e3
 """A loss that is so many times the lowest of its curve's smaller learning rates is no longer stable."""
@@ -97,7 +98,7 @@ def training_time(asked: Asked) -> Said | None:
     for series, points in asked.measured(select):
         stop, last = asked.best(select, points)[0], points[-1]
         chosen.append(stop)
-        words = f"{asked.curve(series)}the {noun(select)} is lowest at epoch {asked.shown(stop)}"
+        words = f"{asked.curve(series)}the {noun(select)} is {superlative(select)} at epoch {asked.shown(stop)}"
         if stop is last:
             verdicts.append("undecided")
             said.append(f"{words}, the last: training on may lower it further")

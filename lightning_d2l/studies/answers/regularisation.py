@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule, unanimous
-from lightning_d2l.studies.answers.words import change, few, noun, value
+from lightning_d2l.studies.answers.words import best_noun, change, few, noun, value
 from lightning_d2l.studies.labels import words as named
 from lightning_d2l.studies.points import Point
+from lightning_d2l.studies.study import superlative
 
 MARGIN = 0.1
 """Two norms that differ by at most this fraction count as equal."""
@@ -38,9 +39,10 @@ def _as_ridge(asked: Asked, what: str) -> Said | None:
         verdicts.append(_agreement(asked, both, theory))
         said.append(words)
         if ranked := asked.best(select, [p for p in points if select in p.estimates and TEST in p.estimates]):
-            at = f"the {noun(select)} is lowest at {asked.shown(ranked[0])}"
+            most = f"the {noun(select)} is {superlative(select)}"
+            at = f"{most} at {asked.shown(ranked[0])}"
             effect = f", which {change(first, ranked[0], TEST).moves()}" if TEST in first.estimates else ""
-            said.append(at + effect if ranked[0] is not first else f"the {noun(select)} is lowest without {what}")
+            said.append(at + effect if ranked[0] is not first else f"{most} without {what}")
     return asked.said(unanimous(verdicts, "no"), said)
 
 
@@ -102,7 +104,7 @@ def l1_l2(asked: Asked) -> Said | None:
         some = [point for point in points if value(point, ZEROS) > 0]
         shares = [f"{100 * value(p, ZEROS):.0f} % at λ = {asked.shown(p)}" for p in (*some[:1], *some[1:][-1:])]
         words = f"{name} makes weights zero: {' and '.join(shares)}" if some else f"{name} makes no weight zero"
-        said.append(f"{words}; its lowest {noun(select)} is {few(value(best, select))}, at λ = {asked.shown(best)}")
+        said.append(f"{words}; its {best_noun(select)} is {few(value(best, select))}, at λ = {asked.shown(best)}")
     if not said:
         return None
     first, *others = asked.best(select, chosen)

@@ -33,6 +33,11 @@ def noun(metric: str) -> str:
     return f"{SPLITS.get(split, '')}{NOUNS[base]}" if base in NOUNS and split in (*SPLITS, "weights") else metric
 
 
+def best_noun(metric: str) -> str:
+    """`lowest test loss` for "loss/test", and `highest` for a metric of which more is better."""
+    return f"{superlative(metric)} {noun(metric)}"
+
+
 def value(point: Point, metric: str) -> float:
     """The typical value of a point's metric: its mean, or the median where the mean says nothing."""
     return point.estimates[metric].value
