@@ -260,7 +260,8 @@ class LoaderData(pl.LightningDataModule):
 
     def targets(self, split: str) -> np.ndarray | None:
         """The targets (n,) that the dataset of a split holds; None if it does not."""
-        return None if (found := targets_of(getattr(self._known(split), "dataset", None))) is None else np.asarray(found)
+        found = targets_of(getattr(self._known(split), "dataset", None))
+        return None if found is None else np.asarray(found)
 
     def identity(self) -> dict[str, Any]:
         """Name, source, the numbers of samples, and a checksum of what the datasets hold in memory, else None."""
