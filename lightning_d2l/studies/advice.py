@@ -216,6 +216,8 @@ def _reference(run: RunRecord) -> Iterator[Change]:
     baselines = run.fields.get("baselines") or {}
     loaders = "samples" in (run.fields.get("data") or {})  # of data that are not in memory
     known = any(key.startswith("loss/") for key in baselines.get("trivial") or {})
+    if _still_falls(run):
+        yield from _more_epochs(run)
     if known and not loaders and "reference" not in baselines and importlib.util.find_spec("sklearn"):
         table = _node(run, "data").get("_target_") in TABLES_DATA
         yield "a reference, to see what is possible", {"study.reference": "gradient_boosting" if table else "knn"}

@@ -60,6 +60,11 @@ def end(words: list[str], folder: Path, capsys) -> tuple[dict, list[str]]:
         ),
         ([*HOUSES, "model=mlp"], "diverged", "data.standardize_target=true"),
         ([*HOUSES, "model=linear_regression", "optimizer=exact"], "learnt", "study.reference=gradient_boosting"),
+        (
+            [*FASHION, "model=mlp", "optimizer=adam", "optimizer.lr=1e-3", "trainer.max_epochs=3"],
+            "learnt",
+            "max_epochs=9",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
