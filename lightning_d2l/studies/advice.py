@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -163,12 +164,14 @@ def _more_epochs(run: RunRecord) -> Iterator[Change]:
 
 
 def _still_falls(run: RunRecord) -> bool:
-    """Whether the held-out loss fell by 2 % in the last fifth of the epochs."""
-    losses = [row.get("loss/val", row.get("loss/train")) for row in run.history]
-    if len(losses) < 2 or None in losses:
+    """Whether the held-out loss fell by 2 % in the last fifth of the epochs, or by 5 % of its way from the trivial."""
+    found = [row.get("loss/val", row.get("loss/train")) for row in run.history]
+    losses = [loss for loss in found if loss is not None]
+    if len(losses) < max(2, len(found)):
         return False
-    before = losses[min(int(0.8 * len(losses)), len(losses) - 2)]
-    return losses[-1] is not None and before is not None and losses[-1] < 0.98 * before
+    last, before = losses[-1], losses[min(int(0.8 * len(losses)), len(losses) - 2)]
+    trivial = ((run.fields.get("baselines") or {}).get("trivial") or {}).get("loss/val", -math.inf)
+    return bool(last < 0.98 * before or before - last > 0.05 * (trivial - last) > 0)
 
 
 def _larger(run: RunRecord) -> Iterator[Change]:
