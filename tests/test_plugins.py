@@ -266,10 +266,10 @@ def test_plugins_of_the_environment_by_file_and_by_module(tmp_path, monkeypatch,
     monkeypatch.setenv("LIGHTNING_D2L_PLUGINS", f"here/one.py{os.pathsep}package.two")
     assert train("--plugin here/../here/one.py model=Net,Other -m hydra.sweep.dir=sweep") == 0
     assert len(plugins.LOADED) == 2
-    (command,) = [
-        line for line in Path("sweep/report.md").read_text().splitlines() if line.startswith("python train.py")
-    ]
-    assert "--plugin here/one.py --plugin package.two" in command
+    text = Path("sweep/report.md").read_text()
+    commands = [line for line in text.splitlines() if line.startswith("python train.py")]
+    assert len(commands) == 2  # this sweep's, and what to run next
+    assert all("--plugin here/one.py --plugin package.two" in command for command in commands)
     assert record("sweep/model=Net")["config"]["model"]["width"] == 7
     assert [plugin["name"] for plugin in record("sweep/model=Other")["plugins"]] == ["package.two"]
     capsys.readouterr()

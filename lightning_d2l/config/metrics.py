@@ -16,9 +16,9 @@ SPOKEN = {
 }
 
 
-def is_top_k(name: str) -> bool:
+def is_top_k(name: object) -> bool:
     """Whether a name is that of the share of samples whose class is among the k most probable: top5."""
-    return re.fullmatch(r"top[1-9][0-9]{0,4}", name) is not None
+    return isinstance(name, str) and re.fullmatch(r"top[1-9][0-9]{0,4}", name) is not None
 
 
 def fits(name: str, task: str) -> bool:

@@ -102,7 +102,7 @@ def _fit(module, settings):
     )  # fmt: skip
     trainer.fit(module, build_data(settings))
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
-    assert metrics.keys() >= {"loss/train", "acc/train", "loss/val", "acc/val"}
+    assert metrics.keys() >= {"loss/train_running", "acc/train_running", "loss/val", "acc/val"}
     return metrics
 
 
