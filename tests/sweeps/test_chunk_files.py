@@ -25,11 +25,11 @@ CONFIGS = st.dictionaries(
 
 
 def jobs(folder: Path, *overrides: str, seeds: int = 4) -> list[RunSpec]:
-    found = []
-    for seed in range(seeds):
-        words = [*POLYNOMIAL, *overrides, f"seed={seed}"]
-        found.append(RunSpec(config(*words), folder / f"seed={seed}", words, "command", seed, "id", silent=True))
-    return found
+    base = config(*POLYNOMIAL, *overrides)
+    return [
+        RunSpec({**base, "seed": seed}, folder / f"seed={seed}", [f"seed={seed}"], "command", seed, "id", silent=True)
+        for seed in range(seeds)
+    ]
 
 
 def written(folder: Path, **common: object) -> Chunks:
@@ -111,8 +111,9 @@ def test_runs_that_look_alike_share_chunks_of_equal_sizes(tmp_path, largest, wor
 
 
 def test_runs_of_many_structures_go_to_each_worker_several_times(tmp_path):
-    words = [[*POLYNOMIAL, f"data.n_train={20 + n}"] for n in range(30)]
-    asked = [RunSpec(config(*each), tmp_path / str(n), each, "", n) for n, each in enumerate(words)]
+    base = config(*POLYNOMIAL)
+    configs = [{**base, "data": {**base["data"], "n_train": 20 + n}} for n in range(30)]
+    asked = [RunSpec(each, tmp_path / str(n), [], "", n) for n, each in enumerate(configs)]
     planned = plan(asked, 200, 2)
     assert len(planned) == 8
     assert {len(part) for part in planned} == {3, 4}
