@@ -8,6 +8,7 @@ most 1.05 times the command without its start, and the second `sweep` of 400 cap
 """
 
 import argparse
+import functools
 import gc
 import os
 import shutil
@@ -71,16 +72,20 @@ def sweep(results: Results, pairs: int, quick: bool) -> None:
     import lightning_d2l as d2l
 
     degrees, seeds, epochs = (5, 4, 40) if quick else (20, 20, 400)
-    words = [
+    sgd = [
         *("study=capacity", f"data.degree=range({degrees})", "optimizer=sgd", f"seed=range({seeds})"),
         *("logger=tensorboard", f"trainer.max_epochs={epochs}", "trainer.log_every_n_epochs=20"),
     ]
-    first = in_this_process(lambda: d2l.sweep(*words))
+    whole = ["study=capacity", f"seed=range({seeds // 2})", f"data.degree=range({degrees})"]
+    first = in_this_process(lambda: d2l.sweep(*whole))
     results.row("first sweep", ("measured", "seconds"), "the first d2l.sweep, with its imports", spread([first]))
-    measured = in_turn(
-        lambda: of_program(TRAIN, "-m", *words), {"sweep": lambda: in_this_process(lambda: d2l.sweep(*words))}, pairs
-    )["sweep"]
-    results.ratio("sweep", f"the second d2l.sweep of {degrees * seeds} runs", "the command", measured)
+    for name, words in (("the study", whole), ("by SGD alone, with 20 logging points", sgd)):
+        measured = in_turn(
+            functools.partial(of_program, TRAIN, "-m", *words),
+            {"sweep": functools.partial(in_this_process, functools.partial(d2l.sweep, *words))},
+            pairs,
+        )["sweep"]
+        results.ratio(f"sweep, {name}", f"the second d2l.sweep of {degrees * seeds} runs", "the command", measured)
 
 
 def main() -> None:
