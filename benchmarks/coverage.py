@@ -1,4 +1,4 @@
-"""How often the intervals of reports cover what they estimate, and how often two settings are wrongly told apart.
+"""How often the intervals of reports cover what they estimate, and how often two equal settings are called different.
 
 python benchmarks/coverage.py                      # the tables of docs/reports.md, about 3 minutes
 python benchmarks/coverage.py --repeats 500        # a quick look
@@ -103,7 +103,7 @@ def sweep(values: np.ndarray, metric: str = "loss/test") -> list[Point]:
 
 
 def told_apart(draw: Sweeps, repeats: int, seed: int = 0) -> Iterator[list[bool]]:
-    """For each simulated sweep, of settings (k, n) of log losses: which settings are told apart from the best."""
+    """For each simulated sweep, of settings (k, n) of log losses: which settings are found to differ from the best."""
     g = np.random.default_rng(seed)
     for _ in range(repeats):
         found = against_best("loss/test", sweep(np.exp(draw(g))))
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     _table([f"sweeps without an effect ({sweeps:,})", "this report", "paired t, Holm"], rows)
     rows = [[name, *(f"{np.mean([*test(d, sweeps // 4)]):.0%}" for test in TESTS)] for name, d in EFFECTS.items()]
-    _table([f"settings told apart ({sweeps // 4:,} sweeps)", "this report", "paired t, Holm"], rows)
+    _table([f"settings found to differ ({sweeps // 4:,} sweeps)", "this report", "paired t, Holm"], rows)
 
 
 if __name__ == "__main__":

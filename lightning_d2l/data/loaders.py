@@ -119,8 +119,6 @@ class LoaderData(pl.LightningDataModule):
         numbers = x.is_floating_point() or x.dtype == torch.uint8  # other whole numbers may be indices
         return as_batch((x, y), cast(torch.dtype, trained.dtype)) if numbers else (x, y)
 
-    # What this package asks for
-
     @property
     def split_names(self) -> list[str]:
         """The splits that have a loader."""

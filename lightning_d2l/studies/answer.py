@@ -1,6 +1,6 @@
 """The answer to the question of a study: by the rule of the study, or else as for any sweep.
 
-A sweep without a rule of its own is told its best setting, whether that is told apart from the others, and which
+For a sweep without a rule of its own: the best setting, whether it differs significantly from the others, and which
 key matters most.
 """
 
@@ -112,7 +112,7 @@ def _general(
     others: Sequence[tuple[Point, Comparison]],
     importance: Mapping[str, float],
 ) -> str:
-    """The best setting, whether it is told apart, and which key matters most."""
+    """The best setting, whether it differs significantly from the others, and which key matters most."""
     best = ranked[0]
     names = [name for name in (study.select, study.select.replace("/val", "/test")) if name in best.estimates]
     values = {name: str(best.estimates[name]) for name in dict.fromkeys(names)}
@@ -126,7 +126,7 @@ def _general(
     text += "".join(f"; its {name} is {value}" for name, value in test)
     if not study.select.endswith("/val"):
         text += f" (chosen on {split(study.select) or 'these'} data, since the runs have no validation metrics)"
-    return " ".join([f"{text}.", _told_apart(study, others), *_importance(study, points, importance)])
+    return " ".join([f"{text}.", _compared(study, others), *_importance(study, points, importance)])
 
 
 def _same(metric: str, points: Sequence[Point]) -> bool:
@@ -134,7 +134,7 @@ def _same(metric: str, points: Sequence[Point]) -> bool:
     return all(point.values.get(metric) == points[0].values.get(metric) for point in points)
 
 
-def _told_apart(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str:
+def _compared(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str:
     """How the best setting compares with the runner-up and with the others."""
     (second, first), n = others[0], len(others)
     name = settings(second.setting)
@@ -143,11 +143,11 @@ def _told_apart(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str
     close = [point for point, c in others if c.verdict != "apart"]
     if not close:
         others_are = f"all {n} others; the runner-up is {name}" if n > 1 else name
-        return f"It is told apart from {others_are}: {first}."
+        return f"It differs significantly from {others_are}: {first}."
     if len(close) == n:
         others_are = f"any of the {n} others; the runner-up is {name}" if n > 1 else name
-        return f"It is not told apart from {others_are}: {first}."
-    apart = f"It is told apart from {n - len(close)} of the {n} others"
+        return f"It does not differ significantly from {others_are}: {first}."
+    apart = f"It differs significantly from {n - len(close)} of the {n} others"
     if close == [second]:
         return f"{apart}, not from the runner-up, {name}: {first}."
     return f"{apart}, not from {_some(study, close)}. The runner-up is {name}: {first}."

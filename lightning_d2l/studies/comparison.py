@@ -4,7 +4,7 @@ Two settings are compared by the differences of shared data sets or seeds (of fo
 losses, so that the effect is a ratio, else of the values. Without shared replicates the test is Welch's.
 
 Of a whole sweep the best setting is chosen on the data that the comparison uses: any two settings could have been that
-pair. So p is that of the range of k equal settings (Tukey's), with k - r after r settings have been told apart from the
+pair. So p is that of the range of k equal settings (Tukey's), with k - r after r settings differ from the
 best one, a step-down as Holm's. Few seeds tell little of the variance of one difference: it is drawn towards that of
 all pairs of settings, as far as these vary no more than chance has it (the moderated t of Smyth 2004, Statistical
 Applications in Genetics and Molecular Biology 3).

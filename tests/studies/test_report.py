@@ -62,7 +62,7 @@ def test_the_answer_names_the_best_by_validation_and_the_runner_up_and_warns(swe
     made = report([sweep])
     assert made.answer.startswith("optimizer.lr=0.1, optimizer=sgd has the lowest loss/val, 1.115 (95 % interval")
     assert "its loss/test is 1.215" in made.answer
-    assert "It is told apart from all 4 others; the runner-up is optimizer.lr=" in made.answer
+    assert "It differs significantly from all 4 others; the runner-up is optimizer.lr=" in made.answer
     assert made.findings.next == "python train.py -m x optimizer.lr=0.0316,0.1,0.316"
     edge = write_sweep(sweep.parent / "edge", {"data.d": [1, 2, 3]}, lambda d: {"loss/test": 1 / d})
     made = report([edge])

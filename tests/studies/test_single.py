@@ -123,7 +123,7 @@ def test_the_command_is_that_of_the_run_with_the_words_of_a_study_and_no_folder(
     config = plain(compose_checked([*words, "hydra.mode=RUN"]))
     baselines = {"trivial": {"loss/val": 30.0, "loss/train": 30.0}, "samples": {"train": 100, "val": 1000}}
     metrics = {"final": {"loss/train": 9.0, "loss/val": 10.0}}
-    command = shlex.join(["python", "train.py", *words, "hydra.mode=RUN", "hydra.run.dir=/tmp/a b", "resume=x"])
+    command = shlex.join(["python", "train.py", *words, "hydra.mode=RUN", "hydra.run.dir=outputs/a b", "resume=x"])
     fields = {"status": "completed", "config": config, "metrics": metrics, "baselines": baselines, "command": command}
     found = judged(tmp_path, fields)
     assert found["name"] == "underfitting"

@@ -67,7 +67,7 @@ def sample_size(asked: Asked) -> Said | None:
 
 @rule("data.degree", TEST)
 def capacity(asked: Asked) -> Said | None:
-    """For each curve the best x, what it is told apart from, and what the largest x costs."""
+    """For each curve the best x, what it differs from significantly, and what the largest x costs."""
     select, said, chosen = asked.study.select, list[str](), list[Point]()
     for series, points in asked.measured(TEST, select):
         best, *_ = ranked = asked.best(select, points)
@@ -75,7 +75,7 @@ def capacity(asked: Asked) -> Said | None:
         chosen.append(best)
         words = f"{asked.curve(series)}{asked.at(best)} has the {best_noun(select)}, {few(value(best, select))}"
         if rivals and len(best.values[select]) > 1:
-            words += f", not told apart from {compressed(rivals, map(asked.x, points))}"
+            words += f", not significantly different from {compressed(rivals, map(asked.x, points))}"
         if best is not points[-1]:
             words += f"; going on to {asked.shown(points[-1])} {change(best, points[-1], TEST).moves()}"
         said.append(words)

@@ -63,7 +63,7 @@ class Change:
 
     @property
     def apart(self) -> bool:
-        """Whether the two are told apart."""
+        """Whether the two differ significantly."""
         return self.comparison.verdict == "apart"
 
     @property
@@ -132,7 +132,7 @@ class Change:
 
     @property
     def doubt(self) -> str:
-        """Why the change may not be there; empty if the two are told apart."""
+        """Why the change may not be there; empty if the two differ significantly."""
         c, nothing = self.comparison, 1 if self.comparison.is_ratio else 0
         if self.apart:
             return ""
