@@ -14,6 +14,7 @@ from lightning_d2l.config.image_data import IMAGE_DATA, IMAGE_FOLDER, INPUTS, TO
 from lightning_d2l.config.loggers import BASELINES, LOGGERS
 from lightning_d2l.config.metrics import CLASSES, NUMBERS, is_top_k
 from lightning_d2l.config.optimizers import OPTIMIZERS
+from lightning_d2l.config.pruning import PRUNE
 from lightning_d2l.config.rules import (
     COUNT,
     FLAG,
@@ -184,7 +185,9 @@ RUN = Settings(
     }
 )
 
-SWEEP = Settings({"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG})
+SWEEP = Settings(
+    {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG, "prune": PRUNE}
+)
 _SCALE = Rule(
     "linear or log of x and y, as {x: linear, y: log},",
     lambda v: (
