@@ -124,7 +124,7 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     """
     parsed = parse(overrides)
     parsed += parse(for_other_data(NAME, parsed))
-    single = [text for o in parsed if (text := first_value(o))]
+    single = [re.sub(r"^(\+*sweep\.prune)=(?=\w+$)", r"\1.rule=", text) for o in parsed if (text := first_value(o))]
     try:
         config = compose(NAME, single, return_hydra_config=True)
         hydra_node.resolve_hydra(config, keys_of(parsed))

@@ -19,19 +19,24 @@ _METRIC = Rule(
     lambda v: isinstance(v, str) and v.endswith("/val") and len(v) > len("/val"),
 )
 PRUNE = Settings(
-    {"rule": choice(*RULES)},
-    shorthand=either(choice(*RULES), NULL),
-    optional={
+    {
+        "rule": either(choice(*RULES), NULL),
         "metric": _METRIC,
         "factor": whole(2),
         "min_epochs": either(COUNT, NULL),
         "min_settings": either(COUNT, NULL),
     },
+    shorthand=either(choice(*RULES), NULL),
 )
 
 
+def is_asked(node: Any) -> bool:
+    """Whether a checked `sweep.prune` names a rule."""
+    return (node["rule"] if isinstance(node, Mapping) else node) is not None
+
+
 def complete(asked: Any, max_epochs: int) -> dict[str, Any]:
-    """The settings of a checked `sweep.prune` that is not null, with the default of each that was left out."""
+    """The settings of a checked `sweep.prune` that is asked for, with the default of each that was left out."""
     given = dict(asked) if isinstance(asked, Mapping) else {"rule": asked}
     halving, factor = given["rule"] == "halving", given.get("factor", FACTOR)
     lowest = -(-max_epochs // (factor**RUNGS if halving else STEPS))
