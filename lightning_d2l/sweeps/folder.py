@@ -25,7 +25,7 @@ from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.used_plugins import require_plugins
 
-FINISHED = ("completed", "diverged")
+FINISHED = ("completed", "diverged", "pruned")
 
 
 def read_sweep(folder: Path) -> dict[str, Any]:

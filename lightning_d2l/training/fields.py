@@ -9,7 +9,7 @@ from lightning_d2l.config.given import is_given
 from lightning_d2l.config.registry import CLASS_LOSSES, NUMBER_LOSSES
 from lightning_d2l.config.trainer import RUNNING
 
-STATUSES = ("completed", "diverged", "failed", "running")
+STATUSES = ("completed", "diverged", "pruned", "failed", "running")
 DEEPEST = 20  # levels of a configuration
 LARGEST = 2**63  # what a whole number must be below, so that it is also a float
 # Nodes of a configuration.
@@ -27,6 +27,8 @@ def check_fields(fields: Any) -> None:
     for name, (allowed, accepts) in _FIELDS.items():
         if fields.get(name) is not None and not accepts(fields[name]):
             raise ValueError(f"{name} is not {allowed}")
+    if fields["status"] == "pruned" and fields.get("pruned") is None:
+        raise ValueError("pruned, but not at which epoch")
     if fields["status"] == "completed" and "final" not in (fields.get("metrics") or {}):
         raise ValueError("completed, but without metrics")
 
@@ -165,6 +167,10 @@ def _is_end(value: Any) -> bool:
     return isinstance(value, dict) and _is_count(value.get("epoch")) and all(_is_text(value.get(k)) for k in ENDED)
 
 
+def _is_pruned(value: Any) -> bool:
+    return isinstance(value, dict) and _is_count(value.get("epoch")) and _is_count(value.get("rung"))
+
+
 ENDED = ("reason", "by")  # texts of the field `stopped`
 _TEXT = ("text", _is_text)
 _COUNT = ("a whole number from 0 up", _is_count)
@@ -192,6 +198,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "loggers": ("a mapping of names to mappings of texts", _maps_to_texts),
     "process": ("a process", _is_process),
     "stopped": ("an epoch, a reason, and what stopped the run by it", _is_end),
+    "pruned": ("an epoch and a rung", _is_pruned),
     "found": ("a mapping of names to numbers", _is_numbers),
     "baselines": ("a mapping of names to mappings of numbers", _is_baselines),
     "diagnosis": ("a mapping of plain values", lambda value: isinstance(value, dict) and is_plain(value)),

@@ -108,7 +108,7 @@ class RunRecord:
 
     @property
     def state(self) -> str:
-        """How a run ended: completed, diverged, failed, interrupted or missing; or running, while a process trains it.
+        """How a run ended: completed, diverged, pruned, failed, interrupted or missing; or running, while it trains.
 
         Interrupted: a signal stopped it, or its process ended without writing how.
         """
@@ -219,7 +219,7 @@ def to_resume(folder: Path) -> RunRecord:
     record, what = RunRecord.read(folder), f"resume={folder}"
     if user := holder(folder):
         raise RequestError(f"{what}: in use by {user}; wait for it or stop it")
-    if not (folder / LAST).exists() and ((folder / METRICS).exists() or record.state in ("completed", "diverged")):
+    if not (folder / LAST).exists() and ((folder / METRICS).exists() or record.state in ("completed", "diverged", "pruned")):
         raise RequestError(f"{what}: its {LAST} is lost, so there is nothing to resume; choose a new hydra.run.dir")
     return record
 
