@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import IntervalSweep, Override, ValueType, missing_option, unmatched_key
-from lightning_d2l.config.check import RequestError, nearest, unknown_key
+from lightning_d2l.config.check import RequestError, flat, nearest, unknown_key
 from lightning_d2l.config.options import CONF, LISTS, NAME, names
-from lightning_d2l.config.registry import TABLES
+from lightning_d2l.config.registry import STUDY, TABLES
+
+EVERYDAY = {
+    "batch": "data.batch_size", "bs": "data.batch_size", "depth": "model.num_layers", "devices": "trainer.devices",
+    "epoch": "trainer.max_epochs", "epochs": "trainer.max_epochs", "gpu": "trainer=gpu", "gpus": "trainer.devices",
+    "hidden": "model.num_hiddens", "hidden_size": "model.num_hiddens", "hidden_units": "model.num_hiddens",
+    "hiddens": "model.num_hiddens", "l2": "penalty.l2", "layers": "model.num_layers", "learning_rate": "optimizer.lr",
+    "n": "data.n_train", "num_epochs": "trainer.max_epochs", "num_samples": "data.n_train",
+    "num_train": "data.n_train", "samples": "data.n_train", "steps": "trainer.max_steps", "units": "model.num_hiddens",
+    "wd": "optimizer.weight_decay", "width": "model.num_hiddens",
+}  # fmt: skip
+"""Names that people give to settings, and the full keys of these."""
+PACKAGES = {
+    "hydra/launcher": {
+        "joblib": "hydra-joblib-launcher",
+        "submitit_local": "hydra-submitit-launcher",
+        "submitit_slurm": "hydra-submitit-launcher",
+        "rq": "hydra-rq-launcher",
+    },
+    "hydra/sweeper": {"ax": "hydra-ax-sweeper", "nevergrad": "hydra-nevergrad-sweeper"},
+}
+"""The packages of Hydra's own plugins, by group and option."""
 
 
 def first_value(override: Override) -> str:
@@ -35,32 +59,67 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         hint = nearest(option, options)
         if not hint and group in TABLES:
             hint = "; what a file of yours registers needs --plugin FILE"
+        if package := PACKAGES.get(group, {}).get(option):
+            hint = f"; it comes with pip install {package}"
         return RequestError(f"{group}={option}: unknown option{hint}{allowed}")
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
     if key := unmatched_key(error):
-        groups = [path.name for path in CONF.iterdir() if path.is_dir()]
-        parent, siblings = _siblings(key, parsed)
-        if not siblings and parent in groups:  # such as callbacks.early_stopping.patience without early_stopping
-            options = names(parent)
-            option = next((word for word in key.split(".")[1:2] if word in options), options[0])
-            choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
-            return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
-        siblings = siblings or groups
-        return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+        return _unknown(key, parsed)
     reason = " ".join(str(error).split())[:300]
     return RequestError(reason or f"{', '.join(str(o.input_line) for o in parsed)}: can't be composed")
 
 
-def _siblings(key: str, parsed: list[Override]) -> tuple[str, list[str]]:
-    """The nearest group above `key` in the configuration that the chosen options compose to, and the keys in it."""
+def _unknown(key: str, parsed: list[Override]) -> RequestError:
+    """Why there is no such key in the configuration: what is meant perhaps, and what is allowed."""
+    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
+    config = _composed(parsed)
+    parent, siblings = _siblings(key, config)
+    if parent == "study" and (name := key.rpartition(".")[2]) in STUDY.rules and not any(map(_is_study, parsed)):
+        return RequestError(f"{key}: there is no study; choose one first, such as study=capacity study.{name}=...")
+    if not siblings and parent in groups:  # such as callbacks.early_stopping.patience without early_stopping
+        options = names(parent)
+        option = next((word for word in key.split(".")[1:2] if word in options), options[0])
+        choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
+        return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
+    siblings = siblings or groups
+    if meant := _elsewhere(key, config):
+        return RequestError(f"{key}: unknown key; did you mean {' or '.join(meant)}?")
+    return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+
+
+def _is_study(override: Override) -> bool:
+    return str(override.key_or_group) == "study"
+
+
+def _elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
+    """At most three full keys with the same last part, or what people call so; none for a key that is misspelt."""
+    name = key.rpartition(".")[2]
+    found = [full for full in flat(config) if full.rpartition(".")[2] == name and full != key]
+    if not found and (full := EVERYDAY.get(name)):
+        found = [full] if "=" in full or full in flat(config) else []  # such as trainer=gpu
+    return found[:3]
+
+
+def _composed(parsed: list[Override]) -> dict[str, Any]:
+    """The configuration that the chosen options compose to, its references as they are; empty if they don't."""
     choices = [first_value(o) for o in parsed if (CONF / o.key_or_group).is_dir()]
     try:
-        config = compose(NAME, choices)
+        config = OmegaConf.to_container(compose(NAME, choices))
     except HydraException:
-        return "", []
-    parent = key.rpartition(".")[0]
-    while parent and parent not in config and not OmegaConf.is_dict(OmegaConf.select(config, parent)):
-        parent = parent.rpartition(".")[0]
-    node = OmegaConf.select(config, parent) if parent else config
-    return parent, [str(name) for name in node or () if name != "_target_"]
+        return {}
+    return {str(name): node for name, node in config.items()} if isinstance(config, dict) else {}
+
+
+def _siblings(key: str, config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The nearest group above `key` in the configuration, and the keys in it."""
+    parts = key.split(".")[:-1]
+    node: Any = config
+    for depth, part in enumerate(parts):
+        below = node.get(part)
+        if not isinstance(below, Mapping):
+            known = part in node
+            parent = ".".join(parts[: depth + 1] if known else parts[:depth])
+            return parent, [] if known else [str(name) for name in node if name != "_target_"]
+        node = below
+    return ".".join(parts), [str(name) for name in node if name != "_target_"]
