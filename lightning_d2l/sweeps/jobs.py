@@ -63,23 +63,53 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
 
     Raises RequestError that names the first wrong job, or if the study names a key or metric that they don't have.
     """
-    jobs = []
+    jobs: list[RunSpec] = []
+    planned: list[RunRecord] = []
+    seen = _Seen()
     for number, (name, overrides) in enumerate(asked.items(), first):
         try:
             config = composer.settings(overrides)
-            check(config)
-            if wrong := missing_extra(config):
-                raise RequestError(wrong)
-            check_accelerator(config)
+            if new := seen.new(config):
+                check(config)
+                if wrong := missing_extra(config):
+                    raise RequestError(wrong)
+                check_accelerator(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
         except RequestError as error:
             raise RequestError(f"job {number} ({name}): {error}") from error
         command = command_of_run(composer.master, overrides)
         jobs.append(RunSpec(config, Path(name), overrides, command, number, silent=True))
+        if new:
+            planned.append(RunRecord(Path(name), {"config": config, "overrides": overrides}, name))
     if (study := study_of(composer.master)) is not None:
-        check_study(study, [RunRecord(j.folder, {"config": j.config, "overrides": j.overrides}, j.name) for j in jobs])
+        check_study(study, planned)
     return jobs
+
+
+class _Seen:
+    """Configurations that were met, to check one of those that differ in their seeds alone.
+
+    No other setting is right or wrong because of a seed; each value of a seed is checked once.
+    """
+
+    def __init__(self) -> None:
+        self._others: set[Hashable] = set()
+        self._seeds: set[Hashable] = set()
+
+    def new(self, config: Mapping[str, Any]) -> bool:
+        """Whether a configuration has to be checked. Its nodes must not be changed, nor be gone, later."""
+        data = config.get("data")
+        if not isinstance(data, Mapping):
+            return True
+        seeds = {("run", repr(config.get("seed"))), (data.get("_target_"), repr(data.get("seed")))}
+        nodes = [(name, id(node)) for name, node in config.items() if name not in ("seed", "data")]
+        others = (repr([(key, value) for key, value in data.items() if key != "seed"]), *nodes)
+        if others in self._others and seeds <= self._seeds:
+            return False
+        self._others.add(others)
+        self._seeds |= seeds
+        return True
 
 
 def study_of(config: DictConfig) -> Any:
@@ -96,10 +126,21 @@ def listed(jobs: Sequence[RunSpec]) -> list[dict[str, object]]:
 
 def distinct(jobs: Sequence[RunSpec]) -> tuple[list[RunSpec], list[str]]:
     """The jobs but for those with the configuration of an earlier one, numbered, and the names of the others."""
+    numbers: dict[Hashable, int] = {}  # of the meanings of nodes
+    shared: dict[int, int] = {}  # by the id of a node that jobs share
     first: dict[Hashable, RunSpec] = {}
     same: list[str] = []
+
+    def number_of(node: Any) -> int:
+        if (known := shared.get(id(node))) is None:
+            known = numbers.setdefault(meaning(node), len(numbers))
+            if isinstance(node, Mapping):
+                shared[id(node)] = known
+        return known
+
     for job in jobs:
-        if (earlier := first.setdefault(meaning(job.config), job)) is not job:
+        config = tuple(sorted((name, number_of(node)) for name, node in job.config.items()))
+        if (earlier := first.setdefault(config, job)) is not job:
             same.append(f"{job.name} (as {earlier.name})")
     for number, job in enumerate(first.values()):
         job.number = number
