@@ -43,7 +43,7 @@ def _is_texts(value: Any) -> bool:
 def _is_jobs(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(job, dict)
-        and _is_name(job.get("folder"))
+        and is_name(job.get("folder"))
         and _is_texts(job.get("overrides", []))
         and _is_count(job.get("number", 0))
         for job in value
@@ -54,7 +54,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
-def _is_name(value: Any) -> bool:
+def is_name(value: Any) -> bool:
     """Whether a value is the name of a folder, which can't be elsewhere than in the sweep's folder."""
     return isinstance(value, str) and re.fullmatch(r"[^/\\\0]{1,255}", value) is not None and value not in (".", "..")
 
@@ -72,7 +72,7 @@ def _is_share(value: Any) -> bool:
 
 
 _KINDS: dict[str, Callable[[Any], bool]] = {
-    "status": lambda value: value in ("running", "completed", "stopped"),
+    "status": lambda value: value in ("running", "submitted", "completed", "stopped"),
     "id": lambda value: isinstance(value, str),
     "command": lambda value: isinstance(value, str),
     "config_dir": _is_text_or_none,
@@ -86,5 +86,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "plugins": is_plugins,
     "versions": _is_group_or_none,
     "git": _is_text_or_none,
+    "records": lambda value: value in ("full", "lean"),
+    "records": lambda value: value in ("full", "lean"),
     "importance": lambda value: isinstance(value, Mapping) and all(map(_is_share, value.values())),
 }

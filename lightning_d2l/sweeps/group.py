@@ -18,6 +18,7 @@ from lightning_d2l.engine.ensemble import Ensemble
 from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.modules.callbacks import EarlyStopping, LearningRateMonitor
 from lightning_d2l.modules.schedule import parts
+from lightning_d2l.sweeps.lean import Lean
 from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.sweeps.work import Progress
 from lightning_d2l.training import console, extras, fit
@@ -67,9 +68,10 @@ def member_of(built: BuiltRun) -> Member:
 
 
 class Group:
-    """Runs of one structure, which train together and leave what single runs leave."""
+    """Runs of one structure, which train together and leave what single runs leave, or lean records."""
 
-    def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress) -> None:
+    def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress, lean: Lean) -> None:
+        self.lean = lean
         self.runs = [(built, member, RunRecord.of(built.spec)) for built, member in pairs]
         self.first = self.runs[0][0]
         tell = functools.partial(progress.going_on, len(self.runs), max_epochs=self.first.max_epochs)
@@ -82,8 +84,9 @@ class Group:
         """Train, test and record; raises Stopped, with what was trained on the disk, and what a step raises."""
         with replacing_together():
             for built, _, record in self.runs:
-                (built.spec.folder / LAST.parent).mkdir(exist_ok=True)
-                record.update(members=len(self.runs), **built.fields())
+                record.fields |= {"members": len(self.runs), **built.fields()}
+                if not self.lean.on or built.spec.resuming:
+                    _in_folder(record)
         config = self.first.spec.config
         trainer = pl.Trainer(
             **fast_settings(config, self.first.max_epochs),
@@ -95,13 +98,14 @@ class Group:
             continue_from(trainer, loops)
         try:
             trainer.fit(self.ensemble)
-            if self.ensemble.last is None:  # an earlier attempt was ended after the last epoch
+            if not self.ensemble.memory.began:  # an earlier attempt was ended after the last epoch
                 self.ensemble.end()
         except Stopped as stop:
             with replacing_together():
                 self._save()
                 for built, _, record in self.runs:
-                    record.end("failed", fit.stopped(built.spec, stop), self._share())
+                    if record.folder.exists():  # else no epoch had ended
+                        record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
         before = [record.fields for _, _, record in self.runs]
         try:
@@ -114,10 +118,32 @@ class Group:
 
     def _end(self) -> None:
         """Write what each member leaves at its end."""
+        if self.lean.on:
+            self._end_lean()
+            return
         with replacing_together():
             self._save()
             for built, member, record in self.runs:
                 self._finish(built, member, record)
+
+    def _end_lean(self) -> None:
+        """Write the records of all members in columns, and the folders of those that keep one."""
+        kept = []
+        with replacing_together():
+            for number, (built, member, record) in enumerate(self.runs):
+                if built.exact and self.ensemble.memory.began:  # the solution is compared with the last weights
+                    last = int(member.rows[-1]["epoch"]) if member.rows else member.start
+                    member.restore(self.ensemble.memory.last, number, self.ensemble.memory.points[last].optimizer)
+                ended = self._ended(built, member, record)
+                if self.lean.keeps(record.name or built.spec.name, ended):
+                    _in_folder(record)
+                    kept.append(number)
+                else:
+                    record.fields = ended
+            self._save(kept)
+            for number in kept:
+                self._finish(*self.runs[number])
+        self.lean.write([(built.spec, record.fields, member.rows) for built, member, record in self.runs])
 
     def _share(self) -> float:
         """A member's share of the time, in seconds."""
@@ -128,19 +154,23 @@ class Group:
         with replacing_together():
             self._save()
 
-    def _save(self) -> None:
+    def _save(self, numbers: Sequence[int] | None = None) -> None:
+        """The checkpoints and metrics of the members with these numbers, or of all."""
         ensemble, states = self.ensemble, random_states()
-        if ensemble.last is None:
+        if not ensemble.memory.began:
             return  # stopped before the first step
-        for number, (built, member, _) in enumerate(self.runs):
+        for number in range(len(self.runs)) if numbers is None else numbers:
+            built, member, record = self.runs[number]
             folder = built.spec.folder
+            if self.lean.on and not folder.exists():
+                _in_folder(record)
             if member.rows:
                 MetricsFile(folder).write(member.rows)
                 at_best = {"Recorder": states, **member.stoppers_at_best}
-                self._write_checkpoint(folder / BEST, number, ensemble.best, int(member.best["epoch"]), at_best)
+                self._write_checkpoint(folder / BEST, number, ensemble.memory.best, int(member.best["epoch"]), at_best)
             last = int(member.rows[-1]["epoch"]) if member.rows else member.start
             at_last = {"Recorder": states, **member.states_of_stoppers()}
-            self._write_checkpoint(folder / LAST, number, ensemble.last, last, at_last)
+            self._write_checkpoint(folder / LAST, number, ensemble.memory.last, last, at_last)
 
     def _write_checkpoint(
         self, path: Path, number: int, snapshot: Snapshot, epoch: int, callbacks: dict[str, Any]
@@ -148,9 +178,9 @@ class Group:
         """A checkpoint as Lightning writes it for a single run, with the states of its callbacks."""
         member = self.ensemble.members[number]
         own = {"best": dict(member.best), "torch": snapshot.noise[number]}
-        if epoch not in self.ensemble.points:  # the best epoch was that of an earlier process, and is on the disk
+        if epoch not in self.ensemble.memory.points:  # the best epoch was that of an earlier process, and is on the disk
             return
-        point = self.ensemble.points[epoch]
+        point = self.ensemble.memory.points[epoch]
         member.restore(snapshot, number, point.optimizer)
         if point.schedules:
             member.restore_schedule(point.schedules[number])
@@ -166,6 +196,14 @@ class Group:
             **hyperparameters(member.module),
         }
         write_checkpoint(checkpoint, path)
+
+    def _ended(self, built: BuiltRun, member: Member, record: RunRecord) -> dict[str, Any]:
+        """The fields of the record of a run at its end."""
+        if member.diverged:
+            return record.ended("diverged", f"diverged: {member.diverged}", self._share())
+        test, final = member.test[0], member.rows[-1]
+        at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
+        return record.ended("completed", "", self._share(), **built.outcome(final | test, member.best | at_best))
 
     def _finish(self, built: BuiltRun, member: Member, record: RunRecord) -> None:
         """Write what a run leaves at its end."""
@@ -194,6 +232,12 @@ class Group:
         record.end("diverged" if error else "completed", error, self._share(), **outcome)
 
 
+def _in_folder(record: RunRecord) -> None:
+    """Let a run that trains have a folder, with its record."""
+    (record.folder / LAST.parent).mkdir(parents=True, exist_ok=True)
+    record.update()
+
+
 class _Saver(Checkpoint):
     """Writes the members' checkpoints at logging points, in no more than a tenth of the time."""
 
@@ -204,7 +248,7 @@ class _Saver(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         began = time.monotonic()
         due = began - self.last >= max(self.interval, SHARE_OF_TIME * self.cost)
-        if due and trainer.current_epoch + 1 in self.group.ensemble.points:
+        if due and trainer.current_epoch + 1 in self.group.ensemble.memory.points:
             self.group.save()
             self.last = time.monotonic()
             self.cost = self.last - began

@@ -22,13 +22,14 @@ from lightning_d2l.sweeps.disk import DiskError
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
+from lightning_d2l.sweeps.lean import best_and_worst, check_keep, chosen
 from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.sweeps.work import Work
 from lightning_d2l.training.files import remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
 from lightning_d2l.training.machine import uses_generated_garments
-from lightning_d2l.training.record import RunRecord, git_revision, versions
+from lightning_d2l.training.record import RUN_FILE, RunRecord, git_revision, versions
 from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
@@ -53,7 +54,16 @@ class Sweep(Work):
         if before:
             check_same(folder, before, self.jobs, alone=resumed_alone(spec))
             on_the_data_of_its_runs(self.jobs)
-        self.fields = before or self._first_fields(spec, varied)
+        records = chosen(spec.config, self.jobs, len(self.jobs), before)
+        if records == "lean":
+            keep = spec.config.sweep.keep
+            keep = [keep] if isinstance(keep, str) else list(keep)
+            check_keep(keep, self.jobs)
+            self.lean.turn_on(keep)
+        for path, reason in self.lean.there.damaged.items():
+            print(f"{path}: {reason}; its runs are trained again", file=sys.stderr, flush=True)
+        self.lean.there.remove_damaged()
+        self.fields = (before or self._first_fields(spec, varied)) | {"records": records}
 
     def _first_fields(self, spec: SweepSpec, varied: Sequence[str]) -> dict[str, Any]:
         """sweep.json before the first run."""
@@ -183,7 +193,32 @@ class Sweep(Work):
         self.progress = progress = SweepProgress(self.total, kept.values())
         # Hydra's launchers print their own lines.
         with progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
-            self.train([job for job in self.jobs if job not in kept])
+            try:
+                self.train([job for job in self.jobs if job not in kept])
+                if self.lean.on:
+                    self._end_lean()
+            finally:
+                if hasattr(self.launcher, "close"):
+                    self.launcher.close()
+
+    def _end_lean(self) -> None:
+        """Replace the folders that a launcher of Hydra has left, and make those of the best and worst runs."""
+        left = [job for job in self.jobs if job.name not in self.lean.there.runs]
+        self.absorb([job for job in left if job.folder.exists()])
+        kept = best_and_worst(self.folder, self.fields, self.records())
+        again = [job for job in kept if not (job.folder / RUN_FILE).exists()]
+        if not again or self.must_stop(self.records().values()):
+            return
+        print(f"{len(again)} runs again, for their folders: the best and the worst of each setting", flush=True)
+        finished, progress = self._finished, self.progress
+        self.lean.again, self.lean.on = frozenset(job.name for job in again), False
+        self._finished = {job: record for job, record in finished.items() if job.name not in self.lean.again}
+        self.progress = SweepProgress(len(again))
+        try:
+            Sweep.train(self, again)
+        finally:  # the records are those of the first time
+            self.lean.again, self.lean.on = frozenset(), True
+            self._finished, self.progress = finished, progress
 
 
 def run_sweep(spec: SweepSpec) -> int:
@@ -207,6 +242,8 @@ def run_sweep(spec: SweepSpec) -> int:
 
 def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
     """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs."""
+    if hasattr(spec.launcher, "check"):
+        spec.launcher.check()
     try:
         with signals_stop_the_run() as signals, contextlib.ExitStack() as stack:
             folder = sweep_folder(spec.config, generated, names)

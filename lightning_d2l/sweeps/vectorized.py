@@ -113,6 +113,8 @@ class _Vectorized:
 
     def _hold(self, job: RunSpec) -> bool:
         """Hold the folder of a job; returns False if another process does, so that the job is left out."""
+        if self.work.lean.on and not job.folder.exists():  # whoever holds the sweep, or its chunk, holds the job
+            return True
         stack = ExitStack()
         if held := stack.enter_context(self.work.holding(job)):
             self._held[job] = stack
@@ -144,7 +146,7 @@ class _Vectorized:
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
-                Group(part, self.work.progress).train()
+                Group(part, self.work.progress, self.work.lean).train()
                 self.work.ended(jobs[:size])
                 self.release(jobs[:size])
                 del jobs[:size]

@@ -10,6 +10,7 @@ from typing import Protocol
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps.disk import require_written
 from lightning_d2l.sweeps.folder import FINISHED
+from lightning_d2l.sweeps.lean import Lean
 from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run
 from lightning_d2l.training.files import LAST
 from lightning_d2l.training.lock import hold, holder
@@ -17,6 +18,8 @@ from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import require_same_data
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.spec import RunSpec
+
+AT_ONCE = 200  # runs that trained by themselves, whose lean records share a file
 
 
 class Progress(Protocol):
@@ -32,19 +35,22 @@ class Progress(Protocol):
 class Work:
     """Jobs in the folder of their sweep, trained by this process; `progress` hears of each that has ended.
 
-    With `stops`, a failed run is the last. `left_out` has the jobs that were not trained, each with the reason.
+    With `stops`, a failed run is the last. `left_out` has the jobs that were not trained, each with the reason, and
+    `in_use` those of them whose folders another process holds.
     """
 
     def __init__(self, folder: Path, progress: Progress, *, stops: bool, verbose: bool) -> None:
         self.folder, self.progress, self.stops, self.verbose = folder, progress, stops, verbose
         self.left_out: dict[RunSpec, str] = {}
+        self.in_use: list[RunSpec] = []
+        self.lean = Lean(folder)
         self._finished: dict[RunSpec, RunRecord] = {}
 
     def record(self, job: RunSpec) -> RunRecord:
         """The record of a job on the disk; that of a finished run is read once."""
         if job in self._finished:
             return self._finished[job]
-        record = RunRecord.read_or_missing(job.folder)
+        record = self.lean.record(job) or RunRecord.read_or_missing(job.folder)
         if record.fields and not is_of_job(record, job):
             return RunRecord(job.folder, {}, job.name)
         if record.state in FINISHED:
@@ -57,6 +63,7 @@ class Work:
 
     def ended(self, jobs: Sequence[RunSpec]) -> bool:
         """Show that runs have ended, of which several trained at once; returns whether the sweep must stop."""
+        self.lean.look()
         records = {job: self.record(job) for job in jobs}
         self.progress.ended(records)
         return self.must_stop(records.values())
@@ -76,7 +83,15 @@ class Work:
                 if holder(job.folder) is None:
                     raise
                 self.left_out[job] = str(error)
+                self.in_use.append(job)
             yield job not in self.left_out
+
+    def again(self) -> list[RunSpec]:
+        """The jobs whose folders were in use, which are to be trained now, but for those that have finished since."""
+        jobs, self.in_use = self.in_use, []
+        for job in jobs:
+            self.left_out.pop(job, None)
+        return [job for job in jobs if not self.is_finished(job)]
 
     def ready(self, job: RunSpec, *, anew: bool = False) -> RunSpec:
         """The job in its folder, which is held: to resume if it was interrupted, else, or if `anew`, to start.
@@ -84,7 +99,7 @@ class Work:
         Raises RequestError if there is another run in its folder.
         """
         resumes = False
-        if not is_empty(job.folder):
+        if job.folder.exists() and not is_empty(job.folder):
             record = RunRecord.read_or_missing(job.folder)
             if record.fields and not is_of_job(record, job):
                 raise RequestError(f"{job.folder}: holds a run that is not of this sweep; choose another folder")
@@ -100,15 +115,30 @@ class Work:
 
         Raises Stopped when a signal has ended a run, and DiskError when the disk has.
         """
-        for job in jobs:
-            with self.holding(job) as held:
-                code = self._train_alone(job) if held else 0
-            if code > 128:
-                raise Stopped(code - 128)
-            if code == 2:
-                require_written(job, self.folder)
-            if job not in self.left_out and self.ended([job]):
-                return
+        trained: list[RunSpec] = []
+        try:
+            for job in jobs:
+                with self.holding(job) as held:
+                    code = self._train_alone(job) if held else 0
+                if code > 128:
+                    raise Stopped(code - 128)
+                if code == 2:
+                    require_written(job, self.folder)
+                if job not in self.left_out:
+                    trained.append(job)
+                    if self.ended([job]):
+                        return
+                    if len(trained) == AT_ONCE:
+                        self.absorb(trained)
+                        trained = []
+        finally:
+            self.absorb(trained)
+
+    def absorb(self, jobs: Sequence[RunSpec]) -> None:
+        """Replace the folders of runs that have ended by lean records, if the sweep has such."""
+        if self.lean.on:
+            for job in self.lean.absorb(jobs):
+                self._finished.pop(job, None)
 
     def _train_alone(self, job: RunSpec) -> int:
         """Train a job whose folder is held; returns its exit code. An interrupted one that can't go on starts again."""

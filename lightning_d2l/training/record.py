@@ -22,6 +22,7 @@ from lightning_d2l.training.used_plugins import plugins_of
 __all__ = ["STATUSES", "RunRecord", "git_revision", "read_fields", "to_resume", "versions"]
 
 RUN_FILE = "run.json"
+LEAN = "records"  # the folder of the lean records of a sweep
 LARGEST = 2**26  # bytes of a run.json
 STOPPED = "stopped by"  # the start of the error of a run that a signal ended
 RECORDED = ("num_parameters", "seconds")
@@ -45,7 +46,7 @@ class RunRecord:
         try:
             return cls(Path(folder), read_fields(path), path.parent.name)
         except FileNotFoundError:
-            raise RequestError(f"{folder}: not a run folder (it has no {RUN_FILE})") from None
+            raise RequestError(_without_record(Path(folder))) from None
         except ValueError as error:
             raise RequestError(f"{path}: damaged: {error}") from error
 
@@ -88,9 +89,14 @@ class RunRecord:
 
     def end(self, status: str, error: str, seconds: float, **fields: Any) -> None:
         """Write how a run ended; `seconds` are added to those of earlier attempts."""
+        self.fields = self.ended(status, error, seconds, **fields)
+        self.update()
+
+    def ended(self, status: str, error: str, seconds: float, **fields: Any) -> dict[str, Any]:
+        """The fields of a run that has ended so."""
         seconds = round((self.fields.get("seconds") or 0.0) + seconds, 3)
-        self.fields = {name: value for name, value in self.fields.items() if name != "process"}
-        self.update(status=status, error=error or None, seconds=seconds, **fields)
+        kept = {name: value for name, value in self.fields.items() if name != "process"}
+        return {**kept, "status": status, "error": error or None, "seconds": seconds, **fields}
 
     def update(self, **fields: Any) -> None:
         """Change fields; they are on the disk when the call returns. The folder must exist."""
@@ -209,6 +215,14 @@ def read_fields(path: Path) -> dict[str, Any]:
         raise ValueError(f"can't be read ({error.strerror})") from error
     check_fields(fields)
     return up_to_date(dict(fields))
+
+
+def _without_record(folder: Path) -> str:
+    """Why a folder without a record can't be used, and how a run of a lean sweep is made again."""
+    if (folder.parent / LEAN).is_dir() and not (folder / LEAN).is_dir():
+        again = shlex.join(["lightning-d2l", "rerun", str(folder.parent), "--run", folder.name])
+        return f"{folder}: its sweep has lean records and no folder of this run; to make it: {again}"
+    return f"{folder}: not a run folder (it has no {RUN_FILE})"
 
 
 def to_resume(folder: Path) -> RunRecord:
