@@ -17,8 +17,11 @@ from omegaconf import DictConfig
 from lightning_d2l.compat_hydra import JobReturn, Plugins, basic_launcher
 
 if TYPE_CHECKING:
+    from lightning_d2l.sweeps.drive import Executor
     from lightning_d2l.sweeps.sweep import Sweep
     from lightning_d2l.training.spec import RunSpec
+
+OF_CHUNKS = ("chunk_size", "retries", "min_members", "max_members", "memory")  # settings that all executors have
 
 
 class GridSweeper(Sweeper):
@@ -87,14 +90,53 @@ class VectorizedLauncher(SequentialLauncher):
         train(sweep, jobs, VectorizedSettings(**self.settings))
 
 
-class ProcessesLauncher(SequentialLauncher):
-    """hydra/launcher=processes: chunks of runs in worker processes of this machine, each with its share of threads."""
+class ExecutorLauncher(SequentialLauncher):
+    """A launcher whose runs are trained in chunks by the workers of an executor; see lightning_d2l.sweeps.drive."""
+
+    made: Executor | None = None  # for the whole sweep, since workers take seconds to start
+
+    def executor(self, settings: dict[str, Any]) -> Executor:
+        """The executor with these settings, which are all but those of the chunks."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise RequestError, before anything is written, if there can be no worker."""
+        settings = {name: value for name, value in self.settings.items() if name not in OF_CHUNKS}
+        self.made = made = self.executor(settings)
+        made.check()
 
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that our sweepers have composed and checked."""
         from lightning_d2l.sweeps.drive import Limits, drive
+
+        settings = {name: value for name, value in self.settings.items() if name not in OF_CHUNKS}
+        self.made = self.made or self.executor(settings)
+        vectorized = {name: self.settings[name] for name in OF_CHUNKS[2:]}
+        limits = Limits(self.settings["chunk_size"], self.settings["retries"], vectorized, sweep.config.sweep.wait)
+        drive(sweep, jobs, self.made, limits)
+
+    def close(self) -> None:
+        """End the workers, at the end of the sweep."""
+        if self.made is not None:
+            self.made.stop()
+            self.made = None
+
+
+class ProcessesLauncher(ExecutorLauncher):
+    """hydra/launcher=processes: chunks of runs in worker processes of this machine, each with its share of threads."""
+
+    def executor(self, settings: dict[str, Any]) -> Executor:
         from lightning_d2l.sweeps.processes import Processes
 
-        settings = dict(self.settings)
-        executor = Processes(settings.pop("workers"), settings.pop("threads"))
-        drive(sweep, jobs, executor, Limits(settings.pop("chunk_size"), settings.pop("retries"), settings))
+        return Processes(**settings)
+
+
+class SlurmLauncher(ExecutorLauncher):
+    """hydra/launcher=slurm: chunks of runs in tasks of SLURM."""
+
+    leaves = True  # the tasks go on without the program that submitted them, which sweep.wait=false asks for
+
+    def executor(self, settings: dict[str, Any]) -> Executor:
+        from lightning_d2l.sweeps.slurm import Slurm
+
+        return Slurm(settings)

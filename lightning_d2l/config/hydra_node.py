@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
 from lightning_d2l.config.references import safe_references
-from lightning_d2l.config.rules import COUNT, REAL, SEED, Rule, Settings, whole
+from lightning_d2l.config.rules import COUNT, POSITIVE, REAL, SEED, Rule, Settings, whole
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
 _METRIC = Rule(
@@ -21,7 +21,16 @@ _METRIC = Rule(
 )
 _OVERRIDES = Rule("overrides by key, or null", lambda v: v is None or isinstance(v, Mapping))
 _COUNT_OR_NULL = Rule("a whole number from 1 on, or null", lambda v: v is None or COUNT.accepts(v))
+_WORD_OR_NULL = Rule("one line of text, or null", lambda v: v is None or _is_word(str(v) if isinstance(v, int) else v))
+_GPUS = Rule("a number of GPUs, such as 1 or a100:1, or null", lambda v: _COUNT_OR_NULL.accepts(v) or _is_word(v))
+_GB = Rule("a number above 0, or null", lambda v: v is None or POSITIVE.accepts(v))
+_LINES = Rule("a list of lines, or null", lambda v: v is None or (isinstance(v, list) and all(map(_is_word, v))))
+_OPTIONS = Rule(
+    "options of sbatch, each with one line of text, a number or true",
+    lambda v: isinstance(v, Mapping) and all(_is_word(name) and _is_word(str(value)) for name, value in v.items()),
+)
 _VECTORIZED = {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL}
+_CHUNKS = {"chunk_size": _COUNT_OR_NULL, "retries": whole(0), **_VECTORIZED}
 # The settings of our launchers and sweepers. The vectorized launcher itself reports a number out of range, and then
 # trains the runs one at a time.
 OURS = {
@@ -34,8 +43,17 @@ OURS = {
         "SequentialLauncher": {},
         "VectorizedLauncher": _VECTORIZED,
         "ProcessesLauncher": {
-            "workers": _COUNT_OR_NULL, "threads": _COUNT_OR_NULL, "chunk_size": COUNT, "retries": whole(0),
-            **_VECTORIZED,
+            "workers": _COUNT_OR_NULL, "threads": _COUNT_OR_NULL, **_CHUNKS,
+        },
+        "SlurmLauncher": {
+            "workers": COUNT, "timeout_min": COUNT, "nodes": COUNT, "cpus_per_task": COUNT, "gpus_per_node": _GPUS,
+            "mem_gb": _GB, "array_parallelism": _COUNT_OR_NULL, "signal_delay_s": COUNT, "max_num_timeout": whole(0),
+            "additional_parameters": _OPTIONS, "setup": _LINES, "srun_args": _LINES,
+            **dict.fromkeys(
+                ("partition", "account", "qos", "gres", "mem_per_cpu", "constraint", "exclude", "comment"),
+                _WORD_OR_NULL,
+            ),
+            **_CHUNKS,
         },
     }.items()
 }  # fmt: skip
@@ -128,6 +146,10 @@ def _check_targets(node: Mapping[str, Any]) -> None:
             check_settings(inner[part], settings, f"hydra.{part}.")
     for target in targets(inner):
         raise RequestError(f"hydra: _target_={target} is not registered, so it is not run")
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()
 
 
 def _one_name(value: Any) -> bool:

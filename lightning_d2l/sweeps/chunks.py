@@ -3,13 +3,14 @@
 A chunk is the runs that a worker is handed as one task. In the folder `.chunks` of the sweep, chunk 12 has
 
     000012.json      its jobs, as differences from the configuration in common.json
-    000012.1.claim   the first worker that took it; its time of change says that the worker lives
+    000012.1.claim   the first worker that took it; it is written anew every BEAT seconds while that worker lives
     000012.2.claim   the worker that took it after the first had died
     000012.done      how it ended, written last
 
 Creating a claim fails if it exists, on a shared file system too, so that each has one owner. A claim that was not
-renewed for LAPSE seconds has lapsed, and the next one may be made. A worker that finds a later claim than its own
-stops.
+renewed for LAPSE seconds has lapsed, and the next one may be made; the one before is replaced by a file that is
+nobody's. A worker finds this when it renews its claim, and before it replaces a file of a run if it has not renewed
+its claim for long (see `alive`), and stops.
 """
 
 from __future__ import annotations
@@ -18,31 +19,33 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.training.files import read_bounded, write_json
+from lightning_d2l.sweeps import claims
+from lightning_d2l.sweeps.claims import NOBODY, changed_at, claim_of, is_gone, padded, words_of
+from lightning_d2l.training.files import read_bounded, replacing, replacing_together
 from lightning_d2l.training.spec import RunSpec
 
 CHUNKS = ".chunks"
 COMMON = "common.json"
 LARGEST = 500_000_000  # bytes of a file of chunks
-LAPSE = 60.0  # seconds without a sign of life, after which a worker counts as dead
-BEAT = 2.0  # seconds between two signs of life
-_NAME = re.compile(r"(\d{6,})\.(json|done|(\d+)\.claim)")
+_NAME = re.compile(r"(\d{6,})\.(?:(json)|(done)|(\d+)\.claim)")
 
 
 @dataclass
 class Chunk:
-    """The files of a chunk: its claims by their owners' words, in order, and how it ended, or None."""
+    """The files of a chunk: its claims, in order, and how it ended, or None."""
 
     number: int
-    claims: list[Path]
+    claims: list[Path] = field(default_factory=list)
     done: Mapping[str, Any] | None = None
 
 
@@ -54,20 +57,27 @@ class Chunks:
         self._common: dict[str, Any] | None = None
 
     def begin(self, common: Mapping[str, Any]) -> None:
-        """Remove the chunks of an earlier process, and write what all chunks have in common; "config" is needed."""
-        self.folder.mkdir(exist_ok=True)
-        self.remove()
+        """Write what all chunks have in common; "config" is needed.
+
+        Raises FileNotFoundError if the folder of the sweep does not exist.
+        """
         self.folder.mkdir(exist_ok=True)
         self._common = {**common}
-        write_json(self.folder / COMMON, self._common, new_folders=False)
+        _write(self.folder / COMMON, self._common)
 
     def remove(self) -> None:
-        """Remove the files of chunks, and their folder if nothing else is in it."""
-        for path in list(self.folder.iterdir()) if self.folder.is_dir() else []:
+        """Remove the files of all chunks, and their folder if nothing else is in it."""
+        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
             if path.name == COMMON or _NAME.fullmatch(path.name) or path.suffix == ".log":
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+    def forget(self, chunk: Chunk) -> None:
+        """Remove the files of a chunk: what is asked first, so that nobody takes it meanwhile."""
+        stem = self.folder / f"{chunk.number:06}"
+        for path in (stem.with_suffix(".json"), *chunk.claims, stem.with_suffix(".done")):
+            path.unlink(missing_ok=True)
 
     @property
     def common(self) -> dict[str, Any]:
@@ -78,24 +88,30 @@ class Chunks:
 
     def write(self, number: int, jobs: Sequence[RunSpec]) -> None:
         """Write a chunk."""
+        self.write_all({number: jobs})
+
+    def write_all(self, chunks: Mapping[int, Sequence[RunSpec]]) -> None:
+        """Write chunks by their numbers."""
         base = self.common["config"]
-        listed = [
-            {"name": j.name, "number": j.number, "overrides": j.overrides, "command": j.command,
-             "config": difference(base, j.config)}
-            for j in jobs
-        ]  # fmt: skip
-        write_json(self.folder / f"{number:06}.json", {"jobs": listed}, new_folders=False)
+        with replacing_together():
+            for number, jobs in chunks.items():
+                listed = [
+                    {"name": j.name, "number": j.number, "overrides": j.overrides, "command": j.command,
+                     "config": difference(base, j.config)}
+                    for j in jobs
+                ]  # fmt: skip
+                _write(self.folder / f"{number:06}.json", {"jobs": listed})
 
     def jobs(self, number: int) -> list[RunSpec]:
         """The jobs of a chunk; raises RequestError if there is no such chunk, or it is damaged."""
         path, base, sweep = self.folder / f"{number:06}.json", self.common["config"], str(self.common["sweep"])
         try:
             return [
-                RunSpec(changed(base, job["config"]), self.sweep / job["name"], list(job["overrides"]),
+                RunSpec(changed(base, job["config"]), self.sweep / _name(job["name"]), list(job["overrides"]),
                         job["command"], job["number"], sweep, silent=True)
                 for job in self._read(path)["jobs"]
             ]  # fmt: skip
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise RequestError(f"{path}: damaged ({error!r})") from error
 
     def _read(self, path: Path) -> dict[str, Any]:
@@ -103,102 +119,119 @@ class Chunks:
             found = json.loads(read_bounded(path, LARGEST))
         except FileNotFoundError:
             raise RequestError(f"{path}: no such chunk") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RequestError(f"{path}: damaged ({error})") from error
-        return dict(found)
+        if not isinstance(found, dict):
+            raise RequestError(f"{path}: damaged (no fields)")
+        return found
+
+    def listed(self) -> tuple[dict[int, Chunk], set[int]]:
+        """The chunks that are asked for, by their numbers, with their claims, and the numbers of those that are done.
+
+        It reads names alone.
+        """
+        asked: dict[int, Chunk] = {}
+        taken: dict[int, list[tuple[int, str]]] = {}
+        done: set[int] = set()
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self.folder):
+                if match := _NAME.fullmatch(name):
+                    number = int(match[1])
+                    if match[2]:
+                        asked[number] = Chunk(number)
+                    elif match[3]:
+                        done.add(number)
+                    else:
+                        taken.setdefault(number, []).append((int(match[4]), name))
+        for number in asked.keys() & taken.keys():
+            asked[number].claims = [self.folder / name for _, name in sorted(taken[number])]
+        return dict(sorted(asked.items())), done
 
     def found(self) -> dict[int, Chunk]:
         """Every chunk by its number, as its files say now."""
-        chunks: dict[int, Chunk] = {}
-        claims: dict[int, list[tuple[int, Path]]] = {}
-        ended = []
-        for entry in os.scandir(self.folder):
-            if match := _NAME.fullmatch(entry.name):
-                number = int(match[1])
-                if match[2] == "json":
-                    chunks[number] = Chunk(number, [])
-                elif match[2] == "done":
-                    ended.append(number)
-                else:
-                    claims.setdefault(number, []).append((int(match[3]), Path(entry.path)))
-        for number in chunks.keys() & claims.keys():
-            chunks[number].claims = [path for _, path in sorted(claims[number])]
-        for number in chunks.keys() & set(ended):
+        asked, done = self.listed()
+        for number in asked.keys() & done:
             with contextlib.suppress(RequestError):
-                chunks[number].done = self._read(self.folder / f"{number:06}.done")
-        return dict(sorted(chunks.items()))
+                asked[number].done = self.outcome(number)
+        return asked
+
+    def numbers(self) -> list[int]:
+        """The numbers of the chunks that are not done."""
+        asked, done = self.listed()
+        return [number for number in asked if number not in done]
+
+    def outcome(self, number: int) -> dict[str, Any]:
+        """How a chunk ended; raises RequestError if it has not, or that is damaged."""
+        return self._read(self.folder / f"{number:06}.done")
 
     def end(self, number: int, outcome: Mapping[str, Any]) -> None:
         """Say that a chunk is done."""
-        write_json(self.folder / f"{number:06}.done", dict(outcome), new_folders=False)
+        _write(self.folder / f"{number:06}.done", outcome)
 
-    def lapsed(self, claim: Path) -> bool:
-        """Whether the owner of a claim gave no sign of life for LAPSE seconds, by the clock of the file system."""
+    def now(self) -> float:
+        """The time by the clock of the file system; on a network one, the folder's entries are asked for anew, too."""
         probe = self.folder / f"clock-{os.getpid()}-{threading.get_ident()}.log"
         probe.touch()
         try:
-            return probe.stat().st_mtime - claim.stat().st_mtime > LAPSE
-        except FileNotFoundError:
-            return False
+            return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
 
-    def take(self, number: int, attempts: int) -> Path | None:
-        """Claim a chunk that nobody works on, or None; it may be claimed `attempts` times in all."""
-        chunk = self.found().get(number)
-        if chunk is None or chunk.done or len(chunk.claims) >= attempts:
+    def lapsed(self, claim: Path) -> bool:
+        """Whether the owner of a claim gave no sign of life for LAPSE seconds.
+
+        The clocks of its computer and this one may differ where the file system has none of its own, so that a claim
+        that looks old is watched for some seconds.
+        """
+        before = changed_at(claim)
+        if not before or is_gone(words_of(claim)):
+            return True
+        if abs(self.now() - before) <= claims.LAPSE:
+            return False
+        time.sleep(3 * claims.BEAT)
+        return changed_at(claim) == before
+
+    def take(self, number: int, attempts: int, owner: str = "") -> Path | None:
+        """Claim a chunk that nobody works on, or None; workers may be lost with it `attempts` times in all.
+
+        `owner` names the task that this worker is, if there is only one worker of it at a time, as a job of SLURM
+        that is queued again: its earlier claim has lapsed.
+        """
+        stem, made = self.folder / f"{number:06}", 0
+        while (last := claim_of(stem, made + 1)).exists():
+            made += 1
+        if stem.with_suffix(".done").exists() or not stem.with_suffix(".json").exists():
             return None
-        if chunk.claims and not self.lapsed(chunk.claims[-1]):
+        attempt = 1
+        if made:
+            words = words_of(last := claim_of(stem, made))
+            if not (owner and words.get("owner") == owner) and not self.lapsed(last):
+                return None
+            attempt = int(words.get("attempt", made)) + (not words.get("stopped"))
+        if attempt > attempts:
             return None
-        path = self.folder / f"{number:06}.{len(chunk.claims) + 1}.claim"
+        own = {"token": secrets.token_hex(8), "host": socket.gethostname(), "pid": os.getpid(), "owner": owner[:200]}
+        path = claim_of(stem, made + 1)
         try:
-            with path.open("x") as file:
-                json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+            with open(path, "xb", buffering=0) as file:
+                file.write(padded({**own, "attempt": attempt}))
         except FileExistsError:
             return None
+        if made:  # whoever wakes up finds that its claim is gone
+            with replacing(last, new_folders=False) as file:
+                file.write(NOBODY)
         return path
 
 
-def give_up(claim: Path) -> None:
-    """Let a claim lapse at once, since its owner is known to be dead."""
-    with contextlib.suppress(FileNotFoundError):
-        os.utime(claim, (0, 0))
+def _write(path: Path, fields: Mapping[str, Any]) -> None:
+    with replacing(path, new_folders=False) as file:
+        file.write(json.dumps(fields, default=str, separators=(",", ":")).encode() + b"\n")
 
 
-@contextlib.contextmanager
-def alive(claim: Path, lost: Callable[[], None], said: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
-    """Give signs of life of the owner of a claim, with what it has to say; `lost` is called if another one took over.
-
-    A claim that its owner gave no sign of for LAPSE seconds, such as in a stopped process, may have been taken.
-    """
-    over, base = threading.Event(), claim.name.rpartition(".")[0]
-    stem, _, attempt = base.rpartition(".")
-    later, own = claim.with_name(f"{stem}.{int(attempt) + 1}.claim"), json.loads(claim.read_text())
-
-    def beat() -> None:
-        while not over.wait(BEAT):
-            if later.exists() or not claim.exists():
-                lost()
-                return
-            with contextlib.suppress(OSError):
-                claim.write_text(json.dumps({**own, **said()}))
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join(2 * BEAT)
-
-
-def words_of(claim: Path) -> dict[str, Any]:
-    """What the owner of a claim said last; empty while it writes."""
-    try:
-        found = json.loads(read_bounded(claim, 100_000))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _name(name: str) -> str:
+    if not name or name in (".", "..") or "/" in name or os.sep in name:
+        raise ValueError(f"{name!r} is no name of a folder")
+    return name
 
 
 def difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,6 +239,8 @@ def difference(base: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, A
     found: dict[str, Any] = {key: None for key in base if key not in other}
     for key, value in other.items():
         there = base.get(key)
+        if value is there and key in base:
+            continue
         if isinstance(value, Mapping) and isinstance(there, Mapping):
             if below := difference(there, value):
                 found[key] = below

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_d2l.training.spec import RunSpec
 
+CHUNK = 200  # the most runs in a chunk, unless the launcher's chunk_size says otherwise
 FEW = 20  # runs of one structure that are not worth another chunk
 A_WORKER = 4  # chunks for each worker, of runs that train one by one
 # Settings in which runs that train together may differ, by node; the runs themselves decide, when they are built.
@@ -18,25 +19,32 @@ FREE = {
     "data": {"seed", "test_seed", "noise", "label_noise", "fold", "root", "degree", "coefficients"},
     "model": {"dropout"},
 }
+# The expected time of a run, in seconds of a core: measured for the runs of this package, and rough for any other.
+A_RUN, A_STEP, A_PRODUCT = 0.1, 3e-4, 3e-10  # of building and recording it, of a step, of a sample and a weight
+SAMPLES, BATCH = 60_000, 256  # of data that do not say how many they are
 
 
-def plan(jobs: Sequence[RunSpec], largest: int, workers: int) -> list[list[RunSpec]]:
-    """The jobs in chunks of at most `largest`, in their order within each.
+def plan(jobs: Sequence[RunSpec], chunk_size: int | None, workers: int) -> list[list[RunSpec]]:
+    """The jobs in chunks of at most `chunk_size` (default CHUNK), in their order within each; the longest come first.
 
     Runs that look alike share chunks, of equal sizes; there are as many as there are workers, if each has FEW runs.
-    The other runs share chunks so that each worker gets several, one after another.
+    The other runs share chunks of about the same expected time, A_WORKER for each worker; see `seconds`.
     """
-    alike: dict[str, list[RunSpec]] = {}
+    largest, looks = chunk_size or CHUNK, _Looks()
+    alike: dict[tuple[str, ...], list[RunSpec]] = {}
     for job in jobs:
-        alike.setdefault(_looks(job.config), []).append(job)
-    found: list[list[RunSpec]] = []
+        alike.setdefault(looks.of(job.config), []).append(job)
+    found: list[tuple[float, list[RunSpec]]] = []  # with the expected time of each chunk
     alone: list[RunSpec] = []
     for group in alike.values():
         if len(group) < 2:
             alone += group
         else:
-            found += parts(group, max(math.ceil(len(group) / largest), min(workers, len(group) // FEW), 1))
-    return found + parts(alone, min(len(alone), max(A_WORKER * workers, math.ceil(len(alone) / largest))))
+            number = max(math.ceil(len(group) / largest), min(workers, len(group) // FEW), 1)
+            one = seconds(group[0].config)
+            found += [(one * len(part), part) for part in parts(group, number)]
+    found += even(alone, min(A_WORKER * workers, len(alone)), largest)
+    return [part for _, part in sorted(found, key=lambda chunk: -chunk[0])]
 
 
 def parts(jobs: Sequence[RunSpec], number: int) -> list[list[RunSpec]]:
@@ -45,9 +53,59 @@ def parts(jobs: Sequence[RunSpec], number: int) -> list[list[RunSpec]]:
     return [list(jobs[start:end]) for start, end in itertools.pairwise(ends)]
 
 
-def _looks(config: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in config.items() if key not in FREE[""]}
-    for node in ("data", "model"):
-        kept[node] = {key: value for key, value in config[node].items() if key not in FREE[node]}
-    kept["optimizer"] = (config["optimizer"] or {}).get("_target_")
-    return json.dumps(kept, sort_keys=True, default=str)
+def even(jobs: Sequence[RunSpec], number: int, largest: int) -> list[tuple[float, list[RunSpec]]]:
+    """Jobs in about `number` parts of the same expected time, which comes with each, of at most `largest` jobs."""
+    timed = [(seconds(job.config), job) for job in jobs]
+    share = sum(time for time, _ in timed) / max(number, 1)
+    found: dict[int, list[RunSpec]] = {}
+    before = 0.0
+    for time, job in timed:
+        found.setdefault(int((before + time / 2) / share), []).append(job)
+        before += time
+    cut = (few for part in found.values() for few in parts(part, math.ceil(len(part) / largest)))
+    return [(sum(seconds(job.config) for job in few), few) for few in cut]
+
+
+def seconds(config: Mapping[str, Any]) -> float:
+    """The expected time of a run by its epochs, its samples and the sizes of its layers, as far as they are named.
+
+    It only has to say which runs take longer than which: the chunks of runs that take longest are submitted first, so
+    that a wrong guess costs at most the time of one chunk at the end.
+    """
+    data, trainer, model = (config.get(node) or {} for node in ("data", "trainer", "model"))
+    epochs = _count(trainer.get("max_epochs"), 1)
+    samples = _count(data.get("n_train"), SAMPLES)
+    steps = math.ceil(samples / min(_count(data.get("batch_size"), BATCH), samples))
+    widths = [_count(data.get("num_inputs"), 1)]
+    for key, value in model.items():
+        if "hidden" in key or "channels" in key or "dim" in key:
+            widths += [_count(one, 1) for one in (value if isinstance(value, (list, tuple)) else [value])]
+    weights = sum(a * b for a, b in itertools.pairwise([*widths, 10]))
+    return A_RUN + epochs * (steps * A_STEP + samples * weights * A_PRODUCT)
+
+
+def _count(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else otherwise
+
+
+class _Looks:
+    """What configurations look like, but for the settings in FREE; runs that look alike may train together.
+
+    The nodes of a sweep's configurations are often the same objects, each of which is read once.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[Any, str]] = {}  # with the node, so that its id stays its own
+
+    def of(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        nodes = (f"{key}={self._node(key, value)}" for key, value in config.items() if key not in FREE[""])
+        return (str((config["optimizer"] or {}).get("_target_")), *nodes)
+
+    def _node(self, name: str, node: Any) -> str:
+        if not isinstance(node, Mapping):
+            return json.dumps(node, default=str)
+        if id(node) not in self._read:
+            free = FREE.get(name, ())
+            kept = {key: value for key, value in node.items() if key not in free}
+            self._read[id(node)] = (node, json.dumps(kept, sort_keys=True, default=str))
+        return self._read[id(node)][1]

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps.chunks import Chunk, Chunks, words_of
+from lightning_d2l.sweeps.chunks import Chunk, Chunks
+from lightning_d2l.sweeps.claims import words_of
 
 PROGRAM = "lightning_d2l.sweeps.worker"
 GRACE = 60.0  # seconds in which workers write the checkpoints of their runs
@@ -26,6 +27,7 @@ class Processes:
         self.workers = workers or max(1, cores // (threads or 1))
         self.threads = threads or max(1, cores // self.workers)
         self.living: dict[subprocess.Popen[bytes], Path] = {}  # with the file of what each prints
+        self.owners: dict[int, int] = {}  # the process that has a chunk
         self.started = self.idle_deaths = 0
 
     def submit(self, chunks: Chunks, waiting: Sequence[int]) -> None:
@@ -82,6 +84,19 @@ class Processes:
             process.wait()
             _close(process)
         self.living.clear()
+
+    def check(self) -> None:
+        """See Executor; a process can always be started here."""
+
+    def end(self, number: int) -> None:
+        """Kill the worker of a chunk; see Executor."""
+        for process in self.living:
+            if process.pid == self.owners.get(number):
+                process.kill()
+
+    def leave(self, chunks: Chunks) -> str:
+        """See Executor; raises RequestError, since the workers end with the program that started them."""
+        raise RequestError("sweep.wait=false: must be true with hydra/launcher=processes, whose workers end with it")
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

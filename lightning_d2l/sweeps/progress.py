@@ -86,6 +86,17 @@ class SweepProgress:
         """Report the epoch of runs that are training at once."""
         self.in_chunks(members * epoch / max_epochs, f"{members} at once, epoch {epoch}/{max_epochs}")
 
+    def chunk_ended(self, counts: Mapping[str, int], best: float, failures: Mapping[str, str]) -> None:
+        """Report runs that another process has trained: their number by state, the lowest loss, the failed by name."""
+        self.counts.update(counts)
+        self.best = min(self.best, best)
+        for name, error in failures.items():
+            line = cut(f"{name}  failed: {terminal(error)}")
+            if self._bar:
+                self._bar.console.print(line, markup=False, highlight=False)
+            elif not self._display:
+                print(line, flush=True)
+
     def in_chunks(self, under_way: float, words: str) -> None:
         """Report what is under way, as a number of runs and in words; a log gets a line now and then."""
         done = self.done + under_way
@@ -100,7 +111,7 @@ class SweepProgress:
         for record in records:
             self.counts[record.state] += 1
             if record.state == "completed":
-                self.best = min(self.best, _monitored(record)[1])
+                self.best = min(self.best, monitored(record)[1])
 
     def _room(self) -> int:
         """The columns of a line beside the position and the summary."""
@@ -122,7 +133,7 @@ class SweepProgress:
         return "  ".join(parts)
 
 
-def _monitored(record: RunRecord) -> tuple[str, float]:
+def monitored(record: RunRecord) -> tuple[str, float]:
     """Name and value of the metric that chose the best epoch of a completed run, at that epoch."""
     best = record.fields["metrics"]["best"]
     name = next(name for name in MONITORS if name in best)
@@ -132,7 +143,7 @@ def _monitored(record: RunRecord) -> tuple[str, float]:
 def _outcome(record: RunRecord) -> str:
     if record.state != "completed":
         return f"{record.state}: {terminal(record.error)}" if record.state == "failed" else record.state
-    name, value = _monitored(record)
+    name, value = monitored(record)
     return f"{name} {number(value)}"
 
 

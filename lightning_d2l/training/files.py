@@ -11,7 +11,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,6 +29,23 @@ TEMPORARY = ".new-"  # not the prefix that TensorBoard looks for
 SYNCFS = sys.platform == "linux"  # syncfs(2) exists
 # The temporary files of the current `replacing_together`, and the paths that they will replace.
 _together: ContextVar[dict[Path, Path] | None] = ContextVar("_together", default=None)
+_check: Callable[[], None] | None = None  # called before files are replaced
+
+
+@contextmanager
+def only_if(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before any file is replaced or appended to in this process; what it raises prevents that."""
+    global _check  # noqa: PLW0603
+    before, _check = _check, check
+    try:
+        yield
+    finally:
+        _check = before
+
+
+def _allowed() -> None:
+    if _check is not None:
+        _check()
 
 
 @contextmanager
@@ -48,6 +65,7 @@ def replacing(path: Path, *, new_folders: bool = True) -> Iterator[IO[bytes]]:
             if together is None or not SYNCFS:
                 os.fsync(file.fileno())
         if together is None:
+            _allowed()
             os.replace(temporary, path)
         else:
             together[temporary] = path
@@ -78,6 +96,7 @@ def replacing_together() -> Iterator[None]:
         yield
         folders = {path.parent for path in waiting.values()}
         _sync_folders(folders)
+        _allowed()
         for temporary in list(waiting):
             os.replace(temporary, waiting[temporary])
             del waiting[temporary]
@@ -169,6 +188,7 @@ class MetricsFile:
             self.write([*self.rows(), row])
             return
         line = _lines([[row.get(name, "") for name in self._columns]])
+        _allowed()
         with open(self.path, "r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             try:

@@ -73,11 +73,12 @@ def _names(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "theory", study["theory"]
 
 
-def require_plugins(fields: Mapping[str, Any], what: str, *, every: bool = False) -> None:
+def require_plugins(fields: Mapping[str, Any], what: str, *, every: bool = False, same: bool = False) -> None:
     """Raise RequestError if something in the record `fields` comes from a plugin that is not there.
 
     `what` begins the message, which names the plugin and never loads it. With `every` each recorded plugin must be
-    there, as where a command line is composed again. A plugin whose content has changed is warned of.
+    there, as where a command line is composed again. A plugin whose content has changed is warned of, or refused if
+    it must be the `same`.
     """
     recorded = fields.get("plugins") or []
     if not recorded:
@@ -91,6 +92,8 @@ def require_plugins(fields: Mapping[str, Any], what: str, *, every: bool = False
         raise RequestError(f"{what}: {thing} a plugin that is not loaded\n{_advice([*absent, *recorded][0])}")
     for entry, plugin in there:
         if plugin and (plugin.sha256, plugin.beside) != (entry["sha256"], entry.get("sha256_beside", "")):
+            if same:
+                raise RequestError(f"{what}: has another content of the plugin {plugin}; install one for all")
             warning = f"{what}: the plugin {plugin} has changed since"
             if warning not in _told:
                 _told.add(warning)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps import chunks
-from lightning_d2l.sweeps.chunks import Chunks, alive, changed, difference, give_up, words_of
-from lightning_d2l.sweeps.plan import parts, plan
+from lightning_d2l.sweeps import claims
+from lightning_d2l.sweeps.chunks import Chunks, changed, difference
+from lightning_d2l.sweeps.claims import alive, give_up, words_of
+from lightning_d2l.sweeps.plan import parts, plan, seconds
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import POLYNOMIAL, config
 
@@ -69,8 +70,8 @@ def test_one_of_many_workers_gets_a_chunk_and_the_next_one_once_it_has_died(tmp_
 
 
 def test_a_worker_that_lives_keeps_its_claim_and_one_that_was_taken_for_dead_stops(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "BEAT", 0.02)
-    monkeypatch.setattr(chunks, "LAPSE", 0.5)
+    monkeypatch.setattr(claims, "BEAT", 0.02)
+    monkeypatch.setattr(claims, "LAPSE", 0.5)
     at, lost = written(tmp_path), threading.Event()
     claim = at.take(0, 9)
     assert claim
@@ -115,8 +116,10 @@ def test_runs_of_many_structures_go_to_each_worker_several_times(tmp_path):
     configs = [{**base, "data": {**base["data"], "n_train": 20 + n}} for n in range(30)]
     asked = [RunSpec(each, tmp_path / str(n), [], "", n) for n, each in enumerate(configs)]
     planned = plan(asked, 200, 2)
+    times = [sum(seconds(job.config) for job in part) for part in planned]
     assert len(planned) == 8
-    assert {len(part) for part in planned} == {3, 4}
+    assert max(times) - min(times) <= max(seconds(each) for each in configs)
+    assert times == sorted(times, reverse=True)
     assert sorted(job.number or 0 for part in planned for job in part) == list(range(30))
 
 
