@@ -281,9 +281,17 @@ def _reproduce(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from lightning_d2l.studies.report import report, text
+    from lightning_d2l.sweeps.submitted import unfinished
 
-    made = report(args.folders, args.into)
-    _show(args, made.as_json(), lambda: text(made))
+    left = [] if args.format == "json" else unfinished(args.folders)
+    try:
+        made = report(args.folders, args.into)
+    except RequestError:
+        if not left:
+            raise
+        print("\n".join(left))
+        return 0
+    _show(args, made.as_json(), lambda: "\n".join([text(made), *left]))
     return 0
 
 

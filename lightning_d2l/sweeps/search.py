@@ -186,6 +186,8 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
         raise RequestError("hydra/sweeper=optuna: Optuna is not installed; pip install 'lightning_d2l[optuna]'")
     config = spec.config
     require_single(config)
+    if not config.sweep.wait:
+        raise RequestError("sweep.wait=false: a search waits for the results of each batch; must be true")
     composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader, spec.params)
     ends = zip(("the low ends", "the high ends"), map(asked.overrides, asked.ends()), strict=True)
     configs = [job.config for job in checked_jobs(composer, dict(ends))]

@@ -15,6 +15,7 @@ from typing import Any
 from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
@@ -166,6 +167,10 @@ class Sweep(Work):
             refused = error
         records = self.records()
         complete = all(record.state in (*FINISHED, "failed") for record in records.values())
+        if not (complete or self.config.sweep.wait or stopped or full or refused):
+            self.update(status="submitted", process=None)
+            print(f"resume        {terminal(self.resume_command)}", flush=True)
+            return 0
         try:
             seconds = round(before + time.monotonic() - began, 3)
             self.update(status="completed" if complete else "stopped", seconds=seconds, process=None)
@@ -195,7 +200,7 @@ class Sweep(Work):
         with progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
             try:
                 self.train([job for job in self.jobs if job not in kept])
-                if self.lean.on:
+                if self.lean.on and self.config.sweep.wait:
                     self._end_lean()
             finally:
                 if hasattr(self.launcher, "close"):
@@ -240,8 +245,18 @@ def run_sweep(spec: SweepSpec) -> int:
     return in_its_folder(spec, generated, [job.name for job in jobs], lambda at: Sweep(spec, jobs, at, varied))
 
 
+def require_leaving(spec: SweepSpec) -> None:
+    """Raise RequestError unless the workers of the launcher can go on without the driver, which must not be needed."""
+    if not getattr(spec.launcher, "leaves", False):
+        raise RequestError("sweep.wait=false: needs hydra/launcher=slurm; the workers of others end with this program")
+    if spec.config.sweep.on_error == "stop":
+        raise RequestError("sweep.wait=false: needs sweep.on_error=continue, since nobody waits for the first failure")
+
+
 def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
     """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs."""
+    if not spec.config.sweep.wait:
+        require_leaving(spec)
     if hasattr(spec.launcher, "check"):
         spec.launcher.check()
     try:

@@ -1,0 +1,205 @@
+"""Workers as tasks of SLURM, in arrays that submitit submits; each takes chunks until none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.program import tool_words
+from lightning_d2l.sweeps import slurm_site
+from lightning_d2l.sweeps.chunks import Chunk, Chunks
+from lightning_d2l.sweeps.claims import words_of
+from lightning_d2l.sweeps.slurm_site import LAUNCHER, SlurmError, Task
+
+FOLDER = ".slurm"  # in the sweep's: the scripts that SLURM runs, and what the tasks print
+FIRST_LOOK, LONGEST = 2.0, 10.0  # seconds between two questions to SLURM, which grow
+A_THOUSAND = 20.0  # seconds more between them for each thousand tasks
+GRACE = 90.0  # seconds in which tasks write the checkpoints of their runs
+MOST_ROUNDS = 2  # of tasks that all end before one has claimed a chunk
+
+
+class Slurm:
+    """An executor: tasks of SLURM. `settings` are those of the launcher without those of the chunks."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = {**settings}
+        self.workers = int(self.settings.pop("workers"))
+        self.sweep = Path()
+        self.name = ""  # of the jobs of this sweep
+        self.tasks: dict[str, Task] = {}  # as SLURM said last, and those that were submitted since
+        self._looked, self._pause = 0.0, FIRST_LOOK
+        self._seen: set[Path] = set()  # claims
+        self._rounds, self._claimed = 0, False  # submissions in a row that came to nothing
+        self._last = ""  # the last task that has ended
+
+    def check(self) -> None:
+        """See Executor."""
+        slurm_site.check(self.settings)
+
+    def submit(self, chunks: Chunks, waiting: Sequence[int]) -> None:
+        """Submit as many tasks as are missing; see Executor."""
+        self._of(chunks)
+        pending = sum(task.state != "R" for task in self.tasks.values())
+        if (number := min(self.workers - len(self.tasks), len(waiting) - pending)) < 1:
+            return
+        if self._last and not self._claimed:
+            self._rounds += 1
+            if self._rounds >= MOST_ROUNDS:
+                raise RequestError(f"{LAUNCHER}: no task has claimed a chunk: {self._why(self._last)}")
+        self._rounds = 0 if self._claimed else self._rounds
+        self._claimed = False
+        self.tasks |= dict.fromkeys(self._submitted(number), Task("PD", ""))
+        self._looked, self._pause = time.monotonic(), FIRST_LOOK
+
+    def _of(self, chunks: Chunks) -> None:
+        """Take over the tasks of a driver that has died, at the first call."""
+        if self.name:
+            return
+        self.sweep, self.name = chunks.sweep, slurm_site.name_of(str(chunks.common["sweep"]))
+        with contextlib.suppress(SlurmError):
+            self.tasks = slurm_site.tasks(self.name)
+
+    def _submitted(self, number: int) -> list[str]:
+        """The ids of new tasks; fewer than asked for, with a line, if SLURM takes no more."""
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        from lightning_d2l.sweeps.slurm_task import SlurmTask
+
+        parameters = self._parameters()
+        ids: list[str] = []
+        try:
+            largest = slurm_site.largest_array()
+            with _outside_of_slurm():
+                executor = submitit.SlurmExecutor(self.sweep / FOLDER, self.settings["max_num_timeout"])
+                executor.update_parameters(**parameters)
+                while len(ids) < number:
+                    size = min(number - len(ids), largest)
+                    ids += [job.job_id for job in executor.map_array(SlurmTask(), [str(self.sweep)] * size)]
+        except (FailedJobError, SlurmError, ValueError, RuntimeError) as error:
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            if not ids and not self.tasks:
+                raise RequestError(f"{LAUNCHER}: SLURM takes no task: {said[-1]}") from error
+            print(f"SLURM takes {len(ids)} of {number} tasks: {said[-1]}"[:160], flush=True)
+        return ids
+
+    def _parameters(self) -> dict[str, Any]:
+        """What submitit is told, by its names."""
+        given = self.settings
+        more = {**(given.get("additional_parameters") or {})}
+        more |= {slurm_site.OPTIONS[name]: given[name] for name in ("mem_per_cpu",) if given.get(name) is not None}
+        named = ("partition", "account", "qos", "constraint", "exclude", "nodes", "cpus_per_task", "gpus_per_node",
+                 "gres", "comment", "signal_delay_s", "srun_args")  # fmt: skip
+        found = {name: given[name] for name in named if given.get(name) is not None}
+        if given.get("mem_gb") is not None:
+            found["mem"] = f"{int(given['mem_gb'] * 1024)}MB"
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
+        setup = [
+            *(given.get("setup") or []),
+            f"export PYTHONPATH={shlex.quote(path)} PYTHONSAFEPATH=1 OMP_NUM_THREADS={given['cpus_per_task']}",
+        ]
+        return {
+            **found,
+            "job_name": self.name,
+            "time": given["timeout_min"],
+            "array_parallelism": given["array_parallelism"] or self.workers,
+            "setup": setup,
+            "stderr_to_stdout": True,
+            "additional_parameters": {"requeue": True, **more},
+        }
+
+    def lost(self, found: Mapping[int, Chunk]) -> dict[int, str]:
+        """The chunks whose tasks SLURM has ended or begun anew; see Executor."""
+        claims = {chunk.claims[-1] for chunk in found.values() if chunk.claims}
+        self._claimed |= not claims <= self._seen
+        self._seen |= claims
+        now = time.monotonic()
+        if not self.tasks or now - self._looked < self._pause:
+            return {}
+        self._looked = now
+        self._pause = min(1.5 * self._pause, LONGEST + A_THOUSAND * len(self.tasks) / 1000)
+        try:
+            tasks = slurm_site.tasks(self.name)
+        except SlurmError:  # what SLURM said last holds until it answers
+            return {}
+        for ended in self.tasks.keys() - tasks.keys():
+            self._last = ended
+            if (said := _last_line(self._log(ended))).startswith("error: "):
+                raise RequestError(said.removeprefix("error: "))
+        self.tasks = tasks
+        return {
+            number: self._why(owner)
+            for number, chunk in found.items()
+            if chunk.claims and (owner := str(words_of(chunk.claims[-1]).get("owner") or ""))
+            and (owner not in tasks or tasks[owner].state == "PD")
+        }  # fmt: skip
+
+    def _log(self, task: str) -> Path:
+        return self.sweep / FOLDER / f"{task}_0_log.out"
+
+    def _why(self, task: str) -> str:
+        log = self._log(task)
+        if not log.exists():
+            return f"task {task} of SLURM left no {log}; is the folder shared between the nodes?"
+        return f"task {task} of SLURM ended: {_last_line(log) or 'it printed nothing'}"[:300]
+
+    def words(self) -> str:
+        """The tasks of SLURM, and why those wait that do."""
+        return slurm_site.described(self.tasks)
+
+    def end(self, number: int) -> None:
+        """Let the task of a chunk be; SLURM ends it at its time limit at the latest. See Executor."""
+
+    def stop(self) -> None:
+        """Cancel all tasks, and wait until those that ran have written the checkpoints of their runs."""
+        end = time.monotonic() + GRACE
+        with contextlib.suppress(SlurmError):
+            if self.tasks:
+                over = not Chunks(self.sweep).numbers()  # the tasks that run are about to end
+                slurm_site.cancel(self.name, waiting=over)
+                while not over and slurm_site.tasks(self.name) and time.monotonic() < end:
+                    time.sleep(1.0)
+        self.tasks.clear()
+
+    def leave(self, chunks: Chunks) -> str:
+        """What to do with a sweep that has been submitted; see Executor."""
+        from lightning_d2l.training.console import from_here
+
+        jobs = sorted({task.partition("_")[0] for task in self.tasks}, key=int)
+        tasks, self.tasks = len(self.tasks), {}  # `stop` cancels none
+        return "\n".join([
+            f"submitted     {tasks} tasks of SLURM for {len(chunks.numbers())} chunks, in job {', '.join(jobs)}",
+            f"look, collect {shlex.join([*tool_words('report'), str(from_here(chunks.sweep))])}",
+            f"cancel        scancel --name={self.name}",
+        ])  # fmt: skip
+
+
+def _last_line(log: Path) -> str:
+    """The last line that a task has printed itself, or an empty string."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 10_000))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    own = [line for line in lines if line.strip() and not line.startswith(("submitit ", "srun:"))]
+    return own[-1].strip() if own else (lines[-1].strip() if lines else "")
+
+
+@contextlib.contextmanager
+def _outside_of_slurm() -> Iterator[None]:
+    """Without the variables of a job of SLURM in which the driver may run; its tasks are no part of that job."""
+    from submitit.helpers import clean_env
+
+    conf = os.environ.get("SLURM_CONF")
+    with clean_env():
+        if conf is not None:
+            os.environ["SLURM_CONF"] = conf
+        yield
