@@ -1,0 +1,156 @@
+"""Build the documentation site: `python docs/site/build.py [FOLDER]`, by default into outputs/site.
+
+The pages are README.md and docs/*.md as they are, the notebooks with their outputs, and the reference from the
+docstrings, in English and below zh/ in Chinese; a page that has no translation is not listed there. Links to files
+of the repository lead to copies of these. Every warning of Sphinx is an error. Needs `pip install -e '.[docs]'`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent
+ROOT = DOCS.parent
+CHAPTERS = [
+    "linear-regression",
+    "softmax-regression",
+    "multilayer-perceptrons",
+    "underfitting-and-overfitting",
+    "weight-decay",
+    "dropout",
+    "backpropagation",
+    "numerical-stability-and-initialisation",
+    "layers-and-blocks",
+    "parameters",
+]
+GUIDES = [
+    "own-work",
+    "table",
+    "callbacks-loggers-trainer",
+    "schedule",
+    "clusters",
+    "pruning",
+    "tensorboard",
+    "from-d2l",
+]
+ANSWERS = ["studies", "reports", "theory", "reproduction", "performance", "security"]
+WORDS = {
+    "en": ("Chapters", "Guides", "Notebooks", "Studies and numbers", "Reference", "Index of the study notes"),
+    "zh": ("各章", "指南", "笔记本", "研究与结果", "参考", "学习笔记索引"),
+}
+REFERENCE = {
+    "lightning_d2l": "Commands from Python",
+    "lightning_d2l.plugins": "Registering what is your own",
+    "lightning_d2l.modules.classification": "Classification",
+    "lightning_d2l.modules.regression": "Regression",
+    "lightning_d2l.modules.losses": "Losses",
+    "lightning_d2l.modules.metrics": "Metrics",
+    "lightning_d2l.data.base": "Data in memory",
+    "lightning_d2l.data.fashion_mnist": "Fashion-MNIST",
+    "lightning_d2l.data.synthetic": "Generated data",
+    "lightning_d2l.nets.linear": "Linear networks",
+    "lightning_d2l.nets.mlp": "Multilayer perceptrons",
+    "lightning_d2l.nets.blocks": "Blocks",
+    "lightning_d2l.nets.phm": "Hypercomplex layers",
+    "lightning_d2l.nets.initialisation": "Initialisation",
+    "lightning_d2l.scratch": "From scratch",
+    "lightning_d2l.engine.loop": "The training loop of the book",
+}
+LINK = re.compile(r"(!?\[([^\]]*)\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+
+
+def build(into: Path) -> None:
+    """Build the site in both languages; raises CalledProcessError if Sphinx has a warning."""
+    shutil.rmtree(into, ignore_errors=True)
+    places = {language: places_of(language) for language in ("en", "zh")}
+    both = ",".join(sorted({*places["en"].values()} & {*places["zh"].values()}))
+    for language, folder, code in (("en", into, "en"), ("zh", into / "zh", "zh_CN")):
+        with tempfile.TemporaryDirectory() as made:
+            write_source(Path(made), language, places[language])
+            flags = ["-W", "--keep-going", "-q", "-b", "html", "-d", f"{made}/.doctrees", "-c", str(HERE)]
+            settings = {"LANGUAGE": code, "IN_BOTH": both}
+            command = [sys.executable, "-m", "sphinx", *flags, made, str(folder)]
+            subprocess.run(command, check=True, env=os.environ | settings)
+
+
+def places_of(language: str) -> dict[Path, str]:
+    """The files of a language, each with the name of its page."""
+    suffix = "" if language == "en" else ".zh-CN"
+    files = [*DOCS.glob("*.md"), *(DOCS / "notebooks").glob("*.ipynb")]
+    own = [path for path in files if (".zh-CN." in path.name) == bool(suffix)]
+    places = {path: path.relative_to(DOCS).with_suffix("").as_posix().removesuffix(suffix) for path in sorted(own)}
+    if language == "en":
+        places[DOCS / "README.md"] = "contents"
+    return places | {ROOT / f"README{suffix}.md": "index"}
+
+
+def write_source(source: Path, language: str, places: dict[Path, str]) -> None:
+    """Write the pages of a language as Sphinx reads them."""
+    (source / "notebooks").mkdir()
+    for path, name in places.items():
+        text = path.read_text()
+        if path.suffix == ".md":
+            text = LINK.sub(_linked(source, path.parent, places, language), text)
+        (source / f"{name}{path.suffix}").write_text(text + (trees(places, language) if name == "index" else ""))
+    if language == "en":
+        write_reference(source / "reference.md")
+
+
+def _linked(source: Path, folder: Path, places: dict[Path, str], language: str) -> Callable[[re.Match[str]], str]:
+    """What a link of a page in `folder` becomes: another page, or a copy of a file."""
+
+    def replaced(link: re.Match[str]) -> str:
+        before, text, target, after = link.groups()
+        there = (folder / target).resolve()
+        if ":" in target or not there.exists():
+            return link[0]
+        if there in places:
+            return f"{before}{places[there]}{there.suffix}{after}"
+        if there.is_dir():
+            return text
+        if there.suffix == ".md":  # of the other language
+            name = "index" if there.parent == ROOT else there.name.removesuffix(".md").removesuffix(".zh-CN")
+            return f'<a href="{"zh" if language == "en" else ".."}/{name}.html">{text}</a>'
+        copy = source / "_files" / there.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(there, copy)
+        return f"{before}{copy.relative_to(source)})"
+
+    return replaced
+
+
+def trees(places: dict[Path, str], language: str) -> str:
+    """The tables of contents, which make the navigation."""
+    there = set(places.values())
+    chapters, guides, notebooks, answers, reference, index = WORDS[language]
+    parts = {
+        chapters: [name for name in CHAPTERS if name in there],
+        guides: [name for name in GUIDES if name in there],
+        notebooks: sorted(name for name in there if name.startswith("notebooks/")),
+        answers: [name for name in ANSWERS if name in there],
+        reference: ["reference"] if language == "en" else [],
+        index: ["contents"] if "contents" in there and language == "en" else [],
+    }
+    return "\n\n" + "\n\n".join(
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"])
+        for caption, names in parts.items()
+        if names
+    )
+
+
+def write_reference(path: Path) -> None:
+    """Write the page of the docstrings."""
+    lines = ["# Reference", ""]
+    for module, title in REFERENCE.items():
+        lines += [f"## {title}", "", "```{eval-rst}", f".. automodule:: {module}", "```", ""]
+    path.write_text("\n".join(lines))
+
+
+if __name__ == "__main__":
+    build(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "outputs" / "site"))
