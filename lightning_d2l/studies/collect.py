@@ -1,4 +1,4 @@
-"""Sweeps as their records describe them, at any time: run.json of every run, and sweep.json."""
+"""Sweeps as their records describe them, at any time: sweep.json, and the run.json or the lean record of every run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.studies.lean import LeanFolder
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.record import RUN_FILE, RunRecord, read_fields
 from lightning_d2l.training.used_plugins import require_plugins
@@ -106,6 +107,13 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
         sweep.unreadable[folder / SWEEP_FILE] = f"damaged ({reason}); what varies is taken from the runs"
     require_plugins(sweep.fields, str(folder))
 
+    lean = LeanFolder(folder)
+    lean.look()
+    sweep.unreadable |= {path: f"{reason}; its runs are left out" for path, reason in lean.damaged.items()}
+    sweep.runs += lean.runs.values()
+    for run in sweep.runs:
+        run.name, run.sweep = f"{label}/{run.name}" if several else run.name, label
+
     def not_listed(error: OSError) -> None:
         sweep.unreadable[Path(error.filename)] = f"can't be listed ({error.strerror})"
 
@@ -114,6 +122,8 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
             continue
         below.clear()
         place = Path(at)
+        if place.parent == folder and place.name in lean.runs:  # a folder that was made again, or kept beside it
+            continue
         name = _resolved(folder).name if place == folder else place.relative_to(folder).as_posix()
         try:
             fields = read_fields(place / RUN_FILE)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,10 @@ import numpy as np
 from lightning_d2l.studies.columns import decoded, encoded, opened, written
 from lightning_d2l.studies.sweep_file import is_name
 from lightning_d2l.training.fields import check_fields
-from lightning_d2l.training.files import Row, read_bounded, remove_unfinished, replacing, replacing_together
+from lightning_d2l.training.files import TEMPORARY, Row, read_bounded, replacing, replacing_together
 from lightning_d2l.training.record import LEAN, RunRecord
 
+OLD = 3600.0  # seconds after which a temporary file is left over
 LARGEST = 2**30  # bytes of a file
 _NAME = re.compile(r"\d{6,}-([0-9a-f]{16})\.runs\.parquet")
 WHOLE = ("epoch", "step", "run")  # columns of curves that hold whole numbers
@@ -44,13 +46,13 @@ class LeanRecord(RunRecord):
         return self.status
 
     @property
-    def history(self) -> list[Row]:  # type: ignore[override]  # it is not cached: hundreds of thousands of rows are
+    def history(self) -> list[Row]:  # not cached: all runs have many rows together
         return self.curves.rows(self.row) if self.curves else []
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept of a run: the name and number of its job, the fields of its run.json, the rows of its metrics.csv."""
+    """A run by the name and number of its job, the fields of its run.json, and the rows of its metrics.csv."""
 
     name: str
     number: int
@@ -129,23 +131,26 @@ def write(sweep: Path, entries: Sequence[Entry]) -> None:
 
 
 class LeanFolder:
-    """The lean records in the folder of a sweep: `runs` by the names of their jobs, and why a file is `damaged`."""
+    """The lean records in the folder of a sweep: `runs` by the names of their jobs, and why a file is `damaged`.
 
-    def __init__(self, sweep: Path) -> None:
+    They are read by `look`. With `numbers` only files whose first job has one of these numbers are.
+    """
+
+    def __init__(self, sweep: Path, numbers: Collection[int] | None = None) -> None:
+        self.numbers = numbers
         self.sweep, self.folder = sweep, sweep / LEAN
         self.runs: dict[str, LeanRecord] = {}
         self.damaged: dict[Path, str] = {}
         self._seen: set[str] = set()
-        self.look()
 
     def look(self) -> None:
         """Read the files that were written since the last look."""
         try:
-            names = sorted(entry.name for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name))
+            names = sorted(name for name in os.listdir(self.folder) if name not in self._seen and _NAME.fullmatch(name))
         except OSError:
             return
         for name in names:
-            if name not in self._seen:
+            if self.numbers is None or int(name.partition("-")[0]) in self.numbers:
                 self._seen.add(name)
                 try:
                     self._read(self.folder / name)
@@ -181,14 +186,12 @@ class LeanFolder:
 
     def remove_damaged(self) -> None:
         """Remove what is damaged or left over from a process that was killed while it wrote."""
-        remove_unfinished(self.folder, below=False)
         for path in self.damaged:
             for name in (path.name, path.name.replace(".runs.", ".curves.")):
                 with suppress(OSError):
                     path.with_name(name).unlink()
-        stems = {name.removesuffix(".runs.parquet") for name in self._seen}
-        for path in self.folder.glob("*.curves.parquet"):
-            if path.name.removesuffix(".curves.parquet") not in stems:
-                with suppress(OSError):
+        for path in self.folder.glob(f"{TEMPORARY}*"):
+            with suppress(OSError):
+                if path.stat().st_mtime < time.time() - OLD:  # a worker may be writing a younger one
                     path.unlink()
         self.damaged = {}

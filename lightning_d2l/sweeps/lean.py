@@ -85,11 +85,24 @@ class Lean:
         self.sweep, self.on, self.kept = sweep, False, Kept([])
         self.again: frozenset[str] = frozenset()
         self.there = LeanFolder(sweep)
-        self.look = self.there.look
+
+    def look(self) -> None:
+        """Read what has been written since the last look."""
+        self.there.look()
 
     def turn_on(self, keep: Sequence[str]) -> None:
         """Write lean records from now on; `keep` is sweep.keep."""
         self.on, self.kept = True, Kept(keep)
+
+    def told(self) -> dict[str, Any]:
+        """What workers need to know; `take` takes it."""
+        return {"on": self.on, "keep": self.kept.asked, "again": sorted(self.again)}
+
+    def take(self, told: Mapping[str, Any], jobs: Sequence[RunSpec]) -> None:
+        """Do as the process that `told` this, with some of its jobs."""
+        self.on, self.kept, self.again = bool(told["on"]), Kept(told["keep"]), frozenset(told["again"])
+        self.there.numbers = {job.number or 0 for job in jobs}
+        self.look()
 
     def record(self, job: RunSpec) -> RunRecord | None:
         """The lean record of a job, or None if it has none."""
@@ -195,13 +208,12 @@ def _size(total: int, jobs: Sequence[RunSpec]) -> str:
     """The size of full records: an estimate from the first network, of which there are two checkpoints."""
     from lightning_d2l.training.build import build_data, build_module
 
-    weights = 0
     try:
         config = jobs[0].config
         module = build_module(config, build_data(config))
-        copies = STATES_OF.get((config["optimizer"] or {}).get("_target_"), 3)
+        copies = STATES_OF.get(str((config["optimizer"] or {}).get("_target_")), 3)
         weights = 2 * copies * sum(p.numel() * p.element_size() for p in module.parameters())
-    except Exception:  # noqa: S110  # the run itself will say what is wrong
-        pass
+    except Exception:  # a run will say what is wrong
+        weights = 0
     size = total * (BYTES + weights)
     return f"{size / 1e12:.1f} TB" if size >= 1e12 else f"{max(size / 1e9, 0.1):.1f} GB"

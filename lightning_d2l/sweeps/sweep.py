@@ -61,6 +61,7 @@ class Sweep(Work):
             keep = [keep] if isinstance(keep, str) else list(keep)
             check_keep(keep, self.jobs)
             self.lean.turn_on(keep)
+        self.lean.look()
         for path, reason in self.lean.there.damaged.items():
             print(f"{path}: {reason}; its runs are trained again", file=sys.stderr, flush=True)
         self.lean.there.remove_damaged()
@@ -110,6 +111,7 @@ class Sweep(Work):
 
     def records(self) -> dict[RunSpec, RunRecord]:
         """The record of each job on the disk; that of a finished run is read once."""
+        self.lean.look()
         return {job: self.record(job) for job in self.jobs}
 
     def train(self, jobs: Sequence[RunSpec]) -> None:
@@ -208,6 +210,7 @@ class Sweep(Work):
 
     def _end_lean(self) -> None:
         """Replace the folders that a launcher of Hydra has left, and make those of the best and worst runs."""
+        self.lean.look()
         left = [job for job in self.jobs if job.name not in self.lean.there.runs]
         self.absorb([job for job in left if job.folder.exists()])
         kept = best_and_worst(self.folder, self.fields, self.records())
