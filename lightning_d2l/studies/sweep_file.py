@@ -87,6 +87,5 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "versions": _is_group_or_none,
     "git": _is_text_or_none,
     "records": lambda value: value in ("full", "lean"),
-    "records": lambda value: value in ("full", "lean"),
     "importance": lambda value: isinstance(value, Mapping) and all(map(_is_share, value.values())),
 }
