@@ -5,13 +5,16 @@ may have any sign, of their logarithm where they are positive, of their logit wh
 interval is the exponential, or the inverse logit, of log(mean) ± t s / (sqrt(c) mean), and never leaves the possible
 values. It is that of the arithmetic mean.
 
-The interval of a mean is right if the sum over c parts is near to normal. Cochran's rule (Sampling Techniques, 1977,
-2.15) asks for c > 25 G^2 with the skewness G; of fewer than five parts four times as many are asked here. Few values
-don't show their skewness; their spread does: for a lognormal G = (e^(s^2) + 2) sqrt(e^(s^2) - 1) with the standard
-deviation s of the logarithms. Positive values that break the rule, or the largest of which is more than five times
-their median, are summarised by their median. Its interval lies between order statistics, whatever the distribution
-(Hettmansperger and Sheather 1986); fewer than six parts have none at 95 %, and there the logarithms are taken to be
-symmetric.
+It is right if the sum over c parts is near to normal. Cochran's rule (Sampling Techniques, 1977, 2.15) asks for
+c > 25 G^2 with the skewness G; of fewer than five parts four times as many are asked here. Few values don't show their
+skewness; their spread does: for a lognormal G = (e^(s^2) + 2) sqrt(e^(s^2) - 1) with the standard deviation s of the
+logarithms. Positive values that break the rule, or the largest of which is more than five times their median, are
+summarised by their median. So are values of any kind whose own skewness has c < 50 G^2 and is not chance. The interval
+of a median lies between order statistics, whatever the distribution (Hettmansperger and Sheather 1986); fewer than six
+parts have none at 95 %, and there the logarithms are taken to be symmetric.
+
+Fewer than thirty parts may hide the skewness that they have, for which no interval of a mean holds. The name of the
+method then says what is assumed: "Student t, if symmetric".
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, expit, logit, stdtrit
+from scipy.special import bdtr, expit, logit, ndtri, stdtrit
 
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.replicates import Array, Layout, Replicate, Spread, layout_of
@@ -34,6 +37,10 @@ SHARES = ("acc", "zeros", "f1", "auroc", "ece")  # and topK
 POSITIVE = ("loss", "norm", "gradient", "seconds", "num_parameters", "epochs_to_fit", "rmse", "mae", "mse", "brier")
 ROUNDING = 1e-6  # by which a share in single precision may be above 1
 COCHRAN = 25.0
+MEASURED = 50.0
+"""The same constant for a skewness that is estimated from the values, and may be too low."""
+SHOWN = 30
+"""Parts from which on a skewness that matters shows."""
 FEW = 5
 LARGEST_RATIO = 5.0
 """Of the largest positive value to the median, from which the mean says little."""
@@ -47,7 +54,8 @@ class Estimate:
 
     `mean` is over independent parts, `std` the standard deviation of all values (n - 1 in the denominator); `median`
     and the quartiles `q1` and `q3` are of the parts, of which there are `clusters`. `statistic` is "mean" or "median".
-    `method` names the interval; it is "none" where there is none, with NaN as `low` and `high`. `design` says how the
+    `method` names the interval and what it assumes, such as "Student t of logs, if symmetric"; it is "all equal" for an
+    interval of no length, and "none" where there is none, with NaN as `low` and `high`. `design` says how the
     values repeat the setting, "10 data sets x 5 folds", and `given` what all of them share.
     """
 
@@ -98,16 +106,8 @@ class Estimate:
 
     def as_dict(self) -> dict[str, float | str | None]:
         """The values by their names in reports; None instead of NaN."""
-        numbers = {
-            "mean": self.mean,
-            "std": self.std,
-            "ci_low": self.low,
-            "ci_high": self.high,
-            "value": self.value,
-            "median": self.median,
-            "q1": self.q1,
-            "q3": self.q3,
-        }
+        numbers = {"mean": self.mean, "std": self.std, "ci_low": self.low, "ci_high": self.high}
+        numbers |= {"value": self.value, "median": self.median, "q1": self.q1, "q3": self.q3}
         words = {"method": self.method, "statistic": self.statistic, "design": self.design, "given": self.given}
         counts = {"n": self.n, "clusters": self.clusters}
         return {name: None if math.isnan(v) else v for name, v in numbers.items()} | words | counts
@@ -129,21 +129,24 @@ def kind_of(metric: str) -> str:
     return "positive" if base in POSITIVE and not metric.endswith(("/bias2", "/variance")) else "real"
 
 
-def means_little(values: Sequence[float], clusters: Sequence[Replicate] | None = None, kind: str = "positive") -> bool:
+def means_little(
+    values: Sequence[float], clusters: Sequence[Replicate] | None = None, kind: str = "positive", settings: int = 1
+) -> bool:
     """Whether the interval of the mean means nothing, by the rule above, so that the median is told instead.
 
-    For values of any sign the rule is Cochran's, from six parts on and where the skewness is more than three of
-    its standard errors. The mean of shares always means something, and so does that of the folds of one data set.
+    `settings` is how many are judged, at any of which chance may look like skewness. The folds of a data set have none.
     """
     layout, x = _layout(clusters, len(values)), np.asarray(values, dtype=np.float64)
     c = layout.clusters
-    if c < 2 or kind == "share" or not np.isfinite(x).all():
+    if c < 2 or not np.isfinite(x).all():
         return False
     with np.errstate(all="ignore"):
         x = layout.means(_scaled_down(x)[0])
-        if kind != "positive" or (x < 0).any():
-            return c >= FEWEST_ORDERED and _is_skewed(x)
         if np.ptp(x) == 0:
+            return False
+        if c >= FEWEST_ORDERED and _is_skewed(x, settings):
+            return True
+        if kind != "positive" or (x < 0).any():
             return False
         s2 = float(np.log(x).var(ddof=1))
         skewness = (math.exp(s2) + 2) * math.sqrt(math.expm1(s2)) if s2 < 100 else math.inf  # NaN if a value is 0
@@ -151,15 +154,15 @@ def means_little(values: Sequence[float], clusters: Sequence[Replicate] | None =
         return bool(not asked * skewness**2 <= c or x.max() > LARGEST_RATIO * np.median(x))
 
 
-def _is_skewed(x: Array) -> bool:
-    """Whether n values have a skewness G with 25 G^2 > n that is larger than three standard errors of its own."""
+def _is_skewed(x: Array, settings: int) -> bool:
+    """Whether n values have a skewness G with 50 G^2 > n, larger than chance has it at 5 % in any of the settings."""
     n, z = len(x), x - x.mean()
     variance = float((z**2).mean())
     if variance == 0:
         return False
     g = math.sqrt(n * (n - 1)) / (n - 2) * float((z**3).mean()) / variance**1.5
     error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
-    return bool(abs(g) > max(math.sqrt(n / COCHRAN), 3 * error))
+    return bool(abs(g) > max(math.sqrt(n / MEASURED), -float(ndtri(0.025 / settings)) * error))
 
 
 def estimate(
@@ -209,7 +212,8 @@ def estimates_of(
     """
     kind = "real" if any(min(each) < 0 for each in values) else kind_of(metric)
     each = list(zip(values, clusters, strict=True))
-    rough = any(means_little(*found, kind) for found, judge in zip(each, judged, strict=True) if judge)
+    count = sum(judged)
+    rough = any(means_little(*found, kind, count) for found, judge in zip(each, judged, strict=True) if judge)
     return [estimate(*found, kind, "median" if rough else "mean") for found in each]
 
 
@@ -242,14 +246,17 @@ def _estimate(x: Array, layout: Layout, kind: str, statistic: str) -> Estimate:
     is_median = statistic == "median"
     find = _interval_of_median if is_median else _interval_of_mean
     low, high, method = find(spread, kind) if layout.clusters > 1 else (math.nan, math.nan, "none")
+    if method.startswith("Student") and layout.clusters < SHOWN:
+        method += ", if symmetric"
     given = "the seeds" if is_median and layout.crossed else layout.given
     end = (len(x), layout.clusters, statistic, median, q1, q3, layout.design, given)
     return Estimate(spread.mean, std, low, high, method, *end)
 
 
 def _interval_of_mean(spread: Spread, kind: str) -> tuple[float, float, str]:
-    mean = spread.mean
-    reach = float(stdtrit(spread.freedom, 0.975)) * spread.error
+    mean, reach = spread.mean, float(stdtrit(spread.freedom, 0.975)) * spread.error
+    if not spread.error:
+        return mean, mean, "all equal"
     if kind in ("positive", "mean is positive") and mean > 0:
         factor = np.exp(reach / mean)
         return float(mean / factor), float(mean * factor), "Student t of logs"
@@ -262,14 +269,16 @@ def _interval_of_mean(spread: Spread, kind: str) -> tuple[float, float, str]:
 def _interval_of_median(spread: Spread, kind: str) -> tuple[float, float, str]:
     x = np.sort(spread.parts)
     n = len(x)
+    if x[0] == x[-1]:
+        return float(x[0]), float(x[0]), "all equal"
     if n < FEWEST_ORDERED and kind == "positive" and x[0] > 0:
         logs = np.log(x)
-        reach = float(stdtrit(n - 1, 0.975)) * float(logs.std(ddof=1)) / math.sqrt(n) if x[0] < x[-1] else 0.0
+        reach = float(stdtrit(n - 1, 0.975)) * float(logs.std(ddof=1)) / math.sqrt(n)
         return float(np.exp(logs.mean() - reach)), float(np.exp(logs.mean() + reach)), "Student t of logs"
     if n < FEWEST_ORDERED - 1:
         return math.nan, math.nan, "none"
     rank, share = _ranks(n)
-    low, high = ((1 - share) * x[i] + share * x[j] for i, j in ((rank, rank + 1), (-rank - 1, -rank - 2)))
+    low, high = (x[i] + share * (x[j] - x[i]) for i, j in ((rank, rank + 1), (-rank - 1, -rank - 2)))
     return float(low), float(high), "order statistics"
 
 

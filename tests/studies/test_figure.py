@@ -29,8 +29,8 @@ def test_train_and_test_share_a_panel_for_each_of_few_curves(tmp_path):
     assert set(lines["noise floor"].get_ydata()) == {0.1**2}
     assert list(lines["validation"].get_ydata()) == pytest.approx([1.01, 0.51, 1 / 3 + 0.01])
     assert caption == (
-        "Lines: mean over 3 seeds (n = 3). Bands: its 95 % interval (Student t of logs; given one data set). "
-        "Small dots: single runs. Dashed: theory."
+        "Lines: mean over 3 seeds (n = 3). Bands: its 95 % interval (Student t of logs, if symmetric; "
+        "given one data set). Small dots: single runs. Dashed: theory."
     )
 
 
