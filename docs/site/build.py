@@ -39,7 +39,7 @@ GUIDES = [
     "tensorboard",
     "from-d2l",
 ]
-ANSWERS = ["studies", "reports", "theory", "reproduction", "performance", "security"]
+ANSWERS = ["studies", "reports", "theory", "reproduction", "performance", "security", "CHANGELOG"]
 WORDS = {
     "en": ("Chapters", "Guides", "Notebooks", "Studies and numbers", "Reference", "Index of the study notes"),
     "zh": ("各章", "指南", "笔记本", "研究与结果", "参考", "学习笔记索引"),
@@ -127,16 +127,12 @@ def _linked(source: Path, folder: Path, places: dict[Path, str], language: str) 
 
 def trees(places: dict[Path, str], language: str) -> str:
     """The tables of contents, which make the navigation."""
-    there = set(places.values())
-    chapters, guides, notebooks, answers, reference, index = WORDS[language]
-    parts = {
-        chapters: [name for name in CHAPTERS if name in there],
-        guides: [name for name in GUIDES if name in there],
-        notebooks: sorted(name for name in there if name.startswith("notebooks/")),
-        answers: [name for name in ANSWERS if name in there],
-        reference: ["reference"] if language == "en" else [],
-        index: ["contents"] if "contents" in there and language == "en" else [],
-    }
+    there = {*places.values()} - {"index"}
+    notebooks = sorted(name for name in there if name.startswith("notebooks/"))
+    lists = [CHAPTERS, GUIDES, notebooks, ANSWERS, ["reference"] * (language == "en"), ["contents"]]
+    lists = [[name for name in names if name in there or name == "reference"] for names in lists]
+    lists[1] += sorted(there.difference(*lists))  # pages that no list above names
+    parts = dict(zip(WORDS[language], lists, strict=True))
     return "\n\n" + "\n\n".join(
         "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *names, "```"])
         for caption, names in parts.items()
