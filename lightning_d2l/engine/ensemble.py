@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import grad_and_value, vmap
 from torch.optim import Optimizer
 
-from lightning_d2l.compat_lightning import count_chunk, loop_states
+from lightning_d2l.compat_lightning import count_chunk
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import Batch
 from lightning_d2l.engine.batches import StackedBatches, StackedSplit
@@ -22,7 +22,8 @@ from lightning_d2l.engine.call import call_with
 from lightning_d2l.engine.chunks import Chunk, Chunks
 from lightning_d2l.engine.exact import Exact
 from lightning_d2l.engine.loop import Step, diverged, train_minibatches
-from lightning_d2l.engine.members import LoggingPoint, Member, Snapshot, is_stacked, stacked, stacked_state
+from lightning_d2l.engine.members import Member, Snapshot, solved, stacked, stacked_state
+from lightning_d2l.engine.memory import Memory
 from lightning_d2l.engine.noise import StackedNoise
 from lightning_d2l.engine.optimizers import Memberwise
 from lightning_d2l.engine.schedules import MemberSchedules
@@ -42,16 +43,22 @@ class Ensemble(pl.LightningModule):
     weight_decay. A member whose loss or metrics are not finite is marked, and measured no more. A member that one of
     its stoppers ends keeps its rows and its state from there on; the training ends when no member trains any more.
 
-    Metrics are taken after the epochs `points`, counted from 1, and `tell` is called with the number of each epoch. A
-    batched product sums in another order than a single one: a member's numbers equal a single run's within rounding.
+    Metrics are taken after the epochs `points`, counted from 1, and `tell` is called with the number of each epoch.
+    After each point `leaving` returns the numbers of the members that leave the ensemble, which then has fewer.
+
+    A batched product sums in another order than a single one: a member's numbers equal a single run's within rounding.
     """
 
     def __init__(
-        self, members: Sequence[Member], points: Sequence[int], tell: Callable[[int], None] = lambda epoch: None
+        self,
+        members: Sequence[Member],
+        points: Sequence[int],
+        tell: Callable[[int], None] = lambda epoch: None,
+        leaving: Callable[[int], Collection[int]] = lambda epoch: (),
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.members, self.logging_points, self.tell = list(members), points, tell
+        self.members, self.logging_points, self.tell, self.leaving = list(members), points, tell, leaving
         first = members[0].module
         base = copy.deepcopy(first)
         self.noise = StackedNoise(base, [m.module for m in members], [m.noise for m in members])
@@ -64,9 +71,7 @@ class Ensemble(pl.LightningModule):
         for number, values in enumerate(zip(*(member.module.buffers() for member in members), strict=True)):
             self.register_buffer(f"buffer_{number}", torch.stack(values))
         self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
-        self.last: Snapshot | None = None  # at the last logging point
-        self.best: Snapshot  # at the best one of each member
-        self.points: dict[int, LoggingPoint] = {}  # by the number of epochs: the best ones and the last
+        self.memory = Memory(self._snapshot)
         self.schedules = MemberSchedules(self.members)
         self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
@@ -83,31 +88,31 @@ class Ensemble(pl.LightningModule):
 
     def train_dataloader(self) -> Chunks:
         data = [member.data for member in self.members]
-        width = max(each.splits["train"][0].shape[-1] for each in data)
+        self._width = max(each.splits["train"][0].shape[-1] for each in data)
+        self._chunks = Chunks(self._batches(), self.logging_points)
+        return self._chunks
+
+    def _batches(self) -> StackedBatches:
+        """The minibatches of the members, whose data are stacked."""
+        data = [member.data for member in self.members]
         self.splits = {
-            name: StackedSplit([each.splits[name] for each in data], self.stack[0].dtype, self.device, width)
+            name: StackedSplit([each.splits[name] for each in data], self.stack[0].dtype, self.device, self._width)
             for name in dict.fromkeys(["train", *data[0].evaluated, "test"])
         }
-        seeds = [each.shuffle_seed for each in data]
-        return Chunks(StackedBatches(self.splits["train"], data[0].batch_size, seeds), self.logging_points)
+        return StackedBatches(self.splits["train"], data[0].batch_size, [each.shuffle_seed for each in data])
 
     def on_fit_start(self) -> None:
         self._stop_if_none_trains()
 
     def on_train_start(self) -> None:
-        self.best = self._snapshot()
-        self._remember(self.trainer.current_epoch)
-        if self.members[0].best_parameters:
-            before = zip(*(member.best_parameters for member in self.members), strict=True)
-            for mine, parameters in zip(self.best.parameters, before, strict=True):
-                mine.copy_(stacked(parameters))
+        self.memory.begin(self.trainer, self.members, self.schedules)
 
     @torch.no_grad()
     def training_step(self, chunk: Chunk, batch_idx: int) -> None:
         steps = 0
         for epoch, batches in enumerate(chunk, chunk.first + 1):
             if isinstance(self.members[0].optimizer, Exact):
-                self._last_epoch = self._solve()
+                self._last_epoch = solved(self.members, list(self.stack))
             else:
                 self._last_epoch = train_minibatches(self._gradient, batches, self.steps)
             steps += len(self._last_epoch)
@@ -150,17 +155,6 @@ class Ensemble(pl.LightningModule):
         self.optimizer.step()
         remembered = [v for values in self.optimizer.state() for v in values.values() if isinstance(v, Tensor)]
         return self._programs[batch[0].shape].num_bytes + sum(t.nbytes for t in [*batch, outputs, *remembered])
-
-    def _solve(self) -> list[Step]:
-        """The exact solutions, which replace steps."""
-        found: list[Step] = []
-        for member in self.members:
-            assert isinstance(member.optimizer, Exact)
-            found += member.optimizer.solve(member.module, member.data.splits["train"])
-        for parameter, values in zip(self.stack, zip(*(m.parameters for m in self.members), strict=True), strict=True):
-            parameter.copy_(stacked(values))
-        loss, output, y = (torch.stack(parts).to(self.device) for parts in zip(*found, strict=True))
-        return [(loss, output, y)]
 
     def _call(self, method: str, parameters: Sequence[Tensor], buffers: Sequence[Tensor], *args: Any) -> Any:
         """A method of one module with these parameters and buffers."""
@@ -206,17 +200,37 @@ class Ensemble(pl.LightningModule):
             improved = self._take(epoch, metrics)
             sound = [was and not m.diverged for was, m in zip(training, self.members, strict=True)]
             self.schedules.look_after(epoch, metrics, sound)
-            self._remember(epoch, sound)
-            assert self.last is not None
-            self.best.take(self.last, improved)
+            self.memory.remember(epoch, self.trainer, self.members, self.schedules, sound)
+            self.memory.best.take(self.memory.last, improved)
+            if leaving := {*self.leaving(epoch)}:
+                self._keep([number for number in range(len(self.members)) if number not in leaving])
         self._last_epoch = []
+
+    def _keep(self, numbers: Sequence[int]) -> None:
+        """Train the members with these numbers alone from now on; the training ends if there are none."""
+        self.members = [self.members[number] for number in numbers]
+        if not self.members:
+            self.trainer.should_stop = True
+            return
+        index = torch.tensor(numbers, device=self.device)
+        self.stack = nn.ParameterList(nn.Parameter(p.detach()[index], requires_grad=False) for p in self.stack)
+        for name, buffer in list(self.named_buffers()):
+            self.register_buffer(name, buffer[index])
+        self.noise.keep(numbers)
+        self.schedules.keep(numbers)
+        self.memory.keep(index)
+        self.optimizer.keep(index, list(self.stack))
+        self._chunks.batches = self._chunks.sampler = self._batches()
+        self._programs, self._noise_shapes = {}, {}
+        self._stop_if_none_trains()
 
     @torch.no_grad()
     def on_train_end(self) -> None:
         """Measure the splits of the end, with the last weights, and with the best if they are not the last for all."""
-        assert self.last is not None
+        if not self.members:
+            return
         last_are_best = all(m.rows and m.best["epoch"] == m.rows[-1]["epoch"] for m in self.members if not m.diverged)
-        for parameters in (self.last.parameters, *([] if last_are_best else [self.best.parameters])):
+        for parameters in (self.memory.last.parameters, *([] if last_are_best else [self.memory.best.parameters])):
             splits = ("test", *self.members[0].data.at_end)
             metrics = self._metrics({split: self._outputs(split, parameters) for split in splits}, parameters)
             for number, member in enumerate(self.members):
@@ -283,18 +297,3 @@ class Ensemble(pl.LightningModule):
         state = self.optimizer.state() if hasattr(self, "optimizer") else [{} for _ in self.stack]
         noise = [member.noise.get_state() for member in self.members]
         return Snapshot([p.detach().clone() for p in self.stack], state, noise)
-
-    def _remember(self, epoch: int, sound: Sequence[bool] = ()) -> None:
-        """Keep the state of the members that are `sound`: they trained until now; and of Lightning's loops."""
-        now = self._snapshot()
-        if self.last is None:
-            self.last = now
-        else:
-            self.last.take(now, torch.tensor(sound, device=self.device))
-        shared = [{k: None if is_stacked(k, v) else v for k, v in values.items()} for values in now.optimizer]
-        lightning = self.trainer.global_step, loop_states(self.trainer)
-        self.points[epoch] = LoggingPoint(*lightning, shared, self.schedules.states())
-        if len(self.points) > 3 * len(self.members) + 10:
-            needed = {epoch} | {member.start for member in self.members}
-            needed |= {int(row["epoch"]) for m in self.members for row in (m.best, *m.rows[-1:]) if row}
-            self.points = {at: point for at, point in self.points.items() if at in needed}

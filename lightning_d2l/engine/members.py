@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from lightning_d2l.compat_torch import scheduler_state
 from lightning_d2l.data.base import TensorDataModule
+from lightning_d2l.engine.exact import Exact
+from lightning_d2l.engine.loop import Step
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.callbacks import EarlyStopping
 
@@ -97,6 +99,12 @@ class Snapshot:
         for number in chosen.nonzero().flatten().tolist():
             self.noise[number] = other.noise[number]
 
+    def keep(self, index: Tensor) -> None:
+        """Keep the members whose numbers are in `index` (m,)."""
+        self.parameters = [p[index] for p in self.parameters]
+        self.optimizer = kept_state(self.optimizer, index)
+        self.noise = [self.noise[number] for number in index.tolist()]
+
 
 @dataclass
 class LoggingPoint:
@@ -107,11 +115,27 @@ class LoggingPoint:
     optimizer: OptimizerState  # the optimizers' states except for tensors, and None for each of those
     schedules: list[ScheduleState]  # of each member, if there are schedules
 
+    def keep(self, index: Tensor) -> None:
+        """Keep the members whose numbers are in `index` (m,)."""
+        self.schedules = [self.schedules[number] for number in index.tolist()] if self.schedules else []
+
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors (..., d) as one (M, ..., D), with zeros behind those whose d is smaller than the largest, D."""
     width = max(t.shape[-1] if t.dim() else 0 for t in tensors)
     return torch.stack([functional.pad(t.detach(), (0, width - t.shape[-1])) if t.dim() else t for t in tensors])
+
+
+def solved(members: Sequence[Member], stack: Sequence[Tensor]) -> list[Step]:
+    """Solve for the members' parameters exactly, which replaces their steps, and put the solutions into the stack."""
+    found: list[Step] = []
+    for member in members:
+        assert isinstance(member.optimizer, Exact)
+        found += member.optimizer.solve(member.module, member.data.splits["train"])
+    for parameter, values in zip(stack, zip(*(m.parameters for m in members), strict=True), strict=True):
+        parameter.copy_(stacked(values))
+    loss, output, y = (torch.stack(parts).to(stack[0].device) for parts in zip(*found, strict=True))
+    return [(loss, output, y)]
 
 
 def stacked_state(members: Sequence[Member]) -> OptimizerState:
@@ -121,6 +145,11 @@ def stacked_state(members: Sequence[Member]) -> OptimizerState:
         {k: stacked([s[k] for s in states]) if is_stacked(k, v) else copy.deepcopy(v) for k, v in states[0].items()}
         for states in zip(*by_member, strict=True)
     ]
+
+
+def kept_state(state: OptimizerState, index: Tensor) -> OptimizerState:
+    """The stacked states of the optimizers of the members whose numbers are in `index` (m,)."""
+    return [{k: v[index] if is_stacked(k, v) else v for k, v in values.items()} for values in state]
 
 
 def own(value: Tensor, like: Tensor) -> Tensor:

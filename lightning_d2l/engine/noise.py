@@ -61,6 +61,11 @@ class StackedNoise:
             raise ValueError("a random layer is used twice, or in another order than that of the network's layers")
         return [layer.shape for layer in self.layers if layer.shape is not None]
 
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Draw for the members with these numbers alone from now on."""
+        self.generators = [self.generators[number] for number in numbers]
+        self.strengths = [[strengths[number] for number in numbers] for strengths in self.strengths]
+
     @contextmanager
     def given(self, values: Sequence[Tensor]) -> Iterator[None]:
         """A context in which the layers of `base` take these random numbers."""

@@ -26,7 +26,7 @@ from torch.optim import (
 )
 
 from lightning_d2l.engine.loop import quickest, settings_of
-from lightning_d2l.engine.members import OptimizerState
+from lightning_d2l.engine.members import OptimizerState, kept_state
 from lightning_d2l.scratch.sgd import SGD as ScratchSGD
 
 PROPORTIONAL: tuple[type[Optimizer], ...] = (
@@ -145,6 +145,25 @@ class Memberwise:
             else:
                 p.addcmul_(step, lr)
             step.zero_()
+
+    def keep(self, index: Tensor, parameters: Sequence[Tensor]) -> None:
+        """From now on step for the members whose numbers are in `index` (m,) alone; `parameters` are their stacks."""
+        state, before, self.parameters = kept_state(self.state(), index), self.inner, list(parameters)
+        if self._rates:
+            self._let_rates_vary(self._rates[0][index].tolist())
+        else:
+            self.lr = [value[index] if isinstance(value, Tensor) else value for value in self.lr]
+        self.weight_decay = [value[index] if isinstance(value, Tensor) else value for value in self.weight_decay]
+        self._place = self._place[index.to(self._place.device)] if len(self._place) else self._place
+        if self.alike:
+            self.steps = self.parameters
+            groups = zip(before.param_groups, self.parameters, strict=True)
+            self.inner = _another(before, [{**group, "params": [p]} for group, p in groups])
+        else:
+            self.steps = [torch.zeros_like(p) for p in self.parameters]
+            self.inner = _another(before, self.steps)
+        self._steps = self.inner if self._steps is before else quickest(self.inner)
+        self.load(state)
 
     def state(self) -> OptimizerState:
         """A copy of the optimizer's state of each parameter: tensors (M, ...), and numbers that all members share."""

@@ -134,8 +134,13 @@ class MemberSchedules(Schedules):
             description = member.module.scheduler
             assert description is not None
             if training[number] and looks_after(description, epoch):
-                values[number] = metrics[monitored(description, metrics)][number]
+                values[self.place[number]] = metrics[monitored(description, metrics)][number]
         self.look(values)
+
+    def keep(self, numbers: Sequence[int]) -> None:
+        """Serve the members with these numbers alone from now on; schedulers of others step on, and nobody sees it."""
+        self.members = [self.members[number] for number in numbers]
+        self.place = [self.place[number] for number in numbers]
 
     def states(self) -> list[ScheduleState]:
         """What each member's checkpoint holds of its schedule now."""

@@ -79,8 +79,7 @@ def test_each_member_stops_as_lightning_stops_it_by_itself(optimizer: Any) -> No
             k: theirs[k] for k in ("wait_count", "stopped_epoch", "patience", "stopping_reason")
         }
         assert state["best_score"].item() == pytest.approx(theirs["best_score"].item(), rel=1e-9)
-        assert ensemble.last is not None
-        for stacked, parameter in zip(ensemble.last.parameters, module.parameters(), strict=True):
+        for stacked, parameter in zip(ensemble.memory.last.parameters, module.parameters(), strict=True):
             mine = stacked[number][..., : parameter.shape[-1]]
             assert torch.allclose(mine, parameter, rtol=1e-9, atol=1e-12)
         expected = split_metrics(module, data.evaluation_batches("test", torch.device("cpu"), torch.float64))
