@@ -114,6 +114,8 @@ class ExecutorLauncher(SequentialLauncher):
         vectorized = {name: self.settings[name] for name in OF_CHUNKS[2:]}
         limits = Limits(self.settings["chunk_size"], self.settings["retries"], vectorized, sweep.config.sweep.wait)
         drive(sweep, jobs, self.made, limits)
+        if not limits.waits:
+            self.made = None  # whose workers go on
 
     def close(self) -> None:
         """End the workers, at the end of the sweep."""
@@ -129,6 +131,15 @@ class ProcessesLauncher(ExecutorLauncher):
         from lightning_d2l.sweeps.processes import Processes
 
         return Processes(**settings)
+
+
+class RayLauncher(ExecutorLauncher):
+    """hydra/launcher=ray: chunks of runs in tasks of a Ray cluster."""
+
+    def executor(self, settings: dict[str, Any]) -> Executor:
+        from lightning_d2l.sweeps.ray_executor import Ray
+
+        return Ray(**{**settings, "resources": dict(settings["resources"])})
 
 
 class SlurmLauncher(ExecutorLauncher):

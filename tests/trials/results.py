@@ -14,7 +14,7 @@ import torch
 
 from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.record import RunRecord
-from tests.trials.children import Outcome, Room, run
+from tests.trials.children import LIMIT, Outcome, Room, run
 from tests.trials.operations import Operations
 from tests.trials.trial import Fault
 
@@ -76,11 +76,11 @@ class Undisturbed:
 
 
 @cache
-def undisturbed(program: Program) -> Undisturbed:
+def undisturbed(program: Program, limit: float = LIMIT) -> Undisturbed:
     """Do a program once, undisturbed; its folder stays until the trials end."""
     room = Room(Path(tempfile.mkdtemp(prefix="trial-")) / "room")
     operations = Operations(room.work)
-    outcome = run(room, program.first(), prepare=operations.install)
+    outcome = run(room, program.first(), limit=limit, prepare=operations.install)
     if outcome.code != 0:
         raise RuntimeError(f"{program.name} fails undisturbed: {outcome.text[-2000:]}")
     _made.append(room.folder.parent)

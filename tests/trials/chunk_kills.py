@@ -1,0 +1,230 @@
+"""Drivers and workers of sweeps in chunks that are killed, stopped and paused: no run is lost, none is done twice.
+
+Workers are forked from the driver, which has imported everything. A sweep has 8 chunks; a round starts or resumes it,
+kills something at a random moment, and the next round goes on, until the sweep is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_d2l.sweeps import claims, processes
+from lightning_d2l.sweeps.chunks import CHUNKS
+from lightning_d2l.sweeps.claims import words_of
+from tests.trials.children import Child, Outcome, Room, start
+from tests.trials.results import STATEFUL, Program, honest, leftovers, same_folders, undisturbed
+from tests.trials.trial import Case, Fault
+
+KILLS = 5  # in a case
+CASES = 40
+PATIENCE = 120.0  # seconds for a round on a machine that others use, too
+_WORDS = (
+    *STATEFUL, "logger=none", "trainer.max_epochs=60", "trainer.log_every_n_epochs=20", "seed=range(16)",
+    "trainer.checkpoint_every_n_seconds=0.05",
+)  # fmt: skip
+IN_CHUNKS = (
+    "hydra/launcher=processes", "hydra.launcher.workers=2", "hydra.launcher.chunk_size=2", "hydra.launcher.retries=50",
+)  # fmt: skip
+CHUNKED = Program("sweep of 8 chunks", (*_WORDS, *IN_CHUNKS), True, exact=False)
+TOGETHER = Program("the same in one process", (*_WORDS, "hydra.launcher.max_members=2"), True, exact=False)
+
+
+def cases() -> list[Case]:
+    """Kills of what a random choice says, each with its own stream of moments."""
+    return [_killed(number) for number in range(CASES)] + [_paused(number) for number in range(4)]
+
+
+class Forked:
+    """A forked worker, with what `processes` uses of subprocess.Popen."""
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        read, write = os.pipe()
+        sys.stdout.flush()
+        self.pid, self.returncode = os.fork(), None
+        if not self.pid:
+            self._work(words[1:], log, read, write)
+        os.close(read)
+        self.stdin = os.fdopen(write, "wb", buffering=0)
+
+    def _work(self, words: Sequence[str], log: Path, read: int, write: int) -> None:
+        code: int | None = 70
+        try:
+            os.setsid()
+            os.close(write)
+            os.dup2(read, 0)
+            sys.stdin = os.fdopen(0, "rb", closefd=False)  # type: ignore[assignment]
+            file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, 1)
+            os.dup2(file, 2)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.closerange(3, 256)
+            from lightning_d2l.sweeps.worker import main
+
+            code = main(list(words))
+            sys.stdout.flush()
+        finally:
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        end = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("worker", timeout)
+            time.sleep(0.01)
+        return int(self.returncode or 0)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def forked(lapse: float, *, ends: bool = True, locks: bool = True) -> Callable[[], None]:
+    """Let a driver fork its workers; claims lapse after so many seconds.
+
+    With `ends` False it can't kill a worker that seems stuck, and without `locks` folders have none, as in a cluster.
+    """
+
+    def prepare() -> None:
+        claims.LAPSE, claims.BEAT = lapse, lapse / 10
+        processes.Processes.start = lambda self, words, log: Forked(words, log)  # type: ignore[assignment,return-value]
+        if not ends:
+            processes.Processes.end = lambda self, number: None  # type: ignore[method-assign]
+        if not locks:
+            from lightning_d2l.sweeps import work
+
+            work.hold = lambda folder, what: contextlib.nullcontext()  # type: ignore[assignment]
+
+    return prepare
+
+
+def _owners(room: Room) -> list[int]:
+    """The processes that have a chunk now."""
+    found = [words_of(path).get("pid") for path in (room.work / "there" / CHUNKS).glob("*.claim")]
+    return sorted({pid for pid in found if isinstance(pid, int) and _lives(pid)})
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _finished(room: Room) -> dict[str, Any]:
+    """The metrics of the runs that are complete."""
+    found = {}
+    for path in (room.work / "there").glob("*/run.json"):
+        with contextlib.suppress(OSError, ValueError):
+            fields = json.loads(path.read_text())
+            if fields["status"] == "completed":
+                found[path.parent.name] = fields["metrics"]
+    return found
+
+
+def _wait(child: Child, seconds: float) -> bool:
+    """Wait for a moment; returns whether the program still runs."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not child.ended():
+        time.sleep(0.002)
+    return not child.ended()
+
+
+killed: dict[str, int] = {}
+"""How often what was killed, of all cases."""
+
+
+def _killed(number: int) -> Case:
+    chance = random.Random(number)
+
+    def disturb(child: Child, room: Room) -> bool:
+        """Kill something; returns whether that was the driver."""
+        owners = _owners(room)
+        what = chance.choice(["driver", "worker", "worker", "all"] if owners else ["driver"])
+        which = signal.SIGKILL if what == "all" else chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+        victims = {"driver": [child.pid], "worker": [chance.choice(owners or [0])], "all": [child.pid, *owners]}[what]
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, which)
+        name = f"{what} by {signal.Signals(which).name}"
+        killed[name] = killed.get(name, 0) + 1
+        return what != "worker"
+
+    def work(room: Room) -> Iterator[Fault]:
+        left, before = KILLS, dict[str, Any]()
+        while True:
+            child = start(room, CHUNKED.again(room), prepare=forked(5.0))
+            over = False
+            while left and not over and _wait(child, chance.uniform(0.1, 2.5)):
+                before |= _finished(room)
+                over = disturb(child, room)
+                left -= 1
+            outcome = child.wait(PATIENCE)
+            yield from outcome.faults()
+            if not over:
+                break
+        yield from _whole(room, outcome, before)
+
+    return Case(f"{KILLS} kills ({number})", work)
+
+
+def _paused(number: int) -> Case:
+    """A worker is paused until another one has taken its chunk, and wakes up."""
+    chance, ends = random.Random(number), bool(number % 2)
+
+    def work(room: Room) -> Iterator[Fault]:
+        before = dict[str, Any]()
+        child = start(room, CHUNKED.again(room), prepare=forked(1.0, ends=ends, locks=ends))
+        while not _owners(room) and _wait(child, 0.01):
+            pass
+        _wait(child, chance.uniform(0.0, 0.5))
+        if owners := _owners(room):
+            victim = chance.choice(owners)
+            os.kill(victim, signal.SIGSTOP)
+            _wait(child, 4.0)
+            before = _finished(room)
+            if _lives(victim):
+                os.kill(victim, signal.SIGCONT)
+        outcome = child.wait(PATIENCE)
+        yield from outcome.faults()
+        yield from _whole(room, outcome, before)
+
+    return Case(f"a worker is paused ({number})", work)
+
+
+def _whole(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Fault]:
+    """What is wrong with a sweep that was completed after what happened to it."""
+    if outcome.code != 0:
+        yield "stuck", f"exit code {outcome.code}: {outcome.last_line()}"
+        return
+    yield from honest(room)
+    yield from same_folders(undisturbed(TOGETHER, PATIENCE).folder, room.work / "there", exact=False)
+    after = _finished(room)
+    for name, metrics in before.items():
+        if after.get(name) != metrics:
+            yield "lost", f"{name} was finished, and was trained again with other numbers"
+    if (room.work / "there" / CHUNKS).exists():
+        yield "leftovers", f"{sorted(path.name for path in (room.work / 'there' / CHUNKS).iterdir())}"[:200]
+    yield from leftovers(room)
