@@ -35,6 +35,11 @@ BATCH_SIZE_FINDER = f"{_LIGHTNING}BatchSizeFinder"
 LR_FINDER = f"{_LIGHTNING}LearningRateFinder"
 FINDERS = {BATCH_SIZE_FINDER, LR_FINDER}
 """Callbacks that change a setting before the run, which is recorded."""
+OBSERVERS = {
+    MODEL_CHECKPOINT, DEVICE_STATS,
+    *(f"{_OURS}{name}" for name in ("LearningRateMonitor", "ModelSummary", "GradientNorm")),
+}  # fmt: skip
+"""Callbacks that leave the training as it is."""
 
 UNITS = ("weeks", "days", "hours", "minutes", "seconds")
 LONGEST_NAME = 150  # characters of a file's name, before metrics are filled in

@@ -31,6 +31,11 @@ LBFGS = "torch.optim.LBFGS"
 MUON = "torch.optim.Muon"
 SPARSE_ADAM = "torch.optim.SparseAdam"
 EXACT = "lightning_d2l.engine.exact.Exact"
+L2_DECAY = (
+    EXACT, SGD, SGD_SCRATCH, ADAM, RMSPROP, LBFGS,
+    *(f"torch.optim.{name}" for name in ("Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "Rprop")),
+)  # fmt: skip
+"""Optimizers that add `weight_decay` times the weights to the gradient (unless `decoupled_weight_decay`)."""
 
 
 def _numbers(words: str, *rules: Rule) -> Rule:

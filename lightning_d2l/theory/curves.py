@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lightning_d2l.config.check import flat
 from lightning_d2l.config.text import show
-from lightning_d2l.theory.assumptions import ASSUMPTIONS
+from lightning_d2l.theory.assumptions import ASSUMPTIONS, RECORDED
 from lightning_d2l.theory.problem import noise_variance
 from lightning_d2l.training.record import RunRecord
 
@@ -30,6 +30,7 @@ HELD_OUT = ("loss/val", "loss/test")
 PROBLEM = ("data", "model", "optimizer", "loss", "penalty", "scheduler")
 """The nodes of a configuration that the runs of one curve share, but for x, `REPLICATES` and `PLACES`."""
 REPLICATES = ("data.seed", "data.test_seed", "data.fold")
+LENGTH = "trainer.max_epochs"
 PLACES = ("data.root", "data.source")
 """Where data are, which a resumed run knows and a new one finds; other data make other curves."""
 MOST_REASONS = 3
@@ -72,7 +73,7 @@ class Measured:
     """One measured curve of a study: its setting, its runs, and the values of x in ascending order.
 
     `all_runs` are those of the whole study. `x` is empty if the values aren't numbers. If x is the epoch, it holds the
-    first and the last logged epoch.
+    first and the last epoch that any of the runs logged.
     """
 
     question: Question
@@ -83,7 +84,7 @@ class Measured:
     @functools.cached_property
     def x(self) -> list[float]:
         if self.question.x == "epoch":
-            epochs = [row["epoch"] for row in self.runs[0].history]
+            epochs = [row["epoch"] for run in self.runs for row in run.history]
             return [min(epochs), max(epochs)] if epochs else []
         values = [run.get(self.question.x) for run in self.runs] if self.question.x else []
         return sorted(set(values)) if numeric(values) else []
@@ -138,7 +139,7 @@ class Theory:
     def __call__(self, question: Question, runs: Sequence[RunRecord]) -> list[Curve]:
         curves = [curve for part in self.parts for curve in part(question, runs)]
         measured, _ = self._measured(question, runs)
-        return [*curves, *(line for each in measured if each.x for line in self.lines(each))]
+        return [*curves, *(line for each in measured for line in self.lines(each))]
 
     def reasons(self, question: Question, runs: Sequence[RunRecord]) -> list[str]:
         """For which runs the theory and its parts are not drawn, and why, a sentence each."""
@@ -176,16 +177,27 @@ class Theory:
             places = ["" if question.x == "epoch" else show(run.get(question.x)) for run in each.runs]
             spoilt: dict[str, str] = {}
             for run, place in zip(each.runs, places, strict=True):
-                if reason := self.broken(run.config):
+                if reason := self.broken({**run.config, RECORDED: run.fields.get("data")}):
                     spoilt.setdefault(place, reason)
             kept = [run for run, place in zip(each.runs, places, strict=True) if place not in spoilt]
             lost.update(spoilt[place] for place in places if place in spoilt)
             varied = (question.x, *(question.curves if self.together else ()))
-            if kept and (differing := _differing(kept, varied)):
+            measured = Measured(question, each.where, kept, runs)
+            if kept and (differing := self._differing(kept, varied)):
                 lost[f"the runs of one curve differ in {differing}"] += len(kept)
+            elif kept and not measured.x:
+                lost[f"the values of {question.x} are no numbers"] += len(kept)
             elif kept:
-                found.append(Measured(question, each.where, kept, runs))
+                found.append(measured)
         return found, lost
+
+    def _differing(self, runs: Sequence[RunRecord], varied: Sequence[str]) -> str:
+        """A key of the problem, or of the length of a training that matters, that runs of one curve differ in."""
+        if found := _differing(runs, varied):
+            return found
+        lengths = {show((run.config.get("trainer") or {}).get("max_epochs")) for run in runs}
+        matters = {"whole training", "optimum"} & {*self.assumes} and not {"epoch", LENGTH} & {*varied}
+        return LENGTH if matters and len(lengths) > 1 else ""
 
 
 def _differing(runs: Sequence[RunRecord], varied: Sequence[str]) -> str:

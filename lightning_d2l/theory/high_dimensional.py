@@ -102,7 +102,7 @@ def designs(n: int, d: int, most: int = 40) -> list[tuple[Array, Array]]:
     "epoch",
     assumes=[
         *PROBLEM, "plain sgd", "full batches", "zero start", "no decay", "no penalty", "constant rate",
-        "whole training",
+        "whole training", "precise", "stable",
     ],
     parts=[noise_floor],
 )  # fmt: skip

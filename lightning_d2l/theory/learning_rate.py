@@ -44,7 +44,7 @@ class Descent:
     def spread(self) -> float:
         """The variance of a batch's mean of values of variance 1, drawn without replacement."""
         n = len(self.x)
-        return (n - self.batch_size) / (n - 1) / self.batch_size
+        return (n - self.batch_size) / max(n - 1, 1) / self.batch_size
 
     def second_moment(self) -> Array:
         """E[H_B x H_B] (d^2, d^2)."""
@@ -80,8 +80,9 @@ class Descent:
 @theory(
     "optimizer.lr",
     assumes=[
-        "linear data", "no folds", "linear", "few features", "clean inputs", "no dropout", "squared loss", "plain sgd",
-        "constant rate", "whole training", "equal batches", "no decay", "no penalty", "normal start",
+        "linear data", "no folds", "linear", "few features", "n >= d", "clean inputs", "no dropout", "squared loss",
+        "plain sgd", "constant rate", "whole training", "precise", "equal batches", "no decay", "no penalty",
+        "normal start",
     ],
 )  # fmt: skip
 def learning_rate(each: Measured) -> Iterator[Curve]:

@@ -14,7 +14,7 @@ from lightning_d2l.theory.decomposition import decompose
 from lightning_d2l.theory.problem import loss_factor, noise_variance, split_size
 
 LEAST_SQUARES = (
-    "polynomial", "squared loss", "linear", "clean inputs", "no dropout", "solved", "no decay", "no penalty"
+    "polynomial", "squared loss", "linear", "clean inputs", "no dropout", "solved", "no decay", "no penalty", "64 bits"
 )  # fmt: skip
 """What all formulas of least squares on polynomials assume."""
 
@@ -96,8 +96,9 @@ def bias_variance(each: Measured) -> Iterator[Curve]:
     The bias is the limit for many samples. Fresh labels at the training inputs cost sigma^2 p/n; new inputs cost more.
     """
     data, variance = each.config["data"], noise_variance(each.config)
-    n, degrees = split_size(data, "train"), [int(value) for value in each.x]
-    if not variance or not n:
+    n = split_size(data, "train") or 0
+    degrees = [int(value) for value in each.x if value + 1 < n]  # from p = n on the samples are interpolated
+    if not variance:
         return
     low = [k for k in degrees if k < len(data["coefficients"]) - 1]
     bias = [_squared_bias(each.config, k) for k in low]

@@ -149,7 +149,7 @@ def decayed(data: DataSets, decay: float, lr: float, steps: int, std: float) -> 
     "optimizer.weight_decay",
     assumes=[
         *PROBLEM, "clean inputs", "no dropout", "no penalty", "plain sgd", "constant rate", "whole training",
-        "normal start", "bias starts at 0", "small steps",
+        "precise", "normal start", "bias starts at 0", "small steps", "quiet steps",
     ],
 )  # fmt: skip
 def decayed_initialisation(each: Measured) -> Iterator[Curve]:
@@ -169,7 +169,7 @@ def decayed_initialisation(each: Measured) -> Iterator[Curve]:
 
 @theory(
     "optimizer.weight_decay",
-    assumes=[*PROBLEM, "clean inputs", "no dropout", "no penalty", "l2 decay"],
+    assumes=[*PROBLEM, "clean inputs", "no dropout", "no penalty", "l2 decay", "precise"],
     parts=[decayed_initialisation],
 )
 def weight_decay(each: Measured) -> Iterator[Curve]:
@@ -202,7 +202,7 @@ def dropout_linear(each: Measured) -> Iterator[Curve]:
     yield from _lines("ridge, weighted by |xⱼ|² p/q, q = 1 - p", each, expected)
 
 
-@theory("penalty.lambda", assumes=[*PROBLEM, "clean inputs", "no dropout", "no decay", "solved"])
+@theory("penalty.lambda", assumes=[*PROBLEM, "clean inputs", "no dropout", "no decay", "solved", "few features"])
 def l1_l2(each: Measured) -> Iterator[Curve]:
     """The expected error and share of zero weights of Lasso, ridge and elastic net."""
     data, penalty = data_sets(each.config), each.config["penalty"]

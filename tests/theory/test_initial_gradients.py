@@ -6,7 +6,8 @@ from torch import nn
 from lightning_d2l.data.download import official_folder, read_official
 from lightning_d2l.nets.initialisation import initialise
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
-from lightning_d2l.theory.initialisation import IMAGES, initial_gradients, pair_means, weight_variance
+from lightning_d2l.theory.initialisation import initial_gradients
+from lightning_d2l.theory.signals import IMAGES, pair_means, weight_variance
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "sigmoid"])
