@@ -17,6 +17,7 @@ from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import words_of
 from lightning_d2l.sweeps.slurm_site import LAUNCHER, SlurmError, Task
+from lightning_d2l.sweeps.slurm_task import REFUSED, SlurmTask
 
 FOLDER = ".slurm"  # in the sweep's: the scripts that SLURM runs, and what the tasks print
 FIRST_LOOK, LONGEST = 2.0, 10.0  # seconds between two questions to SLURM, which grow
@@ -70,8 +71,6 @@ class Slurm:
         """The ids of new tasks; fewer than asked for, with a line, if SLURM takes no more."""
         import submitit
         from submitit.core.utils import FailedJobError
-
-        from lightning_d2l.sweeps.slurm_task import SlurmTask
 
         parameters = self._parameters()
         ids: list[str] = []
@@ -131,8 +130,8 @@ class Slurm:
             return {}
         for ended in self.tasks.keys() - tasks.keys():
             self._last = ended
-            if (said := _last_line(self._log(ended))).startswith("error: "):
-                raise RequestError(said.removeprefix("error: "))
+            if REFUSED in (said := _said(self._log(ended))):
+                raise RequestError(said[said.index(REFUSED) - 1].removeprefix("error: "))
         self.tasks = tasks
         return {
             number: self._why(owner)
@@ -148,7 +147,7 @@ class Slurm:
         log = self._log(task)
         if not log.exists():
             return f"task {task} of SLURM left no {log}; is the folder shared between the nodes?"
-        return f"task {task} of SLURM ended: {_last_line(log) or 'it printed nothing'}"[:300]
+        return f"task {task} of SLURM ended: {(_said(log) or [''])[-1] or 'it printed nothing'}"[:300]
 
     def words(self) -> str:
         """The tasks of SLURM, and why those wait that do."""
@@ -181,16 +180,15 @@ class Slurm:
         ])  # fmt: skip
 
 
-def _last_line(log: Path) -> str:
-    """The last line that a task has printed itself, or an empty string."""
+def _said(log: Path) -> list[str]:
+    """The last lines that a task has printed, without those of submitit and srun."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 10_000))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
-        return ""
-    own = [line for line in lines if line.strip() and not line.startswith(("submitit ", "srun:"))]
-    return own[-1].strip() if own else (lines[-1].strip() if lines else "")
+        return []
+    return ["", *(line.strip() for line in lines if line.strip() and not line.startswith(("submitit ", "srun: ")))]
 
 
 @contextlib.contextmanager

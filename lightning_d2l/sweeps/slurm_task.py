@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+REFUSED = "refused: no other task would train this sweep either"  # in the log of a task, after the reason
+
 
 class SlurmTask:
     """The function that submitit calls in a task of SLURM, with the folder of a sweep.
@@ -30,6 +32,8 @@ class SlurmTask:
         code = main([sweep], owner=task_id())
         if code > 128 and asked and callable(queue_again):
             queue_again(signal.SIGUSR2, None)  # does not return
+        if code == 2:
+            print(REFUSED, flush=True)
         if code:
             sys.exit(code)
         settle(Path(sweep))

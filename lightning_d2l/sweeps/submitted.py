@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import Chunks
@@ -70,7 +71,7 @@ def look(folder: Path) -> State | None:
 def unfinished(folders: Iterable[Path]) -> list[str]:
     """What to tell of those sweeps that are not finished, as lines; one that is done by now is marked so."""
     found: list[str] = []
-    for folder in folders:
+    for folder in [newest_sweep(OUTPUTS) if str(given) == "latest" else given for given in folders]:
         if not settle(folder) and (state := look(folder)):
             found += lines(folder, state)
     return found

@@ -1,0 +1,165 @@
+"""On a real SLURM, tasks train what one process trains, whatever ends them, and with nobody waiting."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lightning_d2l import cli
+from lightning_d2l.config.check import RequestError
+from lightning_d2l.sweeps import slurm_site
+from lightning_d2l.sweeps.chunks import CHUNKS
+from lightning_d2l.sweeps.folder import read_sweep
+from lightning_d2l.training.files import MetricsFile
+from lightning_d2l.training.record import RunRecord
+from tests import slurm
+from tests.forked import Forked
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
+PATIENCE = 240  # seconds
+SMALL = [
+    "-m", "data=polynomial", "model=polynomial_regression", "data.n_train=30", "logger=none",
+    "trainer.precision=64-true", "trainer.checkpoint_every_n_seconds=0.1", "trainer.log_every_n_epochs=50",
+    "hydra.launcher.chunk_size=2",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[slurm.Cluster]:
+    """SLURM in a folder of its own; the path of its socket must be short."""
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    made = slurm.Cluster(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**made.env, "OMP_NUM_THREADS": "1"}.items():
+            patch.setenv(name, value)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def records(folder: Path) -> dict[str, RunRecord]:
+    return {job["folder"]: RunRecord.read_or_missing(folder / job["folder"]) for job in read_sweep(folder)["jobs"]}
+
+
+def wait_for(what: Callable[[], object], driver: Forked | None = None) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < end, what
+        assert driver is None or driver.poll() is None, driver.communicate()
+        time.sleep(0.1)
+
+
+def owners(folder: Path) -> set[str]:
+    """The tasks that have claimed a chunk whose runs have written a checkpoint."""
+    found = set()
+    for claim in (folder / CHUNKS).glob("*.claim"):
+        chunk = json.loads((folder / CHUNKS / f"{claim.name.partition('.')[0]}.json").read_text())
+        if all((folder / job["name"] / "checkpoints" / "last.ckpt").exists() for job in chunk["jobs"]):
+            found.add(json.loads(claim.read_text()).get("owner"))
+    return found - {"", None}
+
+
+def test_what_ended_tasks_had_is_trained_by_others_with_the_numbers_of_one_process(
+    cluster: slurm.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*SMALL, "data.degree=1,2,3,4,5", "seed=range(2)", "trainer.max_epochs=3000"]
+    tasks = Forked(*words, "hydra/launcher=slurm", "hydra.launcher.workers=5", "hydra.sweep.dir=many")
+    wait_for(lambda: len(owners(tmp_path / "many")) > 2, tasks)
+    arrays = {task.partition("_")[0] for task in cluster.run("squeue", "-h", "-r", "-o", "%i").split()}
+    assert len(arrays) > 1  # MaxArraySize is 4
+    timed_out, cancelled, queued_again, *_ = sorted(owners(tmp_path / "many"))
+    cluster.run("scancel", "--signal=USR2", timed_out)  # as SLURM sends it before the time limit
+    cluster.run("scancel", cancelled)
+    cluster.run("scontrol", "requeue", queued_again)
+    cluster.kill_node()
+    cluster.start_node()
+    one = Forked(*words, "hydra/launcher=vectorized", "hydra.sweep.dir=one")
+    output = tasks.communicate(PATIENCE)
+    assert tasks.poll() == 0, output
+    assert one.wait(PATIENCE) == 0
+    expected, found = records(tmp_path / "one"), records(tmp_path / "many")
+    for name, record in found.items():
+        assert record.state == "completed"
+        rows, same = MetricsFile(record.folder).rows(), MetricsFile(expected[name].folder).rows()
+        for row, wanted in zip(rows, same, strict=True):
+            assert row == pytest.approx(wanted, rel=1e-9)
+    assert sum("resumed" in record.fields for record in found.values()) >= 6  # from their checkpoints
+    assert "Requeued job" in (tmp_path / "many" / ".slurm" / f"{timed_out}_0_log.out").read_text()
+    assert not (tmp_path / "many" / CHUNKS).exists()
+    wait_for(lambda: not cluster.run("squeue", "-h"))
+
+
+def test_nobody_waits_and_the_last_task_marks_the_sweep_done(
+    cluster: slurm.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["data.degree=1,2", "seed=range(2)", "trainer.max_epochs=3000", "sweep.wait=false", "hydra.sweep.dir=runs"]
+    driver = Forked(*SMALL, *words, "hydra/launcher=slurm", "hydra.launcher.workers=2")
+    output = driver.communicate(PATIENCE)[0]
+    assert driver.poll() == 0, output
+    assert "lightning-d2l report runs" in output
+    name = slurm_site.name_of(read_sweep(tmp_path / "runs")["id"])
+    assert f"scancel --name={name}" in output
+    assert read_sweep(tmp_path / "runs")["status"] == "submitted"
+    assert cli.main(["report", "runs"]) == 0
+    assert "0 of 2 chunks done" in capsys.readouterr().out
+    wait_for(lambda: read_sweep(tmp_path / "runs")["status"] != "submitted")
+    assert read_sweep(tmp_path / "runs")["status"] == "completed"
+    assert {record.state for record in records(tmp_path / "runs").values()} == {"completed"}
+    assert cli.main(["report", "runs"]) == 0
+    assert "chunks done" not in capsys.readouterr().out
+
+
+def test_a_killed_driver_s_tasks_go_on_and_a_second_driver_takes_them_over(
+    cluster: slurm.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["data.degree=1,2,3", "seed=range(2)", "trainer.max_epochs=5000", "hydra.sweep.dir=runs"]
+    driver = Forked(*SMALL, *words, "hydra/launcher=slurm", "hydra.launcher.workers=1")
+    wait_for(lambda: owners(tmp_path / "runs"), driver)
+    driver.kill()
+    driver.wait()
+    again = Forked("-m", "sweep.resume=runs", "hydra/launcher=slurm", "hydra.launcher.workers=1")
+    wait_for(lambda: len(list((tmp_path / "runs" / CHUNKS).glob("*.claim"))) == 1 or again.poll() is not None)
+    output = again.communicate(PATIENCE)[0]
+    assert again.poll() == 0, output
+    assert "1 chunks are trained by workers of an earlier driver" in output
+    assert {record.state for record in records(tmp_path / "runs").values()} == {"completed"}
+    assert not any("resumed" in record.fields for record in records(tmp_path / "runs").values())
+    assert len(list((tmp_path / "runs" / ".slurm").glob("*_submission.sh"))) == 1  # the task of the first driver
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"partition": "nope"}, "hydra.launcher.partition=nope: .*it has main, short"),
+        ({"gpus_per_node": 8}, "hydra.launcher.gpus_per_node=8: "),
+        ({"cpus_per_task": 64}, "hydra.launcher.cpus_per_task=64: "),
+        ({"constraint": "h100"}, "hydra.launcher.constraint=h100: "),
+        ({"partition": "short"}, "hydra.launcher.timeout_min=60: must be at most 2, the limit of partition short"),
+    ],
+)
+def test_what_slurm_would_refuse_is_refused_before_anything_is_submitted(
+    cluster: slurm.Cluster, settings: dict[str, object], words: str
+) -> None:
+    with pytest.raises(RequestError, match=words):
+        slurm_site.check({"timeout_min": 60, **settings})
+    assert cluster.run("squeue", "-h") == ""
+
+
+def test_without_a_controller_nothing_is_submitted(cluster: slurm.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = Path(os.environ["SLURM_CONF"])
+    wrong = conf.with_name("wrong.conf")
+    wrong.write_text(conf.read_text().replace("SlurmctldPort=", "SlurmctldPort=1#").replace("1#", "1\n#"))
+    monkeypatch.setenv("SLURM_CONF", str(wrong))
+    with pytest.raises(RequestError, match="SLURM's controller does not answer"):
+        slurm_site.check({"timeout_min": 60})
