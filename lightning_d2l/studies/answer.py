@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightning_d2l.config.text import cut, show
+from lightning_d2l.config.text import cut, number, show
 from lightning_d2l.studies.answers.further import further, repeated
 from lightning_d2l.studies.answers.rule import Said
 from lightning_d2l.studies.answers.table import ANSWERS
 from lightning_d2l.studies.answers.words import a_list
 from lightning_d2l.studies.comparison import Comparison, against_best
-from lightning_d2l.studies.diagnosis import NAMES
+from lightning_d2l.studies.diagnosis import NAMES, NOT_LEARNT
 from lightning_d2l.studies.effects import effects
 from lightning_d2l.studies.labels import listing, settings, short, split
 from lightning_d2l.studies.points import Point, best_first, comparable, series_of
@@ -23,6 +23,8 @@ from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 
 SMALL = 0.01  # a share of the variance that is not worth a word
+OF_UNTRAINED = ("depth_init", "learning_rate", "random_labels")
+"""Studies with an answer also where nothing has learnt."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ def answer(study: Study, points: Sequence[Point], importance: Mapping[str, float
         return Answer(_nothing(study, points), None, None, diagnoses, [], next=lower)
     others = against_best(study.select, ranked)
     equal = len(points) > 1 and all(_same(name, points) for name in dict.fromkeys([*study.metrics, study.select]))
-    said, note = (None, "") if equal else _by_rule(study, points)
+    guesses = _nothing_learnt(study, ranked)
+    said, note = (None, "") if equal or (guesses and study.name not in OF_UNTRAINED) else _by_rule(study, points)
     ruled = said is not None or equal
     if said is None:
-        said = Said(
-            "", " ".join([_general(study, points, ranked, others, importance or {}), *([note] if note else [])])
-        )
+        text = (not equal and guesses) or _general(study, points, ranked, others, importance or {})
+        said = Said("", " ".join([text, *([note] if note else [])]))
     best = said.best or ranked[0]
     warnings = [*(() if ruled else _ends(study, best, points)), *_warnings(study, best, points)]
     runner_up = next((point for point in ranked if point is not best), None)
@@ -96,6 +98,17 @@ def _nothing(study: Study, points: Sequence[Point]) -> str:
         return f"No setting has {study.select} of runs that did not diverge."
     counts = listing(f"{n} {state}" for state, n in states.items()) if states else "0 found"
     return f"No run has completed ({counts}), so there is no {study.select} yet."
+
+
+def _nothing_learnt(study: Study, ranked: Sequence[Point]) -> str:
+    """That no setting is better than guessing, where none is; else empty."""
+    best, found = ranked[0], ranked[0].diagnosis
+    if len(ranked) < 2 or not all(d and d.name == NOT_LEARNT and not d.or_else for d in (p.diagnosis for p in ranked)):
+        return ""
+    text = f"None of the {len(ranked)} settings has learnt: the {superlative(study.select)} {study.select}, "
+    text += f"{best.estimates[study.select]}, is that of {settings(best.setting)}"
+    trivial = found.trivial if found and study.select.partition("/")[0] == found.quantity else None
+    return f"{text}, and the trivial predictor has {number(trivial)}." if trivial is not None else f"{text}."
 
 
 def _diverged_rates(points: Sequence[Point]) -> list[float]:

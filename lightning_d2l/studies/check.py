@@ -51,9 +51,12 @@ def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:
 
 
 def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
-    """Raise RequestError on a metric that no completed run has."""
+    """Raise RequestError on a metric that no completed run has; that no label was fitted is a result."""
     completed = [run for run in runs if run.completed]
+    fits = any("acc/train" in run.metric_names for run in completed)
     for metric in metrics if completed else ():
+        if metric == "epochs_to_fit" and fits:
+            continue
         predicted = metric in PARTS and any((run.folder / PREDICTIONS).exists() for run in completed)
         if not predicted and all(metric not in run.metric_names and run.metric(metric) is None for run in completed):
             known = dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES])

@@ -9,7 +9,7 @@ floor), or what `study.reference` names. docs/reports.md states the rule, and th
 The rule is about the loss; the mean squared error for a Gaussian likelihood, 1 - accuracy where no loss is known.
 Intervals over runs are those of statistics.py. On a single data set the sampling error of the finite splits is added:
 a mean of m squared residuals has the relative standard deviation sqrt(2/m), an error rate p of m samples
-sqrt((1 - p) / (p m)).
+sqrt((1 - p) / (p m)), and so has cross-entropy, less that of guessing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lightning_d2l.config.text import number
-from lightning_d2l.studies.quantity import Ends, Quantity, ends_of, quantities
+from lightning_d2l.studies.quantity import NORMAL_95, Ends, Quantity, ends_of, quantities
 from lightning_d2l.studies.replicates import Replicate
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.training.record import RunRecord
@@ -197,7 +197,8 @@ def _gain(case: Case, ends: Ends) -> tuple[float | None, float]:
 
     The better one of the training and the held-out data counts, and no less than the margin if the accuracy is well
     above the trivial one's. The loss of a model that explains a fraction g of the variance differs from the trivial one
-    by g, with the standard deviation 2 sqrt(g / m) over m samples.
+    by g, with the standard deviation 2 sqrt(g / m) over m samples; for cross-entropy with the trivial loss L it is
+    sqrt(2 g / (L m)), since a log-likelihood ratio of mean d has the variance 2 d.
     """
     main, trivial, error = case.main, ends.trivial, case.error
     rates = [each.value for each in (error.held, error.train) if each] if error else []
@@ -211,7 +212,9 @@ def _gain(case: Case, ends: Ends) -> tuple[float | None, float]:
         gains.append(2 * MARGIN)
     gain = max(gains)
     samples = main.samples.get(main.split)
-    return gain, 2 * 1.96 * math.sqrt(abs(gain) / samples) if samples and gain in gains[:1] else 0.0
+    if not samples or gain not in gains[:1]:
+        return gain, 0.0
+    return gain, NORMAL_95 * math.sqrt((2 / trivial if main.deviation else 4) * abs(gain) / samples)
 
 
 def _fit(case: Case, ends: Ends, floor: float | None, *, alone: bool) -> tuple[str, str | None]:

@@ -41,7 +41,8 @@ class Quantity:
 
     `held_out` and `trains` hold a value a run, the latter none if there is no training loss; where it is the running
     mean of the last epoch, `running`, it is above that of the last weights. `lowest` is the lowest held-out mean at any
-    epoch. `samples` are the sizes of the splits. `one_data_set` says that all runs share one.
+    epoch. `samples` are the sizes of the splits. `one_data_set` says that all runs share one. `deviation` is the
+    standard deviation of the loss of a sample of a split, relative to the mean, where the accuracy tells it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Quantity:
     samples: Mapping[str, int] = field(default_factory=dict)
     replicates: list[Replicate] | None = None
     one_data_set: bool = True
+    deviation: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def is_rate(self) -> bool:
@@ -126,7 +128,7 @@ class Quantity:
         if not samples:
             return 0.0
         if not self.is_rate:
-            return NORMAL_95 * math.sqrt(2 / samples)
+            return NORMAL_95 * self.deviation.get(split, math.sqrt(2)) / math.sqrt(samples)
         values = self.trains if split == "train" else self.held_out
         rate = min(max(sum(values) / len(values), 1 / samples), 1 - 1 / samples)
         return NORMAL_95 * math.sqrt((1 - rate) / (rate * samples))
@@ -192,7 +194,28 @@ def _quantity(
         _samples(runs, split),
         replicates,
         _data_sets(runs, split) < 2,
+        _deviations(runs, rows, split, str(train or "")) if name == "loss" else {},
     )
+
+
+def _deviations(
+    runs: Sequence[RunRecord], rows: Sequence[Mapping[str, float]], held_out: str, train: str
+) -> dict[str, float]:
+    """The relative standard deviation of the loss of a sample of each split, for classes.
+
+    Of cross-entropy it is close to that of the error rate e, sqrt((1 - e) / e), without that of guessing, of whose loss
+    all samples have the same.
+    """
+    found: dict[str, float] = {}
+    for split, name in ((held_out, f"acc/{held_out}"), ("train", train.replace("loss/", "acc/"))):
+        guessed = [_recorded(run, "trivial").get(f"acc/{split}") for run in runs]
+        if not all(name in row for row in rows) or None in guessed:
+            continue
+        samples = _samples(runs, held_out).get(split, 1000)
+        rates = [sum(row[name] for row in rows) / len(rows), sum(map(float, guessed)) / len(runs)]  # type: ignore[arg-type]
+        odds = [min(rate, 1 - 1 / samples) / max(1 - rate, 1 / samples) for rate in rates]
+        found[split] = math.sqrt(max(odds[0] - odds[1], 0.0))
+    return found
 
 
 def _samples(runs: Sequence[RunRecord], held_out: str) -> dict[str, int]:

@@ -48,6 +48,8 @@ def random_labels(asked: Asked) -> Said | None:
         if EPOCHS in clean.estimates and EPOCHS in noisy.estimates:
             epochs = change(clean, noisy, EPOCHS)
             said.append(f"fitting the labels takes {epochs.values} epochs ({epochs.doubt or epochs.interval})")
+        elif not fitted:
+            said.append("the labels are not fitted in these epochs")
     return asked.said(unanimous(verdicts, "no"), said)
 
 

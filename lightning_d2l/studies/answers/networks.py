@@ -47,15 +47,20 @@ def width_fashion_mnist(asked: Asked) -> Said | None:
         best = asked.best(ACCURACY, points)[0]
         least = next(point for point in points if value(point, ACCURACY) >= value(best, ACCURACY) - POINT)
         chosen.append(least)
-        words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {noun(ACCURACY)} "
-        words += few(value(least, ACCURACY))
+        accuracy, widest = f"{noun(ACCURACY)} {few(value(least, ACCURACY))}", least is best is points[-1]
+        if widest:
+            words = (
+                f"{asked.curve(series)}none of these widths is surely enough: the largest, {asked.shown(best)} hidden "
+            )
+            words += f"units, has the highest {accuracy}"
+        else:
+            words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {accuracy}"
         words += f", and {few(value(best, ACCURACY))} at best with {asked.shown(best)}" if least is not best else ""
         if less := [point for point in points if asked.x(point) < asked.x(least)]:
             words += f"; {asked.shown(less[-1])} reach {few(value(less[-1], ACCURACY))}"
+            words += ", so that more may be better still" if widest else ""
         if best is not points[-1]:
             words += f"; going on to {asked.shown(points[-1])} {change(best, points[-1], ACCURACY).moves()}"
-        elif least is best:
-            words += ", the widest tried, so that more may be better"
         said.append(words)
     return asked.said("", said, best=asked.best(ACCURACY, chosen)[0]) if said else None
 
