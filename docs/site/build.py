@@ -62,6 +62,15 @@ REFERENCE = {
     "lightning_d2l.scratch": "From scratch",
     "lightning_d2l.engine.loop": "The training loop of the book",
 }
+ACCESSIBLE = {
+    'role="heading"': 'role="heading" aria-level="2"',
+    '<aside class="sidebar-drawer">': '<aside class="sidebar-drawer" aria-label="Site">',
+    '<aside class="toc-drawer': '<aside aria-label="Page" class="toc-drawer',
+    "<pre>": '<pre tabindex="0">',
+    '<table class="docutils': '<table tabindex="0" class="docutils',
+}
+"""What the theme lacks for screen readers and keyboards."""
+EMPTY = re.compile(r"<th([^>]*)>(&nbsp;|<p></p>|\s*)</th>")
 LINK = re.compile(r"(!?\[([^\]]*)\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -77,6 +86,11 @@ def build(into: Path) -> None:
             settings = {"LANGUAGE": code, "IN_BOTH": both}
             command = [sys.executable, "-m", "sphinx", *flags, made, str(folder)]
             subprocess.run(command, check=True, env=os.environ | settings)
+    for path in into.rglob("*.html"):
+        text = path.read_text()
+        for found, instead in ACCESSIBLE.items():
+            text = text.replace(found, instead)
+        path.write_text(EMPTY.sub(r"<td\1></td>", text))
 
 
 def places_of(language: str) -> dict[Path, str]:

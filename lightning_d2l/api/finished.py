@@ -225,7 +225,7 @@ class Run:
             f"{record.fields.get('model', '')} on {(record.fields.get('data') or {}).get('name', '')}: {record.state}"
         )
         table = f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>" if names else ""
-        picture = inline(self.figure()) if record.history else ""
+        picture = inline(self.figure(), "learning curves") if record.history else ""
         where = f"<code>{html.escape(str(self.folder))}</code>"
         return f"<div><p>{html.escape(title)} {where}</p>{table}{picture}</div>"
 

@@ -42,9 +42,9 @@ def show_figures() -> None:
         formatter.for_type(Figure, _png)
 
 
-def inline(figure: Figure) -> str:
-    """A figure as an image inside HTML."""
-    return f'<img src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
+def inline(figure: Figure, text: str) -> str:
+    """A figure as an image inside HTML; `text` says what it shows to those who do not see it."""
+    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
 
 
 def _png(figure: Figure) -> bytes:
@@ -94,7 +94,7 @@ class NotebookDisplay:
             from lightning_d2l.training.figures import curves
 
             figure = curves(self.rows)
-            self._shown.picture = inline(figure) if figure else ""
+            self._shown.picture = inline(figure, "learning curves so far") if figure else ""
         if self._handle is None:
             self._handle = display(self._shown, display_id=True)  # type: ignore[no-untyped-call]
         else:
