@@ -85,7 +85,7 @@ class Results:
         table = _results(findings).to_html(max_rows=MOST_ROWS, index=False, float_format=lambda v: f"{v:.4g}")
         texts = [findings.study.question, findings.answer.text, findings.counted]
         words = "".join(f"<p>{html.escape(text)}</p>" for text in texts)
-        return f"<div>{words}{inline(_figure(findings))}{table}</div>"
+        return f"<div>{words}{inline(_figure(findings), 'figure of the sweep')}{table}</div>"
 
 
 class Report(Results):
