@@ -25,8 +25,8 @@ PATIENCE = 240  # seconds
 SMALL = [
     "-m", "data=polynomial", "model=polynomial_regression", "data.n_train=30", "logger=none",
     "trainer.precision=64-true", "trainer.checkpoint_every_n_seconds=0.1", "trainer.log_every_n_epochs=50",
-    "hydra.launcher.chunk_size=2",
 ]  # fmt: skip
+SLURM = ["hydra/launcher=slurm", "hydra.launcher.chunk_size=2"]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_what_ended_tasks_had_is_trained_by_others_with_the_numbers_of_one_proce
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = [*SMALL, "data.degree=1,2,3,4,5", "seed=range(2)", "trainer.max_epochs=3000"]
-    tasks = Forked(*words, "hydra/launcher=slurm", "hydra.launcher.workers=5", "hydra.sweep.dir=many")
+    tasks = Forked(*words, *SLURM, "hydra.launcher.workers=5", "hydra.sweep.dir=many")
     wait_for(lambda: len(owners(tmp_path / "many")) > 2, tasks)
     arrays = {task.partition("_")[0] for task in cluster.run("squeue", "-h", "-r", "-o", "%i").split()}
     assert len(arrays) > 1  # MaxArraySize is 4
@@ -103,7 +103,7 @@ def test_nobody_waits_and_the_last_task_marks_the_sweep_done(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["data.degree=1,2", "seed=range(2)", "trainer.max_epochs=3000", "sweep.wait=false", "hydra.sweep.dir=runs"]
-    driver = Forked(*SMALL, *words, "hydra/launcher=slurm", "hydra.launcher.workers=2")
+    driver = Forked(*SMALL, *words, *SLURM, "hydra.launcher.workers=2")
     output = driver.communicate(PATIENCE)[0]
     assert driver.poll() == 0, output
     assert "lightning-d2l report runs" in output
@@ -124,11 +124,11 @@ def test_a_killed_driver_s_tasks_go_on_and_a_second_driver_takes_them_over(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["data.degree=1,2,3", "seed=range(2)", "trainer.max_epochs=5000", "hydra.sweep.dir=runs"]
-    driver = Forked(*SMALL, *words, "hydra/launcher=slurm", "hydra.launcher.workers=1")
+    driver = Forked(*SMALL, *words, *SLURM, "hydra.launcher.workers=1")
     wait_for(lambda: owners(tmp_path / "runs"), driver)
     driver.kill()
     driver.wait()
-    again = Forked("-m", "sweep.resume=runs", "hydra/launcher=slurm", "hydra.launcher.workers=1")
+    again = Forked("-m", "sweep.resume=runs", *SLURM, "hydra.launcher.workers=1")
     wait_for(lambda: len(list((tmp_path / "runs" / CHUNKS).glob("*.claim"))) == 1 or again.poll() is not None)
     output = again.communicate(PATIENCE)[0]
     assert again.poll() == 0, output
