@@ -1,13 +1,20 @@
-"""The pictures of docs/ and the commands that make them, and numbers of the pages that these commands print.
+"""What docs/ show is made again by its commands: pictures, the numbers of the pages, and the table beside the book's.
 
-    python docs/refresh.py                          # lists the pictures with their commands
-    python docs/refresh.py study_capacity kfold     # makes these pictures again and keeps them in docs/images
-    python docs/refresh.py --check softmax_overflow # runs the command: its numbers must stand on the page
+    python docs/refresh.py pictures                      # lists the pictures with their commands
+    python docs/refresh.py pictures study_kfold kfold    # makes these again and keeps them in docs/images
+    python docs/refresh.py numbers weight-decay          # runs the page's commands: its numbers must be among theirs
+    python docs/refresh.py numbers weight-decay --hold   # after an edit: holds what the commands print from now on
+    lightning-d2l reproduce --format json --into FOLDER > rows.json
+    python docs/refresh.py reproduction rows.json FOLDER # writes the tables of reproduction.md and of the chapters
 
-A picture is named without `.png`. Those with images need the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
+`numbers` without a page takes all of them, and `--command PATTERN` only the commands in which it is found.
+numbers.json has the numbers that are held: for each page and command, those of its section that the command prints or
+writes. Write a number on a page, write the command that makes it into the same section, and run `--hold`; it lists
+the numbers that no command of the page makes. Images are the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
 """
 
 import argparse
+import json
 import os
 import re
 import shlex
@@ -15,29 +22,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-IMAGES = ROOT / "docs/images"
+DOCS = ROOT / "docs"
+IMAGES = DOCS / "images"
+HELD = DOCS / "numbers.json"
 
 
 @dataclass(frozen=True)
 class Made:
-    """A picture: the command, the file that it makes, and numbers on `page` that the command prints."""
+    """A picture: the command, and the file that it makes in its folder."""
 
     command: str
     file: str
-    page: str = ""
-    numbers: tuple[str, ...] = ()
 
 
-def _demo(name: str, file: str, page: str = "", *numbers: str) -> Made:
-    return Made(f"lightning-d2l demo {name} --into RUN", file, page, numbers)
+def _demo(name: str, file: str) -> Made:
+    return Made(f"lightning-d2l demo {name}", file)
 
 
 def _run(words: str, figure: str = "curves") -> Made:
-    return Made(f"python train.py {words} hydra.run.dir=RUN", f"figures/{figure}.png")
+    return Made(f"python train.py {words}", f"figures/{figure}.png")
 
 
 STUDIES = (
@@ -54,21 +62,19 @@ HOUSES = (
     "trainer.precision=64-true"
 )
 PICTURES: dict[str, Made] = {
-    "likelihood": _demo("maximum-likelihood", "likelihood.png", "linear-regression", "0.514728"),
-    "fashion_mnist": _demo("fashion-mnist-loading", "images.png", "softmax-regression"),
-    "information": _demo("information", "information.png", "softmax-regression"),
-    "softmax_overflow": _demo(
-        "softmax-overflow", "overflow.png", "softmax-regression", "88.72", "33.75", "44.50", "52.00", "88.75"
-    ),
-    "affine_collapse": _demo("affine-collapse", "collapse.png", "multilayer-perceptrons", "0.05582", "0.31767"),
-    "activations": _demo("activations", "activations.png", "multilayer-perceptrons"),
-    "kfold": _demo("kfold", "folds.png", "underfitting-and-overfitting", "0.00950", "0.01304"),
-    "weight_decay": _demo("weight-decay-theory", "weight_decay.png", "weight-decay", "0.0343", "0.0348", "0.3717"),
-    "l1_l2": _demo("l1-l2", "l1_l2.png", "weight-decay", "0.079", "0.450"),
-    "input_noise": _demo("input-noise", "input_noise.png", "weight-decay"),
-    "dropout": _demo("dropout", "dropout.png", "dropout"),
-    "dropout_ridge": _demo("dropout-ridge", "dropout_ridge.png", "dropout"),
-    "computational_graph": _demo("backprop", "computational_graph.png", "backpropagation"),
+    "likelihood": _demo("maximum-likelihood", "likelihood.png"),
+    "fashion_mnist": _demo("fashion-mnist-loading", "images.png"),
+    "information": _demo("information", "information.png"),
+    "softmax_overflow": _demo("softmax-overflow", "overflow.png"),
+    "affine_collapse": _demo("affine-collapse", "collapse.png"),
+    "activations": _demo("activations", "activations.png"),
+    "kfold": _demo("kfold", "folds.png"),
+    "weight_decay": _demo("weight-decay-theory", "weight_decay.png"),
+    "l1_l2": _demo("l1-l2", "l1_l2.png"),
+    "input_noise": _demo("input-noise", "input_noise.png"),
+    "dropout": _demo("dropout", "dropout.png"),
+    "dropout_ridge": _demo("dropout-ridge", "dropout_ridge.png"),
+    "computational_graph": _demo("backprop", "computational_graph.png"),
     "variance_by_depth": _demo("variance-by-depth", "variance_by_depth.png"),
     "largest_entry": _demo("matrix-product", "largest_entry.png"),
     "symmetry": _demo("symmetry", "symmetry.png"),
@@ -90,55 +96,190 @@ PICTURES: dict[str, Made] = {
     "mlp_curves": _run("model=mlp"),
     "mlp_first_layer_weights": _run("model=mlp", "first_layer_weights"),
     "table_predicted": _run(HOUSES, "predicted"),
-    **{
-        f"study_{name}": Made(f"python train.py study={name} hydra.sweep.dir=RUN", "figure.png")
-        for name in STUDIES.split(" ")
-    },
+    **{f"study_{name}": Made(f"python train.py study={name}", "figure.png") for name in STUDIES.split(" ")},
     "sweep_time": Made("python benchmarks/page.py outputs/benchmarks", str(IMAGES / "sweep_time.png")),
 }
 
 
-def run(made: Made, folder: Path) -> str:
-    """What the command prints; its files lie in `folder`."""
-    program, *words = shlex.split(made.command.replace("RUN", str(folder)))
-    start = ["-m", "lightning_d2l"] if program == "lightning-d2l" else []
+def run(command: str, folder: Path, last: str = "") -> str:
+    """What a command prints; its files lie in `folder`, and `last` takes the place of RUN_FOLDER."""
+    program, *words = shlex.split(command.replace("RUN_FOLDER", last))
+    start = {"lightning-d2l": ["-m", "lightning_d2l"]}.get(program, [])
+    if words[:1] == ["train.py"]:
+        words += [f"hydra.run.dir={folder}", f"hydra.sweep.dir={folder}"]
+    elif words[:1] == ["demo"]:
+        words += ["--into", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *start, *words], cwd=ROOT, env=environment, check=True, text=True, stdout=subprocess.PIPE
-    ).stdout
+    done = subprocess.run(
+        [sys.executable, *start, *words], cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE
+    )
+    if done.returncode > 1:  # 1: a run diverged, which a page may show
+        raise SystemExit(f"{command}: exit code {done.returncode}\n{done.stdout}")
+    return done.stdout
 
 
-def problems(made: Made, printed: str, folder: Path) -> list[str]:
-    """What a page says that its command does not print, and a picture that was not made."""
-    page = (ROOT / f"docs/{made.page}.md").read_text() if made.page else ""
-    found = [f"{made.file}: not made"] if not (folder / made.file).is_file() else []
-    for number in made.numbers:
-        whole = re.compile(rf"(?<![\d.]){re.escape(number)}(?!\d)")
-        found += [f"{number}: not on {name}" for name, text in ((made.page, page), ("the console", printed))
-                  if not whole.search(text)]  # fmt: skip
+NUMBER = re.compile(r"(?<![\w.,-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
+
+
+def numbers_of(text: str) -> list[str]:
+    """The numbers of a text that have at least three digits and are no whole number below 10,000."""
+    text = re.sub(r"^```bash\n.*?^```$|<!-- rows.*?\n\n(\|.*\n)+|\]\([^)]*\)|`[^`\n]*`", " ", text, flags=re.S | re.M)
+    found = [each.rstrip(",") for each in NUMBER.findall(text)]
+    return list(dict.fromkeys(n for n in found if "." in n or "e" in n or abs(float(n.replace(",", ""))) >= 10_000))
+
+
+def is_among(number: str, values: Sequence[float]) -> bool:
+    """Whether one of the values, rounded as the number is, is the number."""
+    mantissa, _, exponent = number.replace(",", "").partition("e")
+    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    return any(abs(value - float(number.replace(",", ""))) <= 0.505 * unit for value in values)
+
+
+def values_of(printed: str, folder: Path) -> list[float]:
+    """The numbers that a command prints, and those of a run's metrics or of a sweep's report."""
+    files = ("metrics.csv", "run.json", "report.md")
+    texts = [printed, *((folder / name).read_text() for name in files if (folder / name).is_file())]
+    plain = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+    found = [n.replace(",", "") for text in texts for line in text.splitlines() for n in _cells(line, plain)]
+    return [float(n) for n in found if len(n) < 40]
+
+
+def _cells(line: str, plain: re.Pattern[str]) -> list[str]:
+    """The numbers of a line: of one with a comma between numbers, such as that of a CSV file, each by itself."""
+    return plain.findall(re.sub(r",(?!\d{3}(?!\d))", " ", line)) + plain.findall(line.replace(",", " "))
+
+
+def sections(page: str) -> Iterator[tuple[str, list[str]]]:
+    """The text of each section of a page, and its commands."""
+    for section in re.split(r"^(?=## )", (DOCS / f"{page}.md").read_text(), flags=re.M):
+        blocks = re.findall(r"^```bash\n(.*?)^```$", section, re.S | re.M)
+        lines = [line for block in blocks for line in block.splitlines()]
+        yield (
+            section,
+            [line for line in lines if re.match(r"python train|lightning-d2l (demo|inspect|reproduce)", line)],
+        )
+
+
+def hold(page: str, only: str) -> dict[str, list[str]]:
+    """Run the commands of a page, and return the numbers of its sections by the command that makes them."""
+    held: dict[str, list[str]] = {}
+    last = ""
+    with tempfile.TemporaryDirectory() as top:
+        for text, commands in sections(page):
+            wanted = numbers_of(text)
+            for number, command in enumerate(commands):
+                if not re.search(only, command):
+                    continue
+                folder = Path(top, f"{len(held)}-{number}")
+                values = values_of(run(command, folder, last), folder)
+                last = str(folder) if (folder / "run.json").is_file() else last
+                keep_pictures(command, folder)
+                if made := [each for each in wanted if is_among(each, values)]:
+                    held[command] = held.get(command, []) + made
+                    wanted = [each for each in wanted if each not in made]
+            if wanted and commands:
+                print(f"{page}, {text.splitlines()[0]}: made by no command: {' '.join(wanted)}")
+    return held
+
+
+def changed(page: str, held: dict[str, list[str]], only: str) -> list[str]:
+    """What a page says that its commands no longer make, and what is held and no longer on it."""
+    found, last = list[str](), ""
+    on_page = {line for _, lines in sections(page) for line in lines}
+    shown = {number for section, _ in sections(page) for number in numbers_of(section)}
+    with tempfile.TemporaryDirectory() as top:
+        for position, (command, numbers) in enumerate(held.items()):
+            if not re.search(only, command):
+                continue
+            if command not in on_page:
+                found.append(f"not on the page: {command}")
+            folder = Path(top, str(position))
+            values = values_of(run(command, folder, last), folder)
+            last = str(folder) if (folder / "run.json").is_file() else last
+            found += [f"{n}: not on the page; {command}" for n in numbers if n not in shown]
+            found += [f"{n}: not made by {command}" for n in numbers if not is_among(n, values)]
     return found
+
+
+def keep_pictures(command: str, folder: Path) -> None:
+    """Copy the pictures that a command has made to docs/images."""
+    for name, made in PICTURES.items():
+        if made.command == command and (folder / made.file).is_file():
+            shutil.copyfile(folder / made.file, IMAGES / f"{name}.png")
+
+
+def pictures(names: Sequence[str]) -> int:
+    if unknown := [name for name in names if name not in PICTURES]:
+        raise SystemExit(f"{unknown[0]}: no such picture; without names all are listed")
+    for name in names:
+        with tempfile.TemporaryDirectory() as top:
+            run(PICTURES[name].command, Path(top, "made"))
+            there = (Path(top, "made") / PICTURES[name].file).is_file()
+            keep_pictures(PICTURES[name].command, Path(top, "made"))
+        print(f"{name}: {'made' if there else 'not made'}")
+        if not there:
+            return 1
+    if not names:
+        print("\n".join(f"{name}  {made.command}" for name, made in PICTURES.items()))
+    return 0
+
+
+def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
+    held = json.loads(HELD.read_text()) if HELD.is_file() else {}
+    code = 0
+    for page in pages or (sorted(path.stem for path in DOCS.glob("*.md")) if keep else held):
+        if keep:
+            new = {**(held.get(page, {}) if only else {}), **hold(page, only)}
+            held = {**{k: v for k, v in held.items() if k != page}, **({page: new} if new else {})}
+            HELD.write_text(json.dumps(dict(sorted(held.items())), indent=1, ensure_ascii=False) + "\n")
+        else:
+            found = changed(page, held.get(page, {}), only)
+            print(f"{page}: {'; '.join(found) or 'ok'}")
+            code = max(code, int(bool(found)))
+    return code
+
+
+def reproduction(rows: Path, folder: Path) -> int:
+    """Write the tables of reproduction.md and of the chapters, and where the numbers are from."""
+    from lightning_d2l.book.reproduce import provenance
+    from lightning_d2l.book.rows import Row, as_markdown
+
+    inf = float("inf")
+    table = json.loads(rows.read_text())
+    for row in table:
+        for name in ("band", "computed_band"):
+            row[name] = row[name] and tuple(inf if end is None else end for end in row[name])
+    lines = as_markdown([Row(**row) for row in table]).splitlines()
+    page = DOCS / "reproduction.md"
+    before, _, _ = page.read_text().partition("\n| experiment | quantity |")
+    page.write_text("\n".join([before, *lines, "", provenance(folder), ""]))
+    for path in DOCS.glob("*.md"):
+
+        def rows_of(match: re.Match[str]) -> str:
+            mine = [line for line in lines[2:] if line.split(" | ")[0][2:] in match[1].split()]
+            return f"<!-- rows: {match[1]} -->\n\n" + "\n".join([*lines[:2], *mine]) + "\n"
+
+        path.write_text(re.sub(r"<!-- rows: (.+?) -->\n\n(?:\|.*\n)+", rows_of, path.read_text()))
+    return 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE")
-    parser.add_argument("--check", action="store_true", help="keep nothing; 1 if a number is another one")
+    what = parser.add_subparsers(dest="what", required=True)
+    what.add_parser("pictures").add_argument("names", nargs="*")
+    of_pages = what.add_parser("numbers")
+    of_pages.add_argument("pages", nargs="*")
+    of_pages.add_argument("--command", default="", help="only commands in which this pattern is found")
+    of_pages.add_argument("--hold", action="store_true", help="write numbers.json and the pictures of the commands")
+    of_rows = what.add_parser("reproduction")
+    of_rows.add_argument("rows", type=Path)
+    of_rows.add_argument("folder", type=Path)
     args = parser.parse_args()
-    if unknown := [name for name in args.pictures if name not in PICTURES]:
-        parser.error(f"{unknown[0]}: no such picture; without names all are listed")
-    failed = False
-    for name in args.pictures:
-        made = PICTURES[name]
-        with tempfile.TemporaryDirectory() as top:
-            folder = Path(top, "made")
-            found = problems(made, run(made, folder), folder)
-            if not args.check and not found and folder in (folder / made.file).parents:
-                shutil.copyfile(folder / made.file, IMAGES / f"{name}.png")
-        print(f"{name}: {'; '.join(found) or 'ok'}")
-        failed = failed or bool(found)
-    if not args.pictures:
-        print("\n".join(f"{name}  {made.command}" for name, made in PICTURES.items()))
-    return int(failed)
+    if args.what == "pictures":
+        return pictures(args.names)
+    if args.what == "numbers":
+        return numbers(args.pages, args.command, args.hold)
+    return reproduction(args.rows, args.folder)
 
 
 if __name__ == "__main__":
