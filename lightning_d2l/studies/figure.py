@@ -32,6 +32,8 @@ DARK = ("#333333", "#999999", "#666666")
 """For theory that belongs to several lines."""
 SPLITS = ("train", "val", "test", RUNNING)
 MOST_DOTS = 600
+FEWEST = 4
+"""Of fewer parts the runs themselves say more than an interval, which is not drawn."""
 MOST_PANELS = 12
 MOST_BARS = 100
 
@@ -153,7 +155,7 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
     estimates = {x: point.estimates[line.metric] for x, point in measured if not point.diverged}
     estimates = {x: found for x, found in estimates.items() if abs(found.value) <= LARGEST}
     x, marker = list(estimates), MARKERS[line.style % len(MARKERS)]
-    numbers = [(e.value, e.low, e.high, *_quartiles(e)) for e in estimates.values()]
+    numbers = [(e.value, *_interval(e), *_quartiles(e)) for e in estimates.values()]
     values, low, high, q1, q3 = np.array(numbers).reshape(-1, 5).clip(-LARGEST, LARGEST).T
     look: dict[str, Any] = {"marker": marker, "markersize": 5, "label": label(line.label) or None, "zorder": 3}
     if joined and len(x) != 1:
@@ -168,9 +170,19 @@ def _draw_line(panel: Axes, study: Study, line: _Line, at: Mapping[str, float], 
     return [value for _, value in dots]
 
 
+def _interval(found: Estimate) -> tuple[float, float]:
+    """The interval that is drawn around a mean or a median."""
+    return (found.low, found.high) if found.clusters >= FEWEST else (math.nan, math.nan)
+
+
+def _is_drawn(found: Estimate) -> bool:
+    return found.has_interval and found.clusters >= FEWEST
+
+
 def _quartiles(found: Estimate) -> tuple[float, float]:
     """The quartiles that are drawn around a median."""
-    return (found.q1, found.q3) if found.statistic == "median" and found.clusters > 2 else (math.nan, math.nan)
+    is_drawn = found.statistic == "median" and found.clusters >= FEWEST
+    return (found.q1, found.q3) if is_drawn else (math.nan, math.nan)
 
 
 def _draw_bars(panel: Axes, x: Sequence[float], values: np.ndarray, colour: str, look: dict[str, Any]) -> None:
@@ -232,14 +244,18 @@ def _caption(study: Study, points: Sequence[Point], isolated: bool, theory: str)
         over = f"{designs.pop() if len(designs) == 1 else 'runs'} ({n})"
         joined = numeric([point.setting[study.x] for point in points])
         lines, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
-        methods = labels.listing(dict.fromkeys(e.method for e in estimates if e.has_interval) or ["none"])
+        methods = labels.listing(dict.fromkeys(e.method for e in estimates if _is_drawn(e)) or ["none"])
         methods += f"; given {labels.listing(fixed)}" if fixed else ""
         medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
         what = "mean" if not medians else "median"
         if 0 < len(medians) < len([m for m, each in drawn.items() if each]):
             what = f"median of {labels.listing(medians)}, mean of the others,"
-        caption = f"{lines}: {what} over {over}. {interval}: its 95 % interval ({methods})."
-        caption += f" Pale {interval.lower()}: quartiles." if medians else ""
+        caption = f"{lines}: {what} over {over}."
+        if any(map(_is_drawn, estimates)):
+            caption += f" {interval}: its 95 % interval ({methods})."
+            caption += f" Pale {interval.lower()}: quartiles." if medians else ""
+        elif any(e.clusters > 1 for e in estimates):
+            caption += " So few have no band: their intervals are in summary.csv."
         caption += " Small dots: single runs."
     if isolated:
         best = f"{superlative(study.select)} {study.select}"

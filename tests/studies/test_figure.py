@@ -28,10 +28,21 @@ def test_train_and_test_share_a_panel_for_each_of_few_curves(tmp_path):
     assert lines["noise floor"].get_linestyle() == "--"
     assert set(lines["noise floor"].get_ydata()) == {0.1**2}
     assert list(lines["validation"].get_ydata()) == pytest.approx([1.01, 0.51, 1 / 3 + 0.01])
+    few = "So few have no band: their intervals are in summary.csv."
+    assert caption == f"Lines: mean over 3 seeds (n = 3). {few} Small dots: single runs. Dashed: theory."
+    assert not any(path.vertices.size for each in figure.axes[0].collections for path in each.get_paths())
+    dots = [line for line in figure.axes[0].lines if line.get_markersize() < 3]
+    assert [len(line.get_xdata()) for line in dots] == [9, 9, 9]
+
+
+def test_from_four_seeds_on_there_is_a_band_and_what_it_assumes(tmp_path):
+    axes = {"data.degree": [1, 2, 3], "seed": range(4)}
+    figure, caption = drawn(tmp_path, axes, lambda d, s: {"loss/val": 1 / d + 0.01 * s})
     assert caption == (
-        "Lines: mean over 3 seeds (n = 3). Bands: its 95 % interval (Student t of logs, if symmetric; "
-        "given one data set). Small dots: single runs. Dashed: theory."
+        "Lines: mean over 4 seeds (n = 4). Bands: its 95 % interval (Student t of logs, if symmetric; "
+        "given one data set). Small dots: single runs."
     )
+    assert any(path.vertices.size for each in figure.axes[0].collections for path in each.get_paths())
 
 
 def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_quartiles(tmp_path):
@@ -48,7 +59,7 @@ def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_q
 
 def test_folds_of_one_data_set_have_no_interval_and_a_figure(tmp_path):
     _, caption = drawn(tmp_path, {"data.degree": [1, 2], "data.fold": range(5)}, lambda d, f: splits(d + 0.01 * f))
-    assert caption.startswith("Lines: mean over 5 folds (n = 5). Bands: its 95 % interval (none; given one data set).")
+    assert caption == "Lines: mean over 5 folds (n = 5). Small dots: single runs."
 
 
 def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_path):
