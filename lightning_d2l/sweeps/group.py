@@ -164,16 +164,19 @@ class Group:
             folder = built.spec.folder
             if self.lean.on and not folder.exists():
                 _in_folder(record)
+            last = int(member.rows[-1]["epoch"]) if member.rows else member.start
+            best = int(member.best["epoch"]) if member.rows else 0
             if member.rows:
                 MetricsFile(folder).write(member.rows)
+            if member.rows and best != last:
                 at_best = {"Recorder": states, **member.stoppers_at_best}
-                self._write_checkpoint(folder / BEST, number, ensemble.memory.best, int(member.best["epoch"]), at_best)
-            last = int(member.rows[-1]["epoch"]) if member.rows else member.start
+                self._write_checkpoint(number, ensemble.memory.best, best, at_best, folder / BEST)
             at_last = {"Recorder": states, **member.states_of_stoppers()}
-            self._write_checkpoint(folder / LAST, number, ensemble.memory.last, last, at_last)
+            paths = [folder / BEST] * (best == last) + [folder / LAST]
+            self._write_checkpoint(number, ensemble.memory.last, last, at_last, *paths)
 
     def _write_checkpoint(
-        self, path: Path, number: int, snapshot: Snapshot, epoch: int, callbacks: dict[str, Any]
+        self, number: int, snapshot: Snapshot, epoch: int, callbacks: dict[str, Any], *paths: Path
     ) -> None:
         """A checkpoint as Lightning writes it for a single run, with the states of its callbacks."""
         member = self.ensemble.members[number]
@@ -195,7 +198,7 @@ class Group:
             "lr_schedulers": [member.schedule["scheduler"].state_dict()] if member.schedule else [],
             **hyperparameters(member.module),
         }
-        write_checkpoint(checkpoint, path)
+        write_checkpoint(checkpoint, *paths)
 
     def _ended(self, built: BuiltRun, member: Member, record: RunRecord) -> dict[str, Any]:
         """The fields of the record of a run at its end."""

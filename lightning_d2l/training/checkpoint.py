@@ -67,12 +67,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._written = time.monotonic()
 
 
-def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint whole; raises OSError, as for a full disk, where torch.save raises RuntimeError."""
+def write_checkpoint(checkpoint: Mapping[str, Any], *paths: Path) -> None:
+    """Write a checkpoint whole, to each of the paths.
+
+    Raises OSError, as for a full disk, where torch.save raises RuntimeError.
+    """
     content = io.BytesIO()
     torch.save(checkpoint, content)
-    with replacing(path, new_folders=False) as file:
-        file.write(content.getbuffer())
+    for path in paths:
+        with replacing(path, new_folders=False) as file:
+            file.write(content.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
