@@ -139,7 +139,7 @@ class RayLauncher(ExecutorLauncher):
     def executor(self, settings: dict[str, Any]) -> Executor:
         from lightning_d2l.sweeps.ray_executor import Ray
 
-        return Ray(**{**settings, "resources": dict(settings["resources"])})
+        return Ray(**{**settings, "resources": dict(settings["resources"] or {})})
 
 
 class SlurmLauncher(ExecutorLauncher):

@@ -12,7 +12,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from lightning_d2l.compat_hydra import BASIC_LAUNCHER, BASIC_SWEEPER
 from lightning_d2l.config.check import RequestError, check_settings, targets
 from lightning_d2l.config.references import safe_references
-from lightning_d2l.config.rules import COUNT, POSITIVE, REAL, SEED, Rule, Settings, whole
+from lightning_d2l.config.rules import COUNT, POSITIVE, REAL, SEED, Rule, Settings, real, whole
 
 _INTEGER = Rule("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool))
 _METRIC = Rule(
@@ -29,6 +29,12 @@ _OPTIONS = Rule(
     "options of sbatch, each with one line of text, a number or true",
     lambda v: isinstance(v, Mapping) and all(_is_word(name) and _is_word(str(value)) for name, value in v.items()),
 )
+_SHARES = Rule("a number above 0, and a whole one above 1", lambda v: POSITIVE.accepts(v) and (v < 1 or v == int(v)))
+_SHARES_OR_NONE = Rule("0, or a number above 0, and a whole one above 1", lambda v: v == 0 or _SHARES.accepts(v))
+_RESOURCES = Rule(
+    "amounts by the names of resources that Ray's nodes have, or null",
+    lambda v: v is None or (isinstance(v, Mapping) and all(_is_word(k) and _SHARES.accepts(n) for k, n in v.items())),
+)
 _VECTORIZED = {"min_members": _INTEGER, "max_members": _INTEGER, "memory": REAL}
 _CHUNKS = {"chunk_size": _COUNT_OR_NULL, "retries": whole(0), **_VECTORIZED}
 # The settings of our launchers and sweepers. The vectorized launcher itself reports a number out of range, and then
@@ -44,6 +50,10 @@ OURS = {
         "VectorizedLauncher": _VECTORIZED,
         "ProcessesLauncher": {
             "workers": _COUNT_OR_NULL, "threads": _COUNT_OR_NULL, **_CHUNKS,
+        },
+        "RayLauncher": {
+            "address": _WORD_OR_NULL, "num_cpus": _SHARES, "num_gpus": _SHARES_OR_NONE, "resources": _RESOURCES,
+            "node_timeout": real("[0, inf)"), **_CHUNKS,
         },
         "SlurmLauncher": {
             "workers": COUNT, "timeout_min": COUNT, "nodes": COUNT, "cpus_per_task": COUNT, "gpus_per_node": _GPUS,

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.image_data import IMAGE_DATA
@@ -18,6 +18,23 @@ LOCK = ".lock"  # in a folder that a process holds or held
 LAUNCHER = ("hydra/launcher", "hydra.launcher.")  # how the keys begin of who trains the runs of a sweep
 PLACES_OF_DATA = ("root", "source", "path", "test_path")
 """The settings of data that say where they lie, and may change: a checksum tells whether the data are the same."""
+
+
+_sent: dict[str | None, str] = {}
+
+
+def send_to(place: str | None, here: str) -> None:
+    """Let `here` be where this process finds the data that a setting places elsewhere, on another computer."""
+    _sent[place] = here
+
+
+@overload
+def here(place: str) -> str: ...
+@overload
+def here(place: str | None) -> str | None: ...
+def here(place: str | None) -> str | None:
+    """Where this process finds the data of a place in the settings: there, unless they were sent."""
+    return _sent.get(place, place)
 
 
 def make_paths_absolute(data: Any, folder: str | None) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import here
 
 MD5 = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -74,7 +75,7 @@ def has_official(root: str | None) -> bool:
 
 
 def _raw(root: str | None) -> Path:
-    return data_root(root) / "FashionMNIST" / "raw"
+    return data_root(here(root)) / "FashionMNIST" / "raw"
 
 
 def read_official(folder: Path, split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

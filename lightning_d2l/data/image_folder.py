@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import here
 from lightning_d2l.config.size import LARGEST_DATA
 from lightning_d2l.data.image_file import read_pixels
 from lightning_d2l.data.images import ImageData
@@ -63,7 +64,7 @@ class ImageFolderData(ImageData):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
-        self.path = Path(os.path.expanduser(path))
+        self.path = Path(os.path.expanduser(here(path)))
         self.source = self.path.resolve().name or str(path)
         self.mode, self.on_error = mode, on_error
         self._shape: tuple[int, ...] | None = None  # of an image, where it is known before they are read

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import here
 from lightning_d2l.config.size import LARGEST_DATA
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.columns import Categories, Column, Numbers, Values, check_feature, column_of, raw_values
@@ -65,7 +66,8 @@ class TableData(TensorDataModule):
         **settings: Any,
     ) -> None:
         super().__init__(batch_size, **settings)
-        self.path, self.test_path, self.target = Path(path), Path(test_path) if test_path else None, str(target)
+        self.path, self.test_path = Path(here(path)), Path(here(test_path)) if test_path else None
+        self.target = str(target)
         self.name, self.source = self.path.name, "csv"
         self.task = task or ""
         self.features = None if features is None else _names(features)

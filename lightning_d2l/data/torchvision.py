@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.places import here
 from lightning_d2l.data.download import data_root, official_file
 from lightning_d2l.data.images import ImageData, resized
 
@@ -89,7 +90,7 @@ class TorchvisionData(ImageData):
         return torch.empty(0, *shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
 
     def draw(self) -> dict[str, tuple[Tensor, Tensor]]:
-        root = data_root(self.root)
+        root = data_root(here(self.root))
         x, y = images_and_labels(self.dataset, self.subset, "train", root)
         test = images_and_labels(self.dataset, self.subset, "test", root)
         splits = {"test": test, **self.held_out(x, y, self.val_size, self.n_train, self.label_noise)}
@@ -120,19 +121,22 @@ def images_and_labels(dataset: str, subset: str, split: str, root: Path) -> tupl
 
 def has_files(dataset: str, root: Path) -> bool:
     """Whether the files of a data set are below a root; they are not checked."""
+    return all(os.path.isfile(root / name) for name in files(dataset))
+
+
+def files(dataset: str) -> list[str]:
+    """The paths of the files of a data set, below its root."""
     from torchvision import datasets
 
     of: Any = getattr(datasets, dataset)
     if dataset == "EMNIST":
-        paths = [root / "EMNIST" / "raw" / "gzip.zip"]
-    elif dataset == "SVHN":
-        paths = [root / of.split_list[split][1] for split in ("train", "test")]
-    elif dataset.startswith("CIFAR"):
-        paths = [root / of.filename]
-    else:
-        listed = [*of.resources["train"], *of.resources["test"]] if dataset == "QMNIST" else of.resources
-        paths = [root / dataset / "raw" / name.rpartition("/")[2] for name, _ in listed]
-    return all(os.path.isfile(path) for path in paths)
+        return ["EMNIST/raw/gzip.zip"]
+    if dataset == "SVHN":
+        return [of.split_list[split][1] for split in ("train", "test")]
+    if dataset.startswith("CIFAR"):
+        return [of.filename]
+    listed = [*of.resources["train"], *of.resources["test"]] if dataset == "QMNIST" else of.resources
+    return [f"{dataset}/raw/{name.rpartition('/')[2]}" for name, _ in listed]
 
 
 def class_names(dataset: str, subset: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -16,6 +17,7 @@ from lightning_d2l.sweeps.chunks import CHUNKS, COMMON, Chunks
 from lightning_d2l.training.files import LAST, TEMPORARY
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.record import LEAN, RUN_FILE
+from lightning_d2l.training.signals import Stopped
 
 LARGEST = 4 * 2**30  # bytes of all files in an archive
 MOST_FILES = 200_000
@@ -33,7 +35,8 @@ def pack(chunks: Chunks, number: int) -> bytes:
 def train(packed: bytes) -> bytes:
     """Train the chunk that `pack` packed, in a temporary folder; returns an archive of what that leaves.
 
-    Raises RequestError if this process can't train it, and Stopped after a signal.
+    After a signal these are the checkpoints of the runs, without the end of the chunk. Raises RequestError if this
+    process can't train it.
     """
     from lightning_d2l.sweeps.worker import run_chunk
 
@@ -41,14 +44,15 @@ def train(packed: bytes) -> bytes:
     try:
         unpack(packed, folder)
         (number,) = Chunks(folder).numbers()
-        run_chunk(folder, number)
+        with contextlib.suppress(Stopped):
+            run_chunk(folder, number)
         return _packed(folder, [path for path in _files(folder) if path.parent != folder / CHUNKS or _is_done(path)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def collect(chunks: Chunks, number: int, returned: bytes) -> None:
-    """Put what `train` returned into the sweep's folder, the end of the chunk last.
+def collect(chunks: Chunks, number: int, returned: bytes) -> bool:
+    """Put what `train` returned into the sweep's folder, the end of the chunk last; returns whether it has ended.
 
     Raises RequestError, with nothing changed, if the archive is damaged or holds anything but the chunk's runs.
     """
@@ -65,9 +69,9 @@ def collect(chunks: Chunks, number: int, returned: bytes) -> None:
             for path in sorted((Path(temporary) / LEAN).iterdir()):  # the curves of a chunk before its runs
                 os.replace(path, chunks.sweep / LEAN / path.name)
         done = Path(temporary) / CHUNKS / f"{number:06}.done"
-        if not done.is_file():
-            raise RequestError(f"{chunks.sweep}: chunk {number} came back without its end")
-        os.replace(done, chunks.folder / done.name)
+        if ended := done.is_file():
+            os.replace(done, chunks.folder / done.name)
+    return ended
 
 
 def unpack(archive: bytes, folder: Path, names: Collection[str] | None = None) -> None:
