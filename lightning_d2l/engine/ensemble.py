@@ -73,6 +73,7 @@ class Ensemble(pl.LightningModule):
         self._widest = max(p.shape[1] if p.dim() > 1 else 1 for p in self.stack)  # units of a layer
         self.memory = Memory(self._snapshot)
         self.schedules = MemberSchedules(self.members)
+        self.whole = True  # False while members leave
         self._last_epoch: list[Step] = []
         self._programs: dict[torch.Size, Program] = {}
         self._noise_shapes: dict[torch.Size, list[torch.Size]] = {}
@@ -203,7 +204,9 @@ class Ensemble(pl.LightningModule):
             self.memory.remember(epoch, self.trainer, self.members, self.schedules, sound)
             self.memory.best.take(self.memory.last, improved)
             if leaving := {*self.leaving(epoch)}:
+                self.whole = False
                 self._keep([number for number in range(len(self.members)) if number not in leaving])
+                self.whole = True
         self._last_epoch = []
 
     def _keep(self, numbers: Sequence[int]) -> None:

@@ -140,7 +140,7 @@ class MemberSchedules(Schedules):
     def keep(self, numbers: Sequence[int]) -> None:
         """Serve the members with these numbers alone from now on; schedulers of others step on, and nobody sees it."""
         self.members = [self.members[number] for number in numbers]
-        self.place = [self.place[number] for number in numbers]
+        self.place = [self.place[number] for number in numbers] if self.place else []
 
     def states(self) -> list[ScheduleState]:
         """What each member's checkpoint holds of its schedule now."""

@@ -59,6 +59,10 @@ def is_name(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[^/\\\0]{1,255}", value) is not None and value not in (".", "..")
 
 
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
 def _is_text_or_none(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
@@ -84,6 +88,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "seconds": lambda value: _is_share(value) and 0 <= value < float("inf"),
     "process": _is_group_or_none,
     "plugins": is_plugins,
+    "prune": lambda value: isinstance(value, Mapping) and is_plain(value) and _is_counts(value.get("rungs")),
     "versions": _is_group_or_none,
     "git": _is_text_or_none,
     "records": lambda value: value in ("full", "lean"),

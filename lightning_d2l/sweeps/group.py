@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from lightning_d2l.engine.members import Member, Snapshot
 from lightning_d2l.modules.callbacks import EarlyStopping, LearningRateMonitor
 from lightning_d2l.modules.schedule import parts
 from lightning_d2l.sweeps.lean import Lean
+from lightning_d2l.sweeps.leavers import Leavers
+from lightning_d2l.sweeps.pruning import Rungs
 from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.sweeps.work import Progress
 from lightning_d2l.training import console, extras, fit
@@ -68,15 +70,21 @@ def member_of(built: BuiltRun) -> Member:
 
 
 class Group:
-    """Runs of one structure, which train together and leave what single runs leave, or lean records."""
+    """Runs of one structure, which train together and leave what single runs leave, or lean records.
 
-    def __init__(self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress, lean: Lean) -> None:
-        self.lean = lean
+    Those whose settings stop at one of the `rungs` leave the group there.
+    """
+
+    def __init__(
+        self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress, lean: Lean, rungs: Rungs | None = None
+    ) -> None:
+        self.lean, self.first = lean, pairs[0][0]
+        tell = functools.partial(progress.going_on, len(pairs), max_epochs=self.first.max_epochs)
+        self.leavers = Leavers(rungs, pairs) if rungs else None
+        leaving = self._leaving if rungs else lambda epoch: ()
+        self.ensemble = Ensemble([member for _, member in pairs], self.first.points, tell, leaving)
         self.runs = [(built, member, RunRecord.of(built.spec)) for built, member in pairs]
-        self.first = self.runs[0][0]
-        tell = functools.partial(progress.going_on, len(self.runs), max_epochs=self.first.max_epochs)
-        self.ensemble = Ensemble([member for _, member in pairs], self.first.points, tell)
-        self.began = time.monotonic()
+        self.began, self._before = time.monotonic(), 0.0
         self.logged: dict[BuiltRun, dict[str, Any]] = {}  # what the loggers return, of runs that have ended
 
     @flags_kept()
@@ -102,11 +110,14 @@ class Group:
                 self.ensemble.end()
         except Stopped as stop:
             with replacing_together():
-                self._save()
+                if self.ensemble.whole:
+                    self._stay()
+                    self._save()
                 for built, _, record in self.runs:
-                    if record.folder.exists():  # else no epoch had ended
+                    if record.folder.exists() and record.status == "running":  # else no epoch had ended, or it left
                         record.end("failed", fit.stopped(built.spec, stop), self._share())
             raise
+        self._stay()
         before = [record.fields for _, _, record in self.runs]
         try:
             self._end()
@@ -116,21 +127,39 @@ class Group:
             self._end()
             raise
 
-    def _end(self) -> None:
-        """Write what each member leaves at its end."""
+    def _leaving(self, epoch: int) -> Collection[int]:
+        """The members that leave after an epoch, when what they leave is on the disk."""
+        assert self.leavers is not None
+        self._stay()
+        numbers = self.leavers.after(epoch, [member for _, member, _ in self.runs])
+        if numbers:
+            self._end(numbers)
+            now = time.monotonic()
+            self._before, self.began = self._share(), now
+        return numbers
+
+    def _stay(self) -> None:
+        """Forget the runs that have left the ensemble."""
+        here = {*self.ensemble.members}
+        self.runs = [run for run in self.runs if run[1] in here]
+
+    def _end(self, numbers: Sequence[int] | None = None) -> None:
+        """Write what the members with these numbers leave at their end, or all of them."""
+        numbers = range(len(self.runs)) if numbers is None else numbers
         if self.lean.on:
-            self._end_lean()
+            self._end_lean(numbers)
             return
         with replacing_together():
-            self._save()
-            for built, member, record in self.runs:
-                self._finish(built, member, record)
+            self._save(numbers)
+            for number in numbers:
+                self._finish(*self.runs[number])
 
-    def _end_lean(self) -> None:
-        """Write the records of all members in columns, and the folders of those that keep one."""
+    def _end_lean(self, numbers: Sequence[int]) -> None:
+        """Write the records of members in columns, and the folders of those that keep one."""
         kept = []
         with replacing_together():
-            for number, (built, member, record) in enumerate(self.runs):
+            for number in numbers:
+                built, member, record = self.runs[number]
                 if built.exact and self.ensemble.memory.began:  # the solution is compared with the last weights
                     last = int(member.rows[-1]["epoch"]) if member.rows else member.start
                     member.restore(self.ensemble.memory.last, number, self.ensemble.memory.points[last].optimizer)
@@ -143,11 +172,12 @@ class Group:
             self._save(kept)
             for number in kept:
                 self._finish(*self.runs[number])
-        self.lean.write([(built.spec, record.fields, member.rows) for built, member, record in self.runs])
+        runs = [self.runs[number] for number in numbers]
+        self.lean.write([(built.spec, record.fields, member.rows) for built, member, record in runs])
 
     def _share(self) -> float:
         """A member's share of the time, in seconds."""
-        return (time.monotonic() - self.began) / len(self.runs)
+        return self._before + (time.monotonic() - self.began) / max(len(self.runs), 1)
 
     def save(self) -> None:
         """Write what each member needs to be resumed, and its metrics so far."""
@@ -181,7 +211,9 @@ class Group:
         """A checkpoint as Lightning writes it for a single run, with the states of its callbacks."""
         member = self.ensemble.members[number]
         own = {"best": dict(member.best), "torch": snapshot.noise[number]}
-        if epoch not in self.ensemble.memory.points:  # the best epoch was that of an earlier process, and is on the disk
+        if (
+            epoch not in self.ensemble.memory.points
+        ):  # the best epoch was that of an earlier process, and is on the disk
             return
         point = self.ensemble.memory.points[epoch]
         member.restore(snapshot, number, point.optimizer)
@@ -200,26 +232,32 @@ class Group:
         }
         write_checkpoint(checkpoint, *paths)
 
+    def _outcome(self, built: BuiltRun, member: Member) -> tuple[str, str, dict[str, float], dict[str, Any]]:
+        """How a run ends: its status, error, metrics on the test split, and other fields of its record."""
+        if member.diverged:
+            return "diverged", f"diverged: {member.diverged}", {}, {}
+        final = member.rows[-1]
+        if self.leavers and (stop := self.leavers.stops.get(member)):
+            return "pruned", "", {}, {"pruned": stop, "metrics": {"final": final, "best": member.best}}
+        test = member.test[0]
+        at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
+        return "completed", "", test, built.outcome(final | test, member.best | at_best)
+
     def _ended(self, built: BuiltRun, member: Member, record: RunRecord) -> dict[str, Any]:
         """The fields of the record of a run at its end."""
-        if member.diverged:
-            return record.ended("diverged", f"diverged: {member.diverged}", self._share())
-        test, final = member.test[0], member.rows[-1]
-        at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
-        return record.ended("completed", "", self._share(), **built.outcome(final | test, member.best | at_best))
+        status, error, _, outcome = self._outcome(built, member)
+        return record.ended(status, error, self._share(), **outcome)
 
     def _finish(self, built: BuiltRun, member: Member, record: RunRecord) -> None:
         """Write what a run leaves at its end."""
-        folder, config = built.spec.folder, built.spec.config
-        error = f"diverged: {member.diverged}" if member.diverged else ""
-        test, outcome, words = {}, {}, [first_line(built)]
+        folder, config, words = built.spec.folder, built.spec.config, [first_line(built)]
+        status, error, test, outcome = self._outcome(built, member)
         words += [console.epoch_line(int(row["epoch"]), built.max_epochs, row) for row in member.rows]
         if error:
             words.append(error)
+        elif status == "pruned":
+            words.append(console.pruned_line(outcome["pruned"]))
         else:
-            test, final = member.test[0], member.rows[-1]
-            at_best = test if member.best["epoch"] == final["epoch"] else member.test[-1]
-            outcome = built.outcome(final | test, member.best | at_best)
             words.append(f"\n{summary(outcome)}\n")
             if config["trainer"]["save_predictions"]:
                 with extras.optional("predictions.csv"):
@@ -232,7 +270,7 @@ class Group:
             outcome = {**outcome, "loggers": ids}
         words.append(f"run folder  {console.from_here(folder)}")
         console.write_log(folder, words)
-        record.end("diverged" if error else "completed", error, self._share(), **outcome)
+        record.end(status, error, self._share(), **outcome)
 
 
 def _in_folder(record: RunRecord) -> None:

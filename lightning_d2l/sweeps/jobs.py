@@ -22,9 +22,12 @@ from lightning_d2l.config.program import arguments_of
 from lightning_d2l.studies.check import check_study
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.grid import meaning
+from lightning_d2l.sweeps.pruning import Plan
 from lightning_d2l.training.machine import check_accelerator
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
+
+ELSEWHERE = ("SlurmLauncher", "RayLauncher")  # launchers whose runs train on the nodes of a cluster
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class SweepSpec:
     arguments: Sequence[str]
     command: str
     config_dir: str | None = None
+    prune: Plan | None = None  # which settings stop early
 
 
 def require_single(config: DictConfig) -> None:
@@ -66,6 +70,7 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
     jobs: list[RunSpec] = []
     planned: list[RunRecord] = []
     seen = _Seen()
+    elsewhere = str(composer.master.hydra.launcher.get("_target_", "")).endswith(ELSEWHERE)
     for number, (name, overrides) in enumerate(asked.items(), first):
         try:
             config = composer.settings(overrides)
@@ -73,7 +78,7 @@ def checked_jobs(composer: Composer, asked: Mapping[str, list[str]], first: int 
                 check(config)
                 if wrong := missing_extra(config):
                     raise RequestError(wrong)
-                check_accelerator(config)
+                check_accelerator(config, elsewhere=elsewhere)
         except (HydraException, OmegaConfBaseException) as error:
             raise RequestError(f"job {number} ({name}): {explained(error, parse(overrides))}") from error
         except RequestError as error:

@@ -8,6 +8,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed,
 from lightning_d2l.sweeps.lean import best_and_worst, check_keep, chosen
 from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
+from lightning_d2l.sweeps.prune_plan import keep_plan, planned
 from lightning_d2l.sweeps.work import Work
 from lightning_d2l.training.files import remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
@@ -66,6 +68,8 @@ class Sweep(Work):
             print(f"{path}: {reason}; its runs are trained again", file=sys.stderr, flush=True)
         self.lean.there.remove_damaged()
         self.fields = (before or self._first_fields(spec, varied)) | {"records": records}
+        keep_plan(folder, spec.prune, (before or {}).get("prune"))
+        self.fields |= {"prune": spec.prune.told()} if spec.prune else {}
 
     def _first_fields(self, spec: SweepSpec, varied: Sequence[str]) -> dict[str, Any]:
         """sweep.json before the first run."""
@@ -242,6 +246,7 @@ def run_sweep(spec: SweepSpec) -> int:
         print(cut(f"equal settings are trained once: {', '.join([*repeated, *same])}"), flush=True)
     # A resumed sweep uses the data of its runs.
     generated = not spec.config.sweep.resume and uses_generated_garments(job.config for job in jobs)
+    spec = replace(spec, prune=planned(spec, [job.config for job in jobs], varied, search=False))
     if spec.config.sweep.dry_run:
         print(listing(jobs, varied))
         return 0

@@ -146,7 +146,7 @@ class _Vectorized:
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
-                Group(part, self.work.progress, self.work.lean).train()
+                Group(part, self.work.progress, self.work.lean, self.work.rungs).train()
                 self.work.ended(jobs[:size])
                 self.release(jobs[:size])
                 del jobs[:size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,8 +11,10 @@ from typing import Protocol
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps.disk import require_written
 from lightning_d2l.sweeps.folder import FINISHED
+from lightning_d2l.sweeps.in_rungs import Turn, train_in_rungs
 from lightning_d2l.sweeps.lean import Lean
 from lightning_d2l.sweeps.ownership import is_empty, is_of_job, remove_run
+from lightning_d2l.sweeps.pruning import Rungs
 from lightning_d2l.training.files import LAST
 from lightning_d2l.training.lock import hold, holder
 from lightning_d2l.training.record import RunRecord
@@ -45,6 +48,11 @@ class Work:
         self.in_use: list[RunSpec] = []
         self.lean = Lean(folder)
         self._finished: dict[RunSpec, RunRecord] = {}
+
+    @functools.cached_property
+    def rungs(self) -> Rungs | None:
+        """Where settings of the sweep stop early, if they do."""
+        return Rungs.of(self.folder)
 
     def record(self, job: RunSpec) -> RunRecord:
         """The record of a job on the disk; that of a finished run is read once."""
@@ -117,14 +125,14 @@ class Work:
         """
         trained: list[RunSpec] = []
         try:
-            for job in jobs:
+            for job, turn in train_in_rungs(self, jobs):
                 with self.holding(job) as held:
-                    code = self._train_alone(job) if held else 0
+                    code = self._train_alone(job, turn) if held and turn else 0
                 if code > 128:
                     raise Stopped(code - 128)
                 if code == 2:
                     require_written(job, self.folder)
-                if job not in self.left_out:
+                if job not in self.left_out and not (turn and turn.waits):
                     trained.append(job)
                     if self.ended([job]):
                         return
@@ -140,19 +148,24 @@ class Work:
             for job in self.lean.absorb(jobs):
                 self._finished.pop(job, None)
 
-    def _train_alone(self, job: RunSpec) -> int:
+    def _train_alone(self, job: RunSpec, turn: Turn) -> int:
         """Train a job whose folder is held; returns its exit code. An interrupted one that can't go on starts again."""
-        from lightning_d2l.training.build import build_data
+        from lightning_d2l.training.build import BuiltRun, build, build_data
         from lightning_d2l.training.fit import run
+
+        def watched(spec: RunSpec) -> BuiltRun:
+            built = build(spec)
+            built.watch = turn
+            return built
 
         try:
             try:
-                return run(self.ready(job))
+                return run(self.ready(job), watched)
             except RequestError:
                 if not job.resuming:
                     raise
             require_same_data(RunRecord.read(job.folder), build_data(job.config))
-            return run(self.ready(job, anew=True))
+            return run(self.ready(job, anew=True), watched)
         except RequestError as error:
             self.left_out[job] = str(error)
             return 0

@@ -29,6 +29,7 @@ from lightning_d2l.training.baselines import baselines, require_reference
 from lightning_d2l.training.callbacks import build_callbacks, require_metrics, stopped_early
 from lightning_d2l.training.files import Row
 from lightning_d2l.training.optimum import Optimum, exact_optimum, recorded
+from lightning_d2l.training.pruned import Watch
 from lightning_d2l.training.spec import RunSpec
 
 # The random streams of a run's seed; noise is that of dropout and of the inputs.
@@ -50,6 +51,7 @@ class BuiltRun:
     rows: list[Row] = field(default_factory=list)  # what was measured at each logging point so far
     callbacks: list[pl.Callback] = field(default_factory=list)  # those that were asked for
     loggers: list[Logger] = field(default_factory=list)  # given as objects, beside those of the configuration
+    watch: Watch = lambda rows: None  # what looks at the rows after each logging point, and may end the run
 
     @property
     def max_epochs(self) -> int:

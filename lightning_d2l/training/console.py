@@ -213,6 +213,11 @@ def stopped_line(stopped: Mapping[str, Any]) -> str:
     return f"stopped early after epoch {stopped['epoch']}: {stopped['reason']} ({stopped['by']})"
 
 
+def pruned_line(pruned: Mapping[str, Any]) -> str:
+    """The line of a run that its sweep stopped early, from the field `pruned` of its record."""
+    return f"pruned after epoch {pruned['epoch']}, at rung {pruned['rung']}: its setting is among the worse ones"
+
+
 def write_log(folder: Path, messages: Iterable[str]) -> None:
     """Write a train.log with these messages, at the present time."""
     record = logging.makeLogRecord({})

@@ -118,7 +118,7 @@ class Loggers:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self.close({}, 128 + error.signum if isinstance(error, Stopped) else 1)
+            self.close({}, 128 + error.signum if isinstance(error, Stopped) else getattr(error, "code", 1))
 
     def commands(self) -> list[str]:
         """The commands that show what was logged."""

@@ -36,6 +36,7 @@ from lightning_d2l.training.finders import finders, search, with_found
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.measure import test
 from lightning_d2l.training.predictions import save_predictions
+from lightning_d2l.training.pruned import Ended
 from lightning_d2l.training.ranks import Environment, RankFailed, together
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
 from lightning_d2l.training.recorder import LoggingPoints, Recorder, remove_checkpoints
@@ -65,7 +66,7 @@ Builder = Callable[[RunSpec], BuiltRun]
 
 
 def run(spec: RunSpec, built_by: Builder = build, judge: Judge | None = None) -> int:
-    """Do one run and record it; returns the exit code: 0 completed, 1 diverged or failed, 2 refused, 128 + signal.
+    """Do one run and record it; returns the exit code: 0 ended well, 1 diverged or failed, 2 refused, 128 + signal.
 
     The folder is held meanwhile. Raises RequestError, and leaves the folder unchanged, if another process holds it, if
     a new run's folder holds a run, or if the run can't be resumed. A new run of a sweep that is refused is recorded.
@@ -118,6 +119,8 @@ def _recorded(
     except Diverged as error:
         status, message = "diverged", f"diverged: {error}"
         outcome = judged(spec, record, "diverged", {}, judge)
+    except Ended as end_of_run:
+        status, message, code, outcome = end_of_run.status, end_of_run.message, 0, end_of_run.outcome
     except RankFailed as error:
         message = f"failed: {error}"
         message += f"; to resume: {command_to_resume(spec)}" if log_file.started else ""
@@ -200,6 +203,7 @@ def train(
         line.row(row)
         if signals.received:  # its exception was lost, as in a destructor
             raise Stopped(signals.received)
+        built.watch(built.rows)
 
     with flags_kept(), loggers:
         try:
@@ -251,7 +255,7 @@ def fit(
         with together(spec, trainer.world_size, place):
             torch.manual_seed(stream(NOISE, spec.config["seed"], *[place.rank] * bool(place.rank)))
             trainer.fit(module, built.data if lightning else None, ckpt_path=last, weights_only=True)
-    except (RequestError, Diverged, RankFailed):
+    except (RequestError, Diverged, RankFailed, Ended):
         raise
     except Exception as error:
         if recorder.began or (last is None and not is_refusal(error)):

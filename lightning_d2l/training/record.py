@@ -233,7 +233,8 @@ def to_resume(folder: Path) -> RunRecord:
     record, what = RunRecord.read(folder), f"resume={folder}"
     if user := holder(folder):
         raise RequestError(f"{what}: in use by {user}; wait for it or stop it")
-    if not (folder / LAST).exists() and ((folder / METRICS).exists() or record.state in ("completed", "diverged", "pruned")):
+    ended = record.state in ("completed", "diverged", "pruned")
+    if not (folder / LAST).exists() and ((folder / METRICS).exists() or ended):
         raise RequestError(f"{what}: its {LAST} is lost, so there is nothing to resume; choose a new hydra.run.dir")
     return record
 
