@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import traceback
 from collections import Counter
@@ -14,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
+from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class VectorizedSettings:
 
 def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
+    with without_garbage_collection():
+        importlib.import_module("lightning_d2l.sweeps.group")
     wrong = settings.wrong()
     launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:
