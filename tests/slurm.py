@@ -17,7 +17,7 @@ from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "squeue", "scontrol")
 PATIENCE = 30  # seconds
-ARRAY = 4  # MaxArraySize, so that arrays are cut
+ARRAY = 2  # MaxArraySize, so that arrays are cut
 CONF = """
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)

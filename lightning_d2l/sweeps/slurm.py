@@ -16,10 +16,9 @@ from lightning_d2l.config.program import tool_words
 from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import words_of
-from lightning_d2l.sweeps.slurm_site import LAUNCHER, SlurmError, Task
+from lightning_d2l.sweeps.slurm_site import FOLDER, LAUNCHER, SlurmError, Task
 from lightning_d2l.sweeps.slurm_task import REFUSED, SlurmTask
 
-FOLDER = ".slurm"  # in the sweep's: the scripts that SLURM runs, and what the tasks print
 FIRST_LOOK, LONGEST = 2.0, 10.0  # seconds between two questions to SLURM, which grow
 A_THOUSAND = 20.0  # seconds more between them for each thousand tasks
 GRACE = 90.0  # seconds in which tasks write the checkpoints of their runs
@@ -120,7 +119,7 @@ class Slurm:
         self._claimed |= not claims <= self._seen
         self._seen |= claims
         now = time.monotonic()
-        if not self.tasks or now - self._looked < self._pause:
+        if not self.name or not (self.tasks or claims) or now - self._looked < self._pause:
             return {}
         self._looked = now
         self._pause = min(1.5 * self._pause, LONGEST + A_THOUSAND * len(self.tasks) / 1000)

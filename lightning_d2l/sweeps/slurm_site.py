@@ -16,6 +16,7 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 
 PATIENCE = 30.0  # seconds for the answer of a command
+FOLDER = ".slurm"  # in the sweep's: the scripts that SLURM runs, and what the tasks print
 LAUNCHER = "hydra/launcher=slurm"
 # The option of sbatch for each setting of the launcher.
 OPTIONS = {

@@ -118,5 +118,28 @@ def settle(folder: Path) -> bool:
     return True
 
 
+def take_back(folder: Path, sweep: str) -> None:
+    """Remove the chunks of an earlier driver, so that no worker trains them beside this process.
+
+    `sweep` is the id of the sweep. Raises RequestError if tasks of SLURM still have them.
+    """
+    chunks = Chunks(folder)
+    asked, done = chunks.listed()
+    if asked and (folder / slurm_site.FOLDER).is_dir():
+        name = slurm_site.name_of(sweep)
+        try:
+            tasks = len(slurm_site.tasks(name))
+        except slurm_site.SlurmError:
+            last = [chunk.claims[-1] for number, chunk in asked.items() if chunk.claims and number not in done]
+            tasks = sum(bool(words_of(claim).get("owner")) and not chunks.lapsed(claim) for claim in last)
+        if tasks:
+            raise RequestError(
+                f"sweep.resume={folder}: {tasks} tasks of SLURM still train it; use hydra/launcher=slurm, or first "
+                f"scancel --name={name}"
+            )
+    if asked:
+        chunks.remove()
+
+
 def _fields(folder: Path) -> dict[str, Any]:
     return read_sweep_file(folder / SWEEP_FILE)

@@ -7,7 +7,17 @@ import signal
 import sys
 from collections.abc import Callable
 
-from tests.trials import bad_requests, chunk_kills, disk, environment, hostile_config, hostile_files, kills, races
+from tests.trials import (
+    bad_requests,
+    chunk_kills,
+    disk,
+    environment,
+    hostile_config,
+    hostile_files,
+    kills,
+    races,
+    slurm_kills,
+)
 from tests.trials.children import import_everything
 from tests.trials.results import forget
 from tests.trials.trial import HEAD, Case, Tally, sample, try_all
@@ -20,6 +30,7 @@ TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
     "disk": (disk.cases, 6),
     "races": (races.cases, 2),
     "chunk_kills": (chunk_kills.cases, 2),
+    "slurm_kills": (slurm_kills.cases, 0),
     "environment": (environment.cases, 4),
 }
 """Name of a trial to its cases, and how many of them a sample has."""
@@ -52,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
         if name == "requests" and bad_requests.own_time:
             tallies[-1].notes.append(f"longest own time {max(bad_requests.own_time.values()):.2f} s")
-        if name == "chunk_kills":
+        if name in ("chunk_kills", "slurm_kills"):
             tallies[-1].notes += [f"{number} times {what}" for what, number in sorted(chunk_kills.killed.items())]
     forget()
     print_table(tallies)

@@ -1,0 +1,105 @@
+"""Drivers, tasks and daemons of SLURM that are killed, cancelled and queued again: no run is lost, none is done twice.
+
+As in `chunk_kills`, on a real SLURM that the first case starts. Tasks are processes that import everything anew, so
+that a case takes minutes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import random
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_d2l.sweeps.chunks import CHUNKS
+from lightning_d2l.sweeps.claims import words_of
+from tests import slurm
+from tests.trials.children import Child, Room, start
+from tests.trials.chunk_kills import _WORDS, _finished, _wait, _whole, killed
+from tests.trials.results import Program
+from tests.trials.trial import Case, Fault
+
+KILLS = 5  # in a case
+CASES = 20
+PATIENCE = 400.0  # seconds for a round on a machine that others use, too
+IN_TASKS = (
+    "hydra/launcher=slurm", "hydra.launcher.workers=2", "hydra.launcher.chunk_size=2", "hydra.launcher.retries=50",
+)  # fmt: skip
+CHUNKED = Program("sweep of 8 chunks", (*_WORDS, *IN_TASKS), True, exact=False)
+_made: list[slurm.Cluster] = []
+
+
+def cases() -> list[Case]:
+    """Kills of what a random choice says, each with its own stream of moments; none where SLURM can't be started."""
+    return [] if slurm.missing() else [_killed(number) for number in range(CASES)]
+
+
+def _cluster() -> slurm.Cluster:
+    if not _made:
+        folder, owner = Path(tempfile.mkdtemp(prefix="slurm-")), os.getpid()
+        made = slurm.Cluster(folder)
+
+        def end() -> None:
+            if os.getpid() == owner:  # not a forked child
+                made.stop()
+                shutil.rmtree(folder, ignore_errors=True)
+
+        made.start()
+        atexit.register(end)
+        os.environ.update(made.env)
+        _made.append(made)
+    return _made[0]
+
+
+def _killed(number: int) -> Case:
+    chance = random.Random(number)
+
+    def disturb(child: Child, room: Room) -> bool:
+        """Kill something; returns whether that was the driver."""
+        cluster = _cluster()
+        owners = [words_of(path) for path in (room.work / "there" / CHUNKS).glob("*.claim")]
+        owners = [words for words in owners if words.get("owner")]
+        tasks = ["cancelled", "cancelled", "queued again", "queued again", "timed out", "worker killed", "node killed"]
+        what = chance.choice([*tasks, "driver killed", "driver ended"] if owners else ["driver killed"])
+        victim = chance.choice(owners or [{}])
+        task = str(victim.get("owner"))
+        if what == "cancelled":
+            cluster.run("scancel", task, check=False)
+        elif what == "queued again":
+            cluster.run("scontrol", "requeue", task, check=False)
+        elif what == "timed out":
+            cluster.run("scancel", "--signal=USR2", task, check=False)
+        elif what == "worker killed":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(victim["pid"]), signal.SIGKILL)
+        elif what == "node killed":
+            cluster.kill_node()
+            cluster.start_node()
+        else:
+            child.signal(signal.SIGKILL if what == "driver killed" else signal.SIGTERM)
+        killed[what] = killed.get(what, 0) + 1
+        return what.startswith("driver")
+
+    def work(room: Room) -> Iterator[Fault]:
+        _cluster()
+        left, before = KILLS, dict[str, Any]()
+        while True:
+            child = start(room, CHUNKED.again(room))
+            over = False
+            while left and not over and _wait(child, chance.uniform(2.0, 12.0)):
+                before |= _finished(room)
+                over = disturb(child, room)
+                left -= 1
+            outcome = child.wait(PATIENCE)
+            yield from outcome.faults()
+            if not over:
+                break
+        yield from _whole(room, outcome, before)
+
+    return Case(f"{KILLS} kills on SLURM ({number})", work)
