@@ -99,21 +99,32 @@ class ExecutorLauncher(SequentialLauncher):
         """The executor with these settings, which are all but those of the chunks."""
         raise NotImplementedError
 
-    def check(self) -> None:
-        """Raise RequestError, before anything is written, if there can be no worker."""
+    def check(self, jobs: Sequence[RunSpec] = ()) -> None:
+        """Raise RequestError, before anything is written, if there can be no worker, or a chunk does not fit into one.
+
+        Whether it does is known for workers that share the memory of this computer.
+        """
+        from lightning_d2l.sweeps.fits import require_fits
+
         settings = {name: value for name, value in self.settings.items() if name not in OF_CHUNKS}
         self.made = made = self.executor(settings)
         made.check()
+        if (size := self.settings["chunk_size"]) and hasattr(made, "share"):
+            require_fits(jobs, size, self.settings["max_members"], made.share(self.settings["memory"]))
 
     def train(self, sweep: Sweep, jobs: Sequence[RunSpec]) -> None:
         """Train jobs that our sweepers have composed and checked."""
         from lightning_d2l.sweeps.drive import Limits, drive
 
-        settings = {name: value for name, value in self.settings.items() if name not in OF_CHUNKS}
-        self.made = self.made or self.executor(settings)
+        if self.made is None:
+            self.check(jobs)
+        made = self.made
+        assert made is not None
         vectorized = {name: self.settings[name] for name in OF_CHUNKS[2:]}
+        if hasattr(made, "share"):
+            vectorized["memory"] = made.share(vectorized["memory"])
         limits = Limits(self.settings["chunk_size"], self.settings["retries"], vectorized, sweep.config.sweep.wait)
-        drive(sweep, jobs, self.made, limits)
+        drive(sweep, jobs, made, limits)
         if not limits.waits:
             self.made = None  # whose workers go on
 

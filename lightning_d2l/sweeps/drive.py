@@ -22,7 +22,7 @@ from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 POLL = 0.2  # seconds between two looks at the folder
-SHARE = 100  # the driver rests this many times as long as its last look took, if that is longer
+SHARE = 100  # the driver rests this many times as long as its last look worked, if that is longer
 
 
 class Executor(Protocol):
@@ -98,10 +98,11 @@ def drive(sweep: Sweep, jobs: Sequence[RunSpec], executor: Executor, limits: Lim
         print(executor.leave(driver.chunks), flush=True)
         return
     while driver.asked:
-        began = time.perf_counter()
+        began = time.process_time()
         if not driver.look():
             return
-        time.sleep(max(POLL, SHARE * (time.perf_counter() - began)) if driver.asked else 0)
+        time.sleep(max(POLL, SHARE * (time.process_time() - began)) if driver.asked else 0)
+    sweep.progress.in_chunks(0.0, driver.words(0), last=True)
     driver.chunks.remove()
 
 
@@ -191,13 +192,15 @@ class _Driver:
                 self.free[number] = None
             else:
                 self._cut(number, chunk)
-        self.sweep.progress.in_chunks(under_way, self._words(len(training)))
+        self.sweep.progress.in_chunks(under_way, self.words(len(training)))
         self.executor.submit(self.chunks, sorted(self.free))
         return True
 
-    def _words(self, training: int) -> str:
+    def words(self, training: int) -> str:
+        """The chunks by their number, for the progress."""
         parts = [f"{self.total - len(self.asked)} of {self.total} chunks", f"{training} training"]
-        return ", ".join([*parts, f"{self.failed} failed"] if self.failed else parts)
+        parts += [f"{self.failed} failed"] if self.failed else []
+        return ", ".join([*parts, *([self.executor.words()] if hasattr(self.executor, "words") else [])])
 
     def _living(self, claim: Path) -> bool:
         """Whether the owner of a claim renewed it within LAPSE seconds of this computer's clock."""
@@ -231,6 +234,7 @@ class _Driver:
 
     def _cut(self, number: int, chunk: Chunk) -> None:
         """Ask for the runs of a chunk one by one, or give up one run."""
+        self.sweep.lean.look()
         jobs = [job for job in self.asked.pop(number) if not self.sweep.is_finished(job)]
         self.failed += 1
         reason = self.reasons.pop(number)

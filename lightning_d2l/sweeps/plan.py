@@ -21,7 +21,7 @@ FREE = {
 }
 # The expected time of a run, in seconds of a core: measured for the runs of this package, and rough for any other.
 A_RUN, A_STEP, A_PRODUCT = 0.1, 3e-4, 3e-10  # of building and recording it, of a step, of a sample and a weight
-SAMPLES, BATCH = 60_000, 256  # of data that do not say how many they are
+SAMPLES, BATCH, INPUTS = 60_000, 256, 784  # of data that do not say how many they have
 
 
 def plan(jobs: Sequence[RunSpec], chunk_size: int | None, workers: int) -> list[list[RunSpec]]:
@@ -30,13 +30,10 @@ def plan(jobs: Sequence[RunSpec], chunk_size: int | None, workers: int) -> list[
     Runs that look alike share chunks, of equal sizes; there are as many as there are workers, if each has FEW runs.
     The other runs share chunks of about the same expected time, A_WORKER for each worker; see `seconds`.
     """
-    largest, looks = chunk_size or CHUNK, _Looks()
-    alike: dict[tuple[str, ...], list[RunSpec]] = {}
-    for job in jobs:
-        alike.setdefault(looks.of(job.config), []).append(job)
+    largest = chunk_size or CHUNK
     found: list[tuple[float, list[RunSpec]]] = []  # with the expected time of each chunk
     alone: list[RunSpec] = []
-    for group in alike.values():
+    for group in groups(jobs):
         if len(group) < 2:
             alone += group
         else:
@@ -45,6 +42,15 @@ def plan(jobs: Sequence[RunSpec], chunk_size: int | None, workers: int) -> list[
             found += [(one * len(part), part) for part in parts(group, number)]
     found += even(alone, min(A_WORKER * workers, len(alone)), largest)
     return [part for _, part in sorted(found, key=lambda chunk: -chunk[0])]
+
+
+def groups(jobs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """The jobs that look alike, in their order."""
+    looks = _Looks()
+    alike: dict[tuple[str, ...], list[RunSpec]] = {}
+    for job in jobs:
+        alike.setdefault(looks.of(job.config), []).append(job)
+    return list(alike.values())
 
 
 def parts(jobs: Sequence[RunSpec], number: int) -> list[list[RunSpec]]:
@@ -72,16 +78,21 @@ def seconds(config: Mapping[str, Any]) -> float:
     It only has to say which runs take longer than which: the chunks of runs that take longest are submitted first, so
     that a wrong guess costs at most the time of one chunk at the end.
     """
-    data, trainer, model = (config.get(node) or {} for node in ("data", "trainer", "model"))
+    data, trainer = (config.get(node) or {} for node in ("data", "trainer"))
     epochs = _count(trainer.get("max_epochs"), 1)
     samples = _count(data.get("n_train"), SAMPLES)
     steps = math.ceil(samples / min(_count(data.get("batch_size"), BATCH), samples))
-    widths = [_count(data.get("num_inputs"), 1)]
+    return A_RUN + epochs * (steps * A_STEP + samples * weights(config) * A_PRODUCT)
+
+
+def weights(config: Mapping[str, Any]) -> int:
+    """About how many weights a network has, by the sizes of its layers, as far as they are named."""
+    data, model = (config.get(node) or {} for node in ("data", "model"))
+    widths = [_count(data.get("num_inputs"), INPUTS)]
     for key, value in model.items():
         if "hidden" in key or "channels" in key or "dim" in key:
             widths += [_count(one, 1) for one in (value if isinstance(value, (list, tuple)) else [value])]
-    weights = sum(a * b for a, b in itertools.pairwise([*widths, 10]))
-    return A_RUN + epochs * (steps * A_STEP + samples * weights * A_PRODUCT)
+    return sum(a * b for a, b in itertools.pairwise([*widths, 10]))
 
 
 def _count(value: Any, otherwise: int) -> int:

@@ -30,6 +30,10 @@ class Processes:
         self.having: dict[int, int] = {}  # the process that has a chunk, at the last look
         self.started = self.idle_deaths = 0
 
+    def share(self, memory: float) -> float:
+        """The share of the free memory for a group of one worker, if `memory` is that for all of them."""
+        return memory / self.workers
+
     def check(self) -> None:
         """See Executor; a process can always be started here."""
 

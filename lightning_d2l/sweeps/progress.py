@@ -42,7 +42,7 @@ class SweepProgress:
     def __init__(self, total: int, before: Iterable[RunRecord] = ()) -> None:
         self.total, self.counts, self.best = total, Counter[str](), math.inf
         self._count(before)
-        self.before = self.done
+        self.before, self.under_way = self.done, 0.0
         self.began = self._last_line = time.monotonic()
         self._bar: Progress | None = None
         self._display = display()
@@ -66,6 +66,7 @@ class SweepProgress:
 
     def ended(self, records: Mapping[RunSpec, RunRecord]) -> None:
         """Report a run that has ended, or runs that trained at once."""
+        self.under_way = 0.0
         self._count(records.values())
         if self._display:
             self._display.progress(self.done, self.total, self._summary())
@@ -97,14 +98,16 @@ class SweepProgress:
             elif not self._display:
                 print(line, flush=True)
 
-    def in_chunks(self, under_way: float, words: str) -> None:
-        """Report what is under way, as a number of runs and in words; a log gets a line now and then."""
+    def in_chunks(self, under_way: float, words: str, *, last: bool = False) -> None:
+        """Report what is under way, as a number of runs and in words; a log gets a line now and then, and the last."""
+        self.under_way = under_way
         done = self.done + under_way
         if self._display:
             self._display.progress(done, self.total, f"{words}  {self._summary()}")
         elif self._bar:
-            self._bar.update(TaskID(0), completed=done, description=f"{words}  {self._summary()}")
-        elif time.monotonic() - self._last_line > SILENCE:
+            description = f"{words}  {self._summary()}"
+            self._bar.update(TaskID(0), completed=done, description=description, count=self._position())
+        elif last or time.monotonic() - self._last_line > SILENCE:
             self._print(words)
 
     def _count(self, records: Iterable[RunRecord]) -> None:
@@ -127,8 +130,9 @@ class SweepProgress:
     def _summary(self) -> str:
         parts = [f"best {number(self.best)}"] if self.counts["completed"] else []
         parts += [f"{self.counts[status]} {status}" for status in ("failed", "diverged") if self.counts[status]]
-        left, trained = self.total - self.done, self.done - self.before
-        if left and trained:
+        trained = self.done + self.under_way - self.before
+        left = self.total - self.before - trained
+        if left > 0 and trained:
             parts.append(f"{duration((time.monotonic() - self.began) / trained * left)} left")
         return "  ".join(parts)
 

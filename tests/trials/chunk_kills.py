@@ -183,6 +183,8 @@ def _killed(number: int) -> Case:
                 left -= 1
             outcome = child.wait(PATIENCE)
             yield from outcome.faults()
+            if "Traceback" in outcome.text:
+                print(outcome.text, file=sys.stderr)
             if not over:
                 break
         yield from _whole(room, outcome, before)
