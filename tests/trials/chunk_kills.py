@@ -161,7 +161,9 @@ def _killed(number: int) -> Case:
 
     def disturb(child: Child, room: Room) -> bool:
         """Kill something; returns whether that was the driver."""
-        owners = _owners(room)
+        owners, until = _owners(room), time.monotonic() + chance.choice([0.0, 5.0, 5.0])
+        while not owners and time.monotonic() < until and _wait(child, 0.01):
+            owners = _owners(room)
         what = chance.choice(["driver", "worker", "worker", "all"] if owners else ["driver"])
         which = signal.SIGKILL if what == "all" else chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
         victims = {"driver": [child.pid], "worker": [chance.choice(owners or [0])], "all": [child.pid, *owners]}[what]
