@@ -113,7 +113,7 @@ def run(command: str, folder: Path, last: str = "") -> str:
     done = subprocess.run(
         [sys.executable, *start, *words], cwd=ROOT, env=environment, check=False, text=True, stdout=subprocess.PIPE
     )
-    if done.returncode > 1:  # 1: a run diverged, which a page may show
+    if done.returncode > 1 or (done.returncode and not folder.is_dir()):  # 1: a run diverged, which a page may show
         raise SystemExit(f"{command}: exit code {done.returncode}\n{done.stdout}")
     return done.stdout
 
@@ -177,7 +177,7 @@ def hold(page: str, only: str) -> dict[str, list[str]]:
                 if made := [each for each in wanted if is_among(each, values)]:
                     held[command] = held.get(command, []) + made
                     wanted = [each for each in wanted if each not in made]
-            if wanted and commands:
+            if wanted and commands and not only:
                 print(f"{page}, {text.splitlines()[0]}: made by no command: {' '.join(wanted)}")
     return held
 
@@ -234,7 +234,7 @@ def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
             HELD.write_text(json.dumps(dict(sorted(held.items())), indent=1, ensure_ascii=False) + "\n")
         else:
             found = changed(page, held.get(page, {}), only)
-            print(f"{page}: {'; '.join(found) or 'ok'}")
+            print(f"{page}: {'; '.join(found) or 'ok'}", flush=True)
             code = max(code, int(bool(found)))
     return code
 
