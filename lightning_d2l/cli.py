@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lightning_d2l import plugins
 from lightning_d2l.config.check import RequestError, nearest
-from lightning_d2l.config.places import require_file, require_new_folder, require_writable
+from lightning_d2l.config.places import require_file, require_writable
 from lightning_d2l.config.program import PLUGIN, Program, without_plugins
 from lightning_d2l.config.text import exit_code, finite
 
@@ -110,7 +109,8 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     sub = command("export", _export, "Write the weights of a run for use elsewhere.", run, checkpoint)
     sub.add_argument("--as", dest="form", choices=("safetensors", "state_dict", "onnx"), default="safetensors")
     sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
-    sub = command("rerun", _rerun, "Do a run again from its run.json, and compare the numbers.", run)
+    sub = command("rerun", _rerun, "Do a run again from its record, and compare the numbers.", run)
+    sub.add_argument("--run", metavar="NAME", help="a run of the sweep in RUN_FOLDER, where it gets its folder")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
     sub = command("demo", _demo, _demos() if demos else "", formats, help="show what a chapter shows without training")
@@ -220,15 +220,9 @@ def _check_run(args: argparse.Namespace, *, samples: bool) -> None:
 
 
 def _rerun(args: argparse.Namespace) -> int:
-    if args.into:
-        require_new_folder("--into", args.into)
-    _check_run(args, samples=True)
-    from lightning_d2l.training.reuse import rerun
+    from lightning_d2l.sweeps.rerun import rerun
 
-    base = args.folder.resolve()
-    candidates = (base.with_name(f"{base.name}-rerun{f'-{n}' if n > 1 else ''}") for n in itertools.count(1))
-    into = args.into or next(folder for folder in candidates if not folder.exists())
-    return rerun(args.folder, into, args.root)
+    return rerun(args.folder, args.run, args.into, args.root)
 
 
 def _demos() -> str:

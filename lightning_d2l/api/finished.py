@@ -14,6 +14,7 @@ from lightning_d2l.api.library import library, library_call
 from lightning_d2l.config.check import RequestError, nearest
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.text import number, show
+from lightning_d2l.studies.lean import lean_record
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.record import RUN_FILE, RunRecord
@@ -47,9 +48,17 @@ class Run:
         Where the run was recorded.
     """
 
-    def __init__(self, folder: Folder, module: pl.LightningModule | None = None, datamodule: Any = None) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        module: pl.LightningModule | None = None,
+        datamodule: Any = None,
+        *,
+        lean: RunRecord | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self._objects = (module, datamodule)
+        self._lean = lean  # the record of a run without a folder
 
     @property
     @library_call
@@ -59,6 +68,8 @@ class Run:
 
     @property
     def _record(self) -> RunRecord:
+        if self._lean is not None and not (self.folder / RUN_FILE).exists():
+            return self._lean
         return RunRecord.read(self.folder)
 
     @property
@@ -243,10 +254,13 @@ def hashable(value: Any) -> Any:
 def load_run(folder: Folder, *, module: pl.LightningModule | None = None, datamodule: Any = None) -> Run:
     """The run that was recorded in a folder.
 
+    A run of lean records has its metrics and history, and no weights: what needs them raises RequestError with the
+    command that makes the folder of the run.
+
     Parameters
     ----------
     folder : path
-        The folder with the run.json.
+        The folder with the run.json; of lean records the path that it would have, such as "sweep/seed=3".
     module, datamodule : optional
         The objects of a run of `fit`, which no record describes; its weights are loaded into a copy of the module.
 
@@ -271,5 +285,7 @@ def load_run(folder: Folder, *, module: pl.LightningModule | None = None, datamo
         raise RequestError(f"{folder}: must be the folder of a run, not a file")
     if (found / SWEEP_FILE).is_file() and not (found / RUN_FILE).exists():
         raise RequestError(f"{folder}: holds a sweep; lightning_d2l.load_sweep reads it")
-    RunRecord.read(found)
-    return Run(found, module, datamodule)
+    lean = lean_record(found) if not (found / RUN_FILE).exists() else None
+    if lean is None:
+        RunRecord.read(found)
+    return Run(found, module, datamodule, lean=lean)

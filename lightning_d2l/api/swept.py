@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning_d2l.api.finished import Folder, Run, hashable, path_of
 from lightning_d2l.api.library import library_call
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.lean import LeanRecord
 from lightning_d2l.training.record import RUN_FILE
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ class Results:
     @property
     @library_call
     def runs(self) -> list[Run]:
-        """The runs, in the order of the jobs."""
-        return [Run(run.folder) for run in self._findings.runs]
+        """The runs, in the order of the jobs. Those of lean records have metrics and history, and no weights."""
+        return [Run(run.folder, lean=run if isinstance(run, LeanRecord) else None) for run in self._findings.runs]
 
     @library_call
     def figure(self) -> Figure:

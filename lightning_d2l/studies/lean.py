@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.columns import decoded, encoded, opened, written
-from lightning_d2l.studies.sweep_file import is_name
+from lightning_d2l.studies.sweep_file import SWEEP_FILE, is_name
 from lightning_d2l.training.fields import check_fields
 from lightning_d2l.training.files import TEMPORARY, Row, read_bounded, replacing, replacing_together
-from lightning_d2l.training.record import LEAN, RunRecord
+from lightning_d2l.training.record import LEAN, RUN_FILE, RunRecord
 
 OLD = 3600.0  # seconds after which a temporary file is left over
 LARGEST = 2**30  # bytes of a file
@@ -195,3 +196,26 @@ class LeanFolder:
                 if path.stat().st_mtime < time.time() - OLD:  # a worker may be writing a younger one
                     path.unlink()
         self.damaged = {}
+
+
+def run_of(sweep: Path, name: str) -> RunRecord:
+    """The record of a run by the name of its job, from its sweep's lean records or from its folder.
+
+    Raises RequestError if there is no such run.
+    """
+    if not is_name(name):
+        raise RequestError(f"--run={name}: must be the name of a run, as in results.csv")
+    if not (sweep / SWEEP_FILE).is_file():
+        raise RequestError(f"{sweep}: not a sweep's folder (it has no {SWEEP_FILE}); --run names a run of a sweep")
+    if found := lean_record(sweep / name):
+        return found
+    if (sweep / name / RUN_FILE).exists():
+        return RunRecord.read(sweep / name)
+    raise RequestError(f"--run={name}: {sweep} has no run of this name that has ended; results.csv lists them")
+
+
+def lean_record(folder: Path) -> LeanRecord | None:
+    """The lean record of the run that has, or would have, this folder; None if there is none."""
+    lean = LeanFolder(folder.parent)
+    lean.look()
+    return lean.runs.get(folder.name)

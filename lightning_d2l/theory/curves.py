@@ -7,7 +7,6 @@ names what it assumes (assumptions.py), and gives curves for the runs of which t
 from __future__ import annotations
 
 import functools
-import json
 import math
 import numbers
 from collections import Counter
@@ -203,16 +202,29 @@ class Theory:
 def _differing(runs: Sequence[RunRecord], varied: Sequence[str]) -> str:
     """A key of the problem that runs of one curve have different values of, or an empty string."""
     first = {name: runs[0].config.get(name) for name in PROBLEM}
+    free = {*varied, *REPLICATES, *PLACES}
     for run in runs[1:]:
         node = {name: run.config.get(name) for name in PROBLEM}
-        if json.dumps(node, sort_keys=True, default=str) == json.dumps(first, sort_keys=True, default=str):
+        if free.issuperset(_unlike(first, node)):  # without a list of all settings, for a hundred thousand runs
             continue
         here, there = flat(first), flat(node)
         for key in sorted(here.keys() | there.keys()):
-            allowed = any(key == name or key.startswith(f"{name}.") for name in (*varied, *REPLICATES, *PLACES))
+            allowed = any(key == name or key.startswith(f"{name}.") for name in free)
             if not allowed and here.get(key) != there.get(key):
                 return key
     return ""
+
+
+def _unlike(here: Mapping[str, Any], there: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The keys at which two configurations have different values, those of nodes that one of them lacks included."""
+    for key in here if here.keys() == there.keys() else dict.fromkeys([*here, *there]):
+        mine, other = here.get(key), there.get(key)
+        if mine is other or mine == other:
+            continue
+        if isinstance(mine, dict) and isinstance(other, dict):
+            yield from _unlike(mine, other, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
 
 
 def theory(

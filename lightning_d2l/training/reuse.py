@@ -31,6 +31,7 @@ from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import configuration, located, recorded, require_same_data
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.summary import Judge
 
 if TYPE_CHECKING:
     from lightning_d2l.data.image_folder import ImageFolderData
@@ -100,13 +101,14 @@ def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float
     return results
 
 
-def rerun(folder: Path, into: Path, root: str | None = None) -> int:
+def rerun(before: RunRecord, into: Path, root: str | None = None, judge: Judge | None = None) -> int:
     """Do a run again, from its record alone, in `into`, and print whether its numbers are the same.
 
+    `judge` gives the diagnosis, as of any single run.
     Returns 0 if they are within ROUNDING, 1 if they differ by more or the run fails. Raises RequestError, with nothing
     written, if the run can't be done.
     """
-    before = RunRecord.read(folder)
+    folder = before.folder
     require_same_streams(before.fields, str(folder))
     with _new_folder(into):
         config = located(configuration(before), before, root)
@@ -114,7 +116,7 @@ def rerun(folder: Path, into: Path, root: str | None = None) -> int:
         require_same_data(before, build_data(config))
         overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
         found = before.fields.get("found") or {}
-        code = run(RunSpec(config, into, overrides, command, found=found))
+        code = run(RunSpec(config, into, overrides, command, found=found), judge=judge)
     after, there = RunRecord.read(into), console.from_here(folder)
     if code == 1 and before.status == after.status == "diverged":
         print(f"{there} diverged too: {before.error}")
