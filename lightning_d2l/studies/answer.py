@@ -56,12 +56,13 @@ def answer(study: Study, points: Sequence[Point], importance: Mapping[str, float
         lower = {"optimizer.lr": show(rates[0] / 10)} if (rates := _diverged_rates(points)) else {}
         return Answer(_nothing(study, points), None, None, diagnoses, [], next=lower)
     others = against_best(study.select, ranked)
-    equal = len(points) > 1 and all(_same(name, points) for name in dict.fromkeys([*study.metrics, study.select]))
+    equal = len(points) > 1 and all(_same(name, ranked) for name in dict.fromkeys([*study.metrics, study.select]))
+    equal = equal and len(ranked) > 1 and (len(ranked) == len(points) or study.x != "optimizer.lr")
     guesses = _nothing_learnt(study, ranked)
     said, note = (None, "") if equal or (guesses and study.name not in OF_UNTRAINED) else _by_rule(study, points)
     ruled = said is not None or equal
     if said is None:
-        text = (not equal and guesses) or _general(study, points, ranked, others, importance or {})
+        text = guesses or _general(study, points, ranked, others, importance or {})
         said = Said("", " ".join([text, *([note] if note else [])]))
     best = said.best or ranked[0]
     warnings = [*(() if ruled else _ends(study, best, points)), *_warnings(study, best, points)]
@@ -132,8 +133,9 @@ def _general(
     if not others:
         only = "Only one setting was run" if len(points) == 1 else f"Only {settings(best.setting)} has {study.select}"
         return f"{only}: {'; '.join(f'{name} = {value}' for name, value in values.items())}."
-    if _same(study.select, points):
-        return f"No effect: all {len(ranked)} settings have the same {study.select}, {best.estimates[study.select]}."
+    if _same(study.select, ranked):
+        which = " that did not diverge" if any(point.diverged for point in points) else ""
+        return f"No effect: all {len(ranked)} settings{which} have the same {study.select}, {values[study.select]}."
     (name, value), *test = values.items()
     text = f"{settings(best.setting)} has the {superlative(name)} {name}, {value}"
     text += "".join(f"; its {name} is {value}" for name, value in test)

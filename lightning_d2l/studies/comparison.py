@@ -270,8 +270,10 @@ def _more(difference: _Difference, margin: float, z: float) -> int | None:
     if not math.isfinite(deviation) or not math.isfinite(mean) or n < 2:
         return None
     reach = (z + float(ndtri(POWER))) * deviation
-    needed = min((reach / distance) ** 2 for distance in (mean, margin - mean) if distance > 0)
-    return max(math.ceil(needed) - n, 1) if needed - n <= MOST_MORE else None
+    times = min(reach / distance for distance in (mean, margin - mean) if distance > 0)
+    if times > math.sqrt(n + MOST_MORE):
+        return None
+    return max(math.ceil(times**2) - n, 1)
 
 
 def _text(difference: _Difference, effect: float, low: float, high: float, wins: int) -> str:

@@ -72,7 +72,8 @@ def _shares(factors: Mapping[str, Sequence[str]], y: np.ndarray) -> dict[str, fl
     blocks = {key: _indicators(levels) for key, levels in factors.items()}
     columns, centred = np.concatenate([*blocks.values()], axis=1), y - y.mean()
     owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks.values()])
-    left, total = len(y) - 1 - len(owner), float(centred @ centred)
+    with np.errstate(over="ignore"):
+        left, total = len(y) - 1 - len(owner), float(centred @ centred)
     if left < 1 or not 0 < total < np.inf:
         return None
     gram, along = columns.T @ columns, columns.T @ centred

@@ -21,10 +21,11 @@ def dropout(asked: Asked) -> Said | None:
         gap, top = change(none, closest, GAP, len(others)), asked.best(ACCURACY, [none, *others])[0]
         verdicts.append("yes" if gap.lower else "no" if gap.higher or gap.same else "undecided")
         chosen.append(top)
-        words = f"{asked.curve(series)}the gap goes from {few(value(none, GAP))} without to {few(value(closest, GAP))} "
-        words += f"with dropout {asked.shown(closest)} ({gap.doubt or gap.interval})"
+        least = asked.without(none, "")
+        words = f"{asked.curve(series)}the gap goes from {few(value(none, GAP))} {least} to {few(value(closest, GAP))} "
+        words += f"with dropout {asked.shown(closest)} ({'hardly a change' if gap.same else gap.doubt or gap.interval})"
         if top is none:
-            words += f", and the {noun(ACCURACY)} is highest without, {few(value(none, ACCURACY))}"
+            words += f", and the {noun(ACCURACY)} is highest {least}, {few(value(none, ACCURACY))}"
         else:
             helps = change(none, top, ACCURACY, len(others)).moves()
             words += f"; dropout {asked.shown(top)} is best and {helps}"

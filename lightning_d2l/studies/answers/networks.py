@@ -47,14 +47,15 @@ def width_fashion_mnist(asked: Asked) -> Said | None:
         best = asked.best(ACCURACY, points)[0]
         least = next(point for point in points if value(point, ACCURACY) >= value(best, ACCURACY) - POINT)
         chosen.append(least)
-        accuracy, widest = f"{noun(ACCURACY)} {few(value(least, ACCURACY))}", least is best is points[-1]
+        widest = least is best is points[-1]
         if widest:
             words = (
                 f"{asked.curve(series)}none of these widths is surely enough: the largest, {asked.shown(best)} hidden "
             )
-            words += f"units, has the highest {accuracy}"
+            words += f"units, has the highest {noun(ACCURACY)}, {few(value(best, ACCURACY))}"
         else:
-            words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {accuracy}"
+            words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {noun(ACCURACY)} "
+            words += few(value(least, ACCURACY))
         words += f", and {few(value(best, ACCURACY))} at best with {asked.shown(best)}" if least is not best else ""
         if less := [point for point in points if asked.x(point) < asked.x(least)]:
             words += f"; {asked.shown(less[-1])} reach {few(value(less[-1], ACCURACY))}"

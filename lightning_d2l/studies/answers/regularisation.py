@@ -27,7 +27,8 @@ def _as_ridge(asked: Asked, what: str) -> Said | None:
     select, said, verdicts = asked.study.select, list[str](), list[str]()
     for series, points in asked.measured(NORM):
         first, last = points[0], points[-1]
-        words = f"{asked.curve(series)}the norm of the weights goes from {few(value(first, NORM))} without {what} to "
+        least = asked.without(first, what)
+        words = f"{asked.curve(series)}the norm of the weights goes from {few(value(first, NORM))} {least} to "
         words += f"{few(value(last, NORM))} at {asked.shown(last)}"
         theory = asked.line("ridge", NORM, series.setting)
         if both := [point for point in points if asked.x(point) in theory]:
@@ -42,7 +43,7 @@ def _as_ridge(asked: Asked, what: str) -> Said | None:
             most = f"the {noun(select)} is {superlative(select)}"
             at = f"{most} at {asked.shown(ranked[0])}"
             effect = f", which {change(first, ranked[0], TEST).moves()}" if TEST in first.estimates else ""
-            said.append(at + effect if ranked[0] is not first else f"{most} without {what}")
+            said.append(at + effect if ranked[0] is not first else f"{most} {least}")
     return asked.said(unanimous(verdicts, "no"), said)
 
 
@@ -74,9 +75,11 @@ def weight_decay(asked: Asked) -> Said | None:
         first, best = points[0], asked.best(select, points)[0]
         effect = change(first, best, TEST, len(points) - 1)
         chosen.append(best)
-        verdicts.append("yes" if effect.lower else "no" if best is first or effect.same else "undecided")
+        helps_not = asked.x(first) == 0 if best is first else effect.same
+        verdicts.append("yes" if effect.lower else "no" if helps_not else "undecided")
         words = f"{asked.curve(series)}λ = {asked.shown(best)} is best"
         words += f" and {effect.moves()}" if best is not first else ", so that more weight decay does not help"
+        words += f" against λ = {asked.shown(first)}" if best is not first and asked.x(first) else ""
         ridge = asked.line("ridge, solved exactly", NORM, series.setting)
         rest = asked.line("ridge + what is left", NORM, series.setting)
         compared = [point for point in points if asked.x(point) in ridge]

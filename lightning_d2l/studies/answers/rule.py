@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lightning_d2l.config.text import show
+from lightning_d2l.studies.answers.words import a_list
 from lightning_d2l.studies.labels import settings, short
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, series_of
 from lightning_d2l.studies.predicted import predicted
@@ -87,6 +88,10 @@ class Asked:
         """`data.degree=3`."""
         return settings({self.study.x: point.setting[self.study.x]})
 
+    def without(self, point: Point, what: str) -> str:
+        """`without dropout` where x is 0, else `at 0.2`."""
+        return f"without{what and ' '}{what}" if self.x(point) == 0 else f"at {self.shown(point)}"
+
     def curve(self, series: Series) -> str:
         """`with data.noise=0.1, ` before a sentence, nothing if there is one curve."""
         return f"with {settings(series.setting)}, " if series.setting and len(self.series) > 1 else ""
@@ -100,7 +105,7 @@ class Asked:
     ) -> Said | None:
         """Sentences on the curves, the first after the verdict, then one on the whole; None without sentences.
 
-        One run for each point decides nothing.
+        One run for each point decides nothing. Points that diverged are counted, unless x is the learning rate.
         """
         if not sentences:
             return None
@@ -111,6 +116,10 @@ class Asked:
         left = len(self.series) - MOST_CURVES
         rest = [f"summary.csv has {left} more curves."] if left > 0 else []
         rest += ["Each number is of one run: other seeds may give others."] if single else []
+        if self.study.x != "optimizer.lr" and (lost := [point for point in self.points if point.diverged]):
+            where = a_list(dict.fromkeys(self.at(point) for point in lost))
+            verb = "is" if len(lost) == 1 else "are"
+            rest.append(f"{len(lost)} of {len(self.points)} settings diverged and {verb} left out: {where}.")
         return Said(
             verdict, " ".join([*(f"{sentence}." for sentence in words), *([more] if more else []), *rest]), best
         )

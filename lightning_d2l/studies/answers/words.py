@@ -21,6 +21,8 @@ NAMED = 5  # values in a list
 
 def few(value: float) -> str:
     """Three significant digits: 0.0107, 12.3, 4,240, 1.2e6."""
+    if not math.isfinite(value):
+        return f"{value:g}"
     if value and (abs(value) >= 1e5 or abs(value) < 1e-4):
         digits, exponent = f"{value:.1e}".split("e")
         return f"{digits}e{int(exponent)}"
@@ -103,7 +105,7 @@ class Change:
             middle, *ends = (sign * factor * end for end in (c.effect, c.low, c.high))
             text = _percent if points else few
             return f"by {text(middle)}{unit}{self._interval(*map(text, sorted(ends)))}"
-        effect, low, high = (c.effect, c.low, c.high) if c.effect >= 1 else (1 / c.effect, 1 / c.high, 1 / c.low)
+        effect, low, high = (c.effect, c.low, c.high) if c.effect >= 1 else map(_inverse, (c.effect, c.high, c.low))
         if effect >= 2:
             return f"{_times(effect)}-fold{self._interval(_times(low), _times(high))}"
         sign = 1 if c.effect >= 1 else -1
@@ -150,6 +152,10 @@ class Change:
 def change(before: Point, after: Point, metric: str, comparisons: int = 1) -> Change:
     """The change of a metric between two settings, one of so many comparisons."""
     return Change(before, after, metric, compare(before, after, metric, comparisons), comparisons)
+
+
+def _inverse(ratio: float) -> float:
+    return 1 / ratio if ratio else math.inf
 
 
 def _times(ratio: float) -> str:
