@@ -14,8 +14,8 @@ def stream(name: str, seed: int, *numbers: int) -> int:
     Names of a run begin with "run/" and hang on its `seed`, those of a data set begin with "data/" and hang on its
     `data.seed`. The key is hashed as text (SHA-256), in which different names and numbers can't spell the same key;
     numpy's SeedSequence would pad the words of 2**32 + s and of the pair (s, 1) to the same key. torch's generator on
-    the CPU takes the low 32 bits of a seed: of 1,000 streams two coincide by chance once in 9,000 times, of 100,000 about
-    one pair does.
+    the CPU takes the low 32 bits of a seed: of 1,000 streams two coincide by chance once in 9,000 times, of 100,000
+    about one pair does.
     """
     key = " ".join([name, str(seed), *map(str, numbers)])
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1

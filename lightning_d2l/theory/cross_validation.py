@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from lightning_d2l.theory.curves import Curve, Measured, Question, noise_floor, theory
@@ -13,7 +13,8 @@ from lightning_d2l.training.record import RunRecord
 def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[float, float]]:
     """For each data set (seed and data.seed) the x that cross-validation chooses, and the best x on fresh data.
 
-    The first has the lowest mean loss/val over the folds, the second the lowest mean loss/test.
+    The first has the lowest mean loss/val over the folds, the second the lowest mean loss/test. An x of which a fold
+    has no loss, as of a run that diverged, is none of them.
     """
     found = []
     for metric in ("loss/val", "loss/test"):
@@ -22,9 +23,15 @@ def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[fl
             if (loss := run.metric(metric)) is not None:
                 name = f"{run.setting('seed')},{run.setting('data.seed')}"
                 losses.setdefault(name, {}).setdefault(run.setting(question.x), []).append(loss)
-        found.append({name: min(by_x.items(), key=lambda item: fmean(item[1]))[0] for name, by_x in losses.items()})
+        found.append({name: _lowest(by_x) for name, by_x in losses.items()})
     chosen, best = found
     return {name: (chosen[name], best[name]) for name in chosen if name in best}
+
+
+def _lowest(losses: Mapping[float, Sequence[float]]) -> float:
+    """The x of the lowest mean loss among those with a loss of all folds."""
+    folds = max(map(len, losses.values()))
+    return min((x for x, values in losses.items() if len(values) == folds), key=lambda x: fmean(losses[x]))
 
 
 @theory(assumes=["folds"], parts=[noise_floor])
