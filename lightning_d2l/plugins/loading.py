@@ -58,16 +58,23 @@ def start(arguments: Sequence[str], started: Program, *, installed: bool = True)
 
 
 def attach(started: Program) -> None:
-    """Load the plugins of a program in a process that it started, such as a worker's, if they are not there yet."""
-    if started == program():
+    """Load the plugins of a program in a process that it started, such as a worker's, if they are not there yet.
+
+    Raises RequestError if one can't be loaded; the next call tries again.
+    """
+    if started == (before := program()):
         return
     use_program(started)
-    load_installed()
-    for name in started.plugins:
-        path = Path(started.folder, os.path.expanduser(name))
-        load(str(path) if path.exists() else name, folder=started.folder)
-    if started.file:
-        load(started.file, folder=started.folder)
+    try:
+        load_installed()
+        for name in started.plugins:
+            path = Path(started.folder, os.path.expanduser(name))
+            load(str(path) if path.exists() else name, folder=started.folder)
+        if started.file:
+            load(started.file, folder=started.folder)
+    except RequestError:
+        use_program(before)
+        raise
 
 
 def load(name: str, option: str = PLUGIN, folder: str = "") -> Plugin:

@@ -89,9 +89,9 @@ def _require_same(chunks: Chunks, word: str = "") -> None:
     if not shared or (word and chunks.common.get("word") != word):
         raise RequestError(f"{sweep}: is not shared with {here}; choose a folder that all computers see as one")
     there = chunks.common
-    if there["version"] != __version__:
+    if (version := there.get("version")) != __version__:
         raise RequestError(
-            f"{sweep}: asked for by lightning_d2l {there['version']}, and the worker on {here} has {__version__}; "
+            f"{sweep}: asked for by lightning_d2l {version}, and the worker on {here} has {__version__}; "
             "install one version for all"
         )
     attach(Program.read(there["program"]))
@@ -124,8 +124,8 @@ def _train(chunks: Chunks, number: int, claim: Path) -> None:
     began, said, common = time.monotonic(), Said(), chunks.common
     with alive(claim, lambda: os.kill(os.getpid(), signal.SIGTERM), said.words):
         work = Work(chunks.sweep, said, stops=common["stops"], verbose=common["verbose"])
-        work.lean.take(common["lean"])
         jobs = chunks.jobs(number)
+        work.lean.take(common["lean"], jobs)
         said.ended({job: work.record(job) for job in jobs if work.is_finished(job)})
         todo = [job for job in jobs if not work.is_finished(job)]
         while True:

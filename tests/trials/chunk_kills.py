@@ -50,9 +50,12 @@ class Forked:
     def __init__(self, words: Sequence[str], log: Path) -> None:
         read, write = os.pipe()
         sys.stdout.flush()
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # Python ignores what is raised in its hooks of a fork
         self.pid, self.returncode = os.fork(), None
         if not self.pid:
             self._work(words[1:], log, read, write)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         os.close(read)
         self.stdin = os.fdopen(write, "wb", buffering=0)
 
@@ -68,6 +71,7 @@ class Forked:
             os.dup2(file, 2)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
             os.closerange(3, 256)
             from lightning_d2l.sweeps.worker import main
 
