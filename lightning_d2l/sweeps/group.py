@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint
 
 from lightning_d2l.compat_lightning import continue_from
 from lightning_d2l.data.streams import generator
@@ -21,9 +20,10 @@ from lightning_d2l.modules.schedule import parts
 from lightning_d2l.sweeps.lean import Lean
 from lightning_d2l.sweeps.leavers import Leavers
 from lightning_d2l.sweeps.pruning import Rungs
+from lightning_d2l.sweeps.saver import Saver
 from lightning_d2l.sweeps.structure import CannotStack
 from lightning_d2l.sweeps.work import Progress
-from lightning_d2l.training import console, extras, fit
+from lightning_d2l.training import console, extras, fit, pruned
 from lightning_d2l.training.build import NOISE, BuiltRun
 from lightning_d2l.training.checkpoint import load_checkpoint, random_states, write_checkpoint
 from lightning_d2l.training.files import BEST, LAST, MetricsFile, remove_unfinished, replacing_together
@@ -33,9 +33,6 @@ from lightning_d2l.training.resume import place_to_resume
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.summary import first_line, summary
 from lightning_d2l.training.trainer import fast_settings, flags_kept
-
-SHARE_OF_TIME = 10  # checkpoints are written when training took this many times as long as the last writing
-SECONDS_A_MEMBER = 2e-3  # initial estimate of the time to write one, replaced by the first measurement
 
 
 def member_of(built: BuiltRun) -> Member:
@@ -72,15 +69,21 @@ def member_of(built: BuiltRun) -> Member:
 class Group:
     """Runs of one structure, which train together and leave what single runs leave, or lean records.
 
-    Those whose settings stop at one of the `rungs` leave the group there.
+    Those whose settings stop at one of the `rungs` leave the group there; with `waits` all do that must be compared.
     """
 
     def __init__(
-        self, pairs: Sequence[tuple[BuiltRun, Member]], progress: Progress, lean: Lean, rungs: Rungs | None = None
+        self,
+        pairs: Sequence[tuple[BuiltRun, Member]],
+        progress: Progress,
+        lean: Lean,
+        rungs: Rungs | None = None,
+        *,
+        waits: bool = False,
     ) -> None:
         self.lean, self.first = lean, pairs[0][0]
         tell = functools.partial(progress.going_on, len(pairs), max_epochs=self.first.max_epochs)
-        self.leavers = Leavers(rungs, pairs) if rungs else None
+        self.leavers = Leavers(rungs, pairs, waits) if rungs else None
         leaving = self._leaving if rungs else lambda epoch: ()
         self.ensemble = Ensemble([member for _, member in pairs], self.first.points, tell, leaving)
         self.runs = [(built, member, RunRecord.of(built.spec)) for built, member in pairs]
@@ -99,7 +102,7 @@ class Group:
         trainer = pl.Trainer(
             **fast_settings(config, self.first.max_epochs),
             logger=False,
-            callbacks=[_Saver(self, config["trainer"]["checkpoint_every_n_seconds"])],
+            callbacks=[Saver(self.ensemble, self.save, config["trainer"]["checkpoint_every_n_seconds"])],
             default_root_dir=str(self.first.spec.folder),
         )
         if loops := self.ensemble.members[0].loops:
@@ -133,9 +136,13 @@ class Group:
         self._stay()
         numbers = self.leavers.after(epoch, [member for _, member, _ in self.runs])
         if numbers:
-            self._end(numbers)
-            now = time.monotonic()
-            self._before, self.began = self._share(), now
+            waiting = [number for number in numbers if self.runs[number][1] in self.leavers.waiting]
+            self._end([number for number in numbers if number not in waiting])
+            with replacing_together():
+                self._save(waiting)
+                for number in waiting:
+                    self.runs[number][2].end("failed", pruned.WAITS, self._share())
+            self._before, self.began = self._share(), time.monotonic()
         return numbers
 
     def _stay(self) -> None:
@@ -181,6 +188,7 @@ class Group:
 
     def save(self) -> None:
         """Write what each member needs to be resumed, and its metrics so far."""
+        self._stay()
         with replacing_together():
             self._save()
 
@@ -277,19 +285,3 @@ def _in_folder(record: RunRecord) -> None:
     """Let a run that trains have a folder, with its record."""
     (record.folder / LAST.parent).mkdir(parents=True, exist_ok=True)
     record.update()
-
-
-class _Saver(Checkpoint):
-    """Writes the members' checkpoints at logging points, in no more than a tenth of the time."""
-
-    def __init__(self, group: Group, interval: float) -> None:
-        self.group, self.interval = group, interval
-        self.last, self.cost = time.monotonic(), SECONDS_A_MEMBER * len(group.runs)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        began = time.monotonic()
-        due = began - self.last >= max(self.interval, SHARE_OF_TIME * self.cost)
-        if due and trainer.current_epoch + 1 in self.group.ensemble.memory.points:
-            self.group.save()
-            self.last = time.monotonic()
-            self.cost = self.last - began

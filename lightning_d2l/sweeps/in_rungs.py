@@ -1,12 +1,13 @@
-"""Runs that train by themselves, in turn, when hopeless settings of their sweep stop early.
+"""The runs of one process, when hopeless settings of their sweep stop early: all train up to a rung, and wait there.
 
-The runs of a setting train up to a rung one after another and wait there; then the setting is compared, and all of them
-go on or stop. So a setting is not judged by its first seed. The only run of a setting does not wait.
+Then every setting is compared with all that have come to the rung, here or in other processes, and its runs go on or
+stop. So no setting is judged by its first seed, nor by the order of the jobs. Runs that all train at once do not wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lightning_d2l.config.check import RequestError
@@ -18,101 +19,93 @@ from lightning_d2l.training.spec import RunSpec
 if TYPE_CHECKING:
     from lightning_d2l.sweeps.work import Work
 
+TOGETHER = 5  # runs of a setting that follow each other, before those of the next setting
+
 
 class Turn:
-    """A run up to the next rung, or without rungs to its end: watches its rows.
+    """Watches the rows of a run that trains by itself; `waits` says that it has come to a rung that is not decided."""
 
-    `at` is the rung at which it waits then, or None.
-    """
-
-    def __init__(self, rungs: Rungs | None, setting: str = "", *, alone: bool = True) -> None:
-        self.rungs, self.setting, self.alone = rungs, setting, alone
-        self.at: int | None = None
+    def __init__(self, rungs: Rungs | None, job: RunSpec) -> None:
+        self.rungs, self.setting, self.waits = rungs, rungs.plan.setting(job) if rungs else "", False
         self._began = False
-
-    @property
-    def waits(self) -> bool:
-        return self.at is not None
 
     def __call__(self, rows: Sequence[Row]) -> None:
         """Raise Ended where the run ends or waits after the last of its rows."""
         if self.rungs is None:
             return
         epoch = int(rows[-1]["epoch"])
-        if not self._began and (before := self.rungs.stopped_until(epoch)) and self.setting in before:
-            raise pruned(rows, before[self.setting])  # of a run that is resumed
+        rung = self.rungs.at(epoch)
+        if rung is not None or not self._began:  # of a run that is resumed
+            stopped = self.rungs.stopped_until(epoch)
+            if self.setting in stopped:
+                raise pruned(rows, stopped[self.setting])
         self._began = True
-        if (rung := self.rungs.at(epoch)) is None:
+        if rung is None or self.setting in self.rungs.standings[rung]:
             return
         if self.rungs.plan.metric not in rows[-1]:
-            known = ", ".join(name for name in rows[-1] if name.endswith("/val"))
-            raise RequestError(
-                f"sweep.prune.metric={self.rungs.plan.metric}: must be one of {known or 'no metric'} here"
-            )
-        if not self.alone and self.setting not in self.rungs.standings[rung]:
-            self.at = rung
-            raise waits()
-        if self.setting in self.rungs.judge(rung, {self.setting: [self.rungs.plan.standing(rows)]}):
-            raise pruned(rows, rung)
+            known = ", ".join(name for name in rows[-1] if name.endswith("/val")) or "none, so no run can be pruned"
+            raise RequestError(f"sweep.prune.metric={self.rungs.plan.metric}: the runs have {known}")
+        self.waits = True
+        raise waits()
 
 
-def train_in_rungs(work: Work, jobs: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, Turn | None]]:
-    """Each job as often as it must train, up to where its turn says; without a turn, a job that has just been pruned.
-
-    Whoever iterates trains the job before it asks for the next one.
-    """
-    rungs = work.rungs
-    if rungs is None:
-        yield from ((job, Turn(None)) for job in jobs)
-        return
-    settings: dict[str, list[RunSpec]] = {}
+def in_order(rungs: Rungs, jobs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The jobs so that those which train at once are of many settings, and of each setting several."""
+    number, place = Counter[str](), {}
     for job in jobs:
-        settings.setdefault(rungs.plan.setting(job), []).append(job)
-    for setting, runs in settings.items():
-        yield from _setting(work, rungs, setting, runs)
+        setting = rungs.plan.setting(job)
+        place[job] = number[setting] // TOGETHER
+        number[setting] += 1
+    return sorted(jobs, key=lambda job: place[job])
 
 
-def _setting(work: Work, rungs: Rungs, setting: str, runs: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, Turn | None]]:
-    rungs.stopped_until(0)  # reads what is on the disk
-    waiting = {job: at for job in runs if (at := _waits_at(work, rungs, setting, job)) is not None}
-    going = [job for job in runs if job not in waiting]
-    while going or waiting:
-        for job in going:
-            turn = Turn(rungs, setting, alone=len(runs) == 1)
-            yield job, turn
-            if turn.at is not None:
-                waiting[job] = turn.at
-        if not waiting:
+def train_in_rungs(work: Work, rungs: Rungs, jobs: Sequence[RunSpec], train: Callable[[list[RunSpec]], object]) -> None:
+    """Train jobs by `train`, which lets each of those that it is given come to its end or to an undecided rung."""
+    going = in_order(rungs, jobs)
+    waiting = _waiting(work, rungs, jobs)  # since an earlier process
+    while True:
+        if going := [job for job in going if job not in waiting]:
+            train(going)
+        waiting = _waiting(work, rungs, jobs)
+        if not waiting or (work.stops and work.must_stop([work.record(job) for job in jobs])):
             return
         rung = min(waiting.values())
-        standings = [each for job in runs if (each := _standing(work, rungs, rung, job))]
-        if setting not in rungs.judge(rung, {setting: standings}):
-            going = [job for job, at in waiting.items() if at == rung]
-            waiting = {job: at for job, at in waiting.items() if at > rung}
-            continue
-        for job in waiting:
+        arrived: dict[str, list[Standing]] = {}
+        for job in jobs:
+            if standing := _standing(work, rungs, rung, job):
+                arrived.setdefault(rungs.plan.setting(job), []).append(standing)
+        stopped = rungs.judge(rung, {rungs.plan.setting(job): arrived[rungs.plan.setting(job)] for job in waiting})
+        ended = [job for job in waiting if rungs.plan.setting(job) in stopped]
+        for job in ended:
             with work.holding(job) as held:
                 if held:
                     record = RunRecord.read(job.folder)
                     record.end("pruned", "", 0.0, **outcome(record.history, rung))
-            yield job, None
-        return
+        if ended:
+            work.ended(ended)
+            work.absorb(ended)
+        going = [job for job, at in waiting.items() if at == rung and job not in ended]
+        waiting = {job: at for job, at in waiting.items() if at > rung}
 
 
-def _waits_at(work: Work, rungs: Rungs, setting: str, job: RunSpec) -> int | None:
-    """The rung at which a run of an earlier process waits, if it is not decided."""
-    record = work.record(job)
-    if record.state != "interrupted" or not record.history:
-        return None
-    rung = rungs.at(int(record.history[-1]["epoch"]))
-    return rung if rung is not None and setting not in rungs.standings[rung] else None
+def _waiting(work: Work, rungs: Rungs, jobs: Sequence[RunSpec]) -> dict[RunSpec, int]:
+    """The jobs whose runs wait, each with its rung, which is not decided."""
+    rungs.stopped_until(0)  # reads what is on the disk
+    found = {}
+    for job in jobs:
+        record = work.record(job)
+        if record.state == "interrupted" and record.history and job not in work.left_out:
+            rung = rungs.at(int(record.history[-1]["epoch"]))
+            if rung is not None and rungs.plan.setting(job) not in rungs.standings[rung]:
+                found[job] = rung
+    return found
 
 
 def _standing(work: Work, rungs: Rungs, rung: int, job: RunSpec) -> Standing | None:
     """What a run has at a rung; None of one that failed or has not come there."""
-    record = work.record(job)
+    record, at = work.record(job), rungs.plan.rungs[rung]
     if record.state == "diverged":
         return rungs.plan.standing([], diverged=True)
-    rows = [row for row in record.history if row["epoch"] <= rungs.plan.rungs[rung]]
-    ended = record.state == "completed" or (rows and rows[-1]["epoch"] == rungs.plan.rungs[rung])
-    return rungs.plan.standing(rows) if rows and ended and rungs.plan.metric in rows[-1] else None
+    rows = [row for row in record.history if row["epoch"] <= at]
+    came = bool(rows) and (record.state == "completed" or rows[-1]["epoch"] == at)
+    return rungs.plan.standing(rows) if came and rungs.plan.metric in rows[-1] else None

@@ -10,10 +10,14 @@ from lightning_d2l.training.build import BuiltRun
 
 
 class Leavers:
-    """The members of a group that leave it early; `stops` has those that are pruned, with the epoch and the rung."""
+    """The members of a group that leave it early; `stops` has those that are pruned, with the epoch and the rung.
 
-    def __init__(self, rungs: Rungs, pairs: Sequence[tuple[BuiltRun, Member]]) -> None:
-        self.rungs, self.stops = rungs, dict[Member, dict[str, int]]()
+    With `waits` those at a rung that is not decided leave to wait for other groups; `waiting` has them.
+    """
+
+    def __init__(self, rungs: Rungs, pairs: Sequence[tuple[BuiltRun, Member]], waits: bool) -> None:
+        self.rungs, self.stops, self.waits = rungs, dict[Member, dict[str, int]](), waits
+        self.waiting: set[Member] = set()
         self._settings = {member: rungs.plan.setting(built.spec) for built, member in pairs}
         self._diverged: dict[str, int] = {}  # members of a setting that have left
         self._began = False
@@ -23,9 +27,9 @@ class Leavers:
         rung = self.rungs.at(epoch)
         if rung is None and self._began:
             return []
-        stopped: dict[str, int] = {} if self._began else self.rungs.stopped_until(epoch)  # of a group that is resumed
+        stopped = self.rungs.stopped_until(epoch)  # by others, or before the group was resumed
         self._began = True
-        if rung is not None:
+        if rung is not None and not self.waits:
             arrived: dict[str, list[Standing]] = {}
             for member in members:
                 standing = self.rungs.plan.standing(member.rows, diverged=bool(member.diverged))
@@ -42,5 +46,8 @@ class Leavers:
                 leaving.append(number)
             elif setting in stopped:
                 self.stops[member] = {"epoch": int(member.rows[-1]["epoch"]), "rung": stopped[setting] + 1}
+                leaving.append(number)
+            elif rung is not None and member.trains and setting not in self.rungs.standings[rung]:
+                self.waiting.add(member)
                 leaving.append(number)
         return leaving

@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
+from lightning_d2l.sweeps.in_rungs import train_in_rungs
 from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.spec import RunSpec
 
@@ -50,6 +51,15 @@ class VectorizedSettings:
 
 def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
+    said: set[str] = set()
+    if work.rungs:
+        train_in_rungs(work, work.rungs, jobs, lambda some: _train(work, some, settings, said))
+    else:
+        _train(work, jobs, settings, said)
+
+
+def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings, said: set[str]) -> None:
+    """Train jobs, each to its end or to where it waits for others; reasons that were `said` are not repeated."""
     with without_garbage_collection():
         importlib.import_module("lightning_d2l.sweeps.group")
     wrong = settings.wrong()
@@ -60,8 +70,11 @@ def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> 
     finally:
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
+        if reason in said:
+            continue
+        said.add(reason)
         print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
-    work.train_in_turn([job for job in jobs if job in launch.reasons])
+    work.train_each([job for job in jobs if job in launch.reasons])
 
 
 class _Vectorized:
@@ -69,6 +82,7 @@ class _Vectorized:
 
     def __init__(self, work: Work, settings: VectorizedSettings, reasons: dict[RunSpec, str]) -> None:
         self.work, self.settings, self.reasons = work, settings, reasons
+        self.waits = False  # whether the next group waits at rungs for other runs of this process
         self._data: WeakValueDictionary[str, TensorDataModule] = WeakValueDictionary()
         self._held: dict[RunSpec, ExitStack] = {}  # the locks of the folders of jobs that wait or train
 
@@ -106,8 +120,9 @@ class _Vectorized:
                 if len(waiting[key]) == self.settings.max_members:
                     full.add(key)
                     yield waiting.pop(key)
+        several = len(waiting) > 1 or bool(self.reasons)
         for key in list(waiting):
-            group = waiting.pop(key)
+            group, self.waits = waiting.pop(key), several
             if len(group) >= self.settings.min_members:
                 yield group
             else:
@@ -150,14 +165,16 @@ class _Vectorized:
             size = max(1, int(self.settings.memory * free_bytes(jobs[0].config["trainer"]["accelerator"])) // need)
             while group:
                 part, group = group[:size], group[size:]
-                Group(part, self.work.progress, self.work.lean, self.work.rungs).train()
-                self.work.ended(jobs[:size])
+                Group(part, self.work.progress, self.work.lean, self.work.rungs, waits=self.waits).train()
+                if ended := [job for job in jobs[:size] if not self.waits or self.work.is_finished(job)]:
+                    self.work.ended(ended)
                 self.release(jobs[:size])
                 del jobs[:size]
         except RAISED as error:
             require_disk(error, self.work.folder)
             group.clear()
             self.release(jobs)
+            jobs = [job for job in jobs if not (self.work.rungs and self.work.is_finished(job))]  # the others left it
             if out_of_memory(error) and len(jobs) > 1:
                 del error
                 gc.collect()

@@ -123,16 +123,24 @@ class Work:
 
         Raises Stopped when a signal has ended a run, and DiskError when the disk has.
         """
+        if self.rungs:
+            train_in_rungs(self, self.rungs, jobs, self.train_each)
+        else:
+            self.train_each(jobs)
+
+    def train_each(self, jobs: Sequence[RunSpec]) -> None:
+        """Train jobs one after another to their ends, or to where they wait for others; raises as `train_in_turn`."""
         trained: list[RunSpec] = []
         try:
-            for job, turn in train_in_rungs(self, jobs):
+            for job in jobs:
+                turn = Turn(self.rungs, job)
                 with self.holding(job) as held:
-                    code = self._train_alone(job, turn) if held and turn else 0
+                    code = self._train_alone(job, turn) if held else 0
                 if code > 128:
                     raise Stopped(code - 128)
                 if code == 2:
                     require_written(job, self.folder)
-                if job not in self.left_out and not (turn and turn.waits):
+                if job not in self.left_out and not turn.waits:
                     trained.append(job)
                     if self.ended([job]):
                         return

@@ -9,6 +9,8 @@ from typing import Any
 from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.training.record import STOPPED
 
+WAITS = f"{STOPPED} sweep.prune until other runs have come as far"
+"""The error of a run that waits."""
 Row = Mapping[str, float]
 Watch = Callable[[Sequence[Row]], object]
 """What looks at a run's rows of metrics after each logging point; it may raise Ended."""
@@ -29,8 +31,8 @@ def pruned(rows: Sequence[Row], rung: int) -> Ended:
 
 
 def waits() -> Ended:
-    """The run waits for others of its setting; later it is resumed, as one that a signal stopped, or pruned."""
-    return Ended("failed", f"{STOPPED} sweep.prune until the other runs of its setting have come as far", {})
+    """The run waits for others; later it is resumed, as one that a signal stopped, or pruned."""
+    return Ended("failed", WAITS, {})
 
 
 def outcome(rows: Sequence[Row], rung: int) -> dict[str, Any]:

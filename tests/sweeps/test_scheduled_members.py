@@ -8,7 +8,7 @@ import torch
 
 from lightning_d2l import app
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps import group
+from lightning_d2l.sweeps import saver
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.files import LAST, MetricsFile
 from lightning_d2l.training.record import RunRecord
@@ -44,8 +44,8 @@ def test_a_killed_group_with_a_schedule_ends_as_the_runs_by_themselves(name, tmp
             raise Killed
 
     monkeypatch.setattr(Group, "save", save)
-    monkeypatch.setattr(group, "SHARE_OF_TIME", 0)
-    monkeypatch.setattr(group, "SECONDS_A_MEMBER", 0)
+    monkeypatch.setattr(saver, "SHARE_OF_TIME", 0)
+    monkeypatch.setattr(saver, "SECONDS_A_MEMBER", 0)
     with pytest.raises(Killed):
         sweep(killed, *words)
     monkeypatch.undo()

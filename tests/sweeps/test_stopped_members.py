@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l import app
-from lightning_d2l.sweeps import group
+from lightning_d2l.sweeps import saver
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.checkpoint import load_checkpoint
@@ -72,8 +72,8 @@ def test_a_killed_group_of_which_some_have_stopped_ends_as_undisturbed(call, tog
             raise Killed
 
     monkeypatch.setattr(Group, "save", save)
-    monkeypatch.setattr(group, "SHARE_OF_TIME", 0)
-    monkeypatch.setattr(group, "SECONDS_A_MEMBER", 0)
+    monkeypatch.setattr(saver, "SHARE_OF_TIME", 0)
+    monkeypatch.setattr(saver, "SECONDS_A_MEMBER", 0)
     with pytest.raises(Killed):
         sweep(killed, *STOPPING)
     assert [len(MetricsFile(run).rows()) for run in folders(killed)] == [min(call, end) for end in ENDS]
@@ -100,8 +100,8 @@ def test_a_group_of_which_all_have_stopped_trains_no_more_when_it_is_resumed(tmp
         raise Killed
 
     monkeypatch.setattr(Group, "_finish", finish)
-    monkeypatch.setattr(group, "SHARE_OF_TIME", 0)
-    monkeypatch.setattr(group, "SECONDS_A_MEMBER", 0)
+    monkeypatch.setattr(saver, "SHARE_OF_TIME", 0)
+    monkeypatch.setattr(saver, "SECONDS_A_MEMBER", 0)
     with pytest.raises(Killed):
         sweep(killed, *words)
     monkeypatch.undo()

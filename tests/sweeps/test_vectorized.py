@@ -17,7 +17,7 @@ from lightning_d2l import app, cli
 from lightning_d2l.config import registry
 from lightning_d2l.config.compose import quote
 from lightning_d2l.config.rules import ANYTHING
-from lightning_d2l.sweeps import group, progress
+from lightning_d2l.sweeps import progress, saver
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
 from lightning_d2l.training.checkpoint import load_checkpoint
@@ -182,7 +182,7 @@ def interrupted(monkeypatch) -> Callable[..., None]:
             return working(self, *args)
 
         monkeypatch.setattr(Group, method, interrupted)
-        monkeypatch.setattr(group, "SHARE_OF_TIME", 0)
+        monkeypatch.setattr(saver, "SHARE_OF_TIME", 0)
 
     return at
 
@@ -307,11 +307,11 @@ def test_a_group_trains_and_goes_on_off_the_cpu(tmp_path, capsys):
         assert sweep(tmp_path / "on" / name, *words) == 0
     off_the_cpu(f"""if True:
         from lightning_d2l import app
-        from lightning_d2l.sweeps import group, progress
+        from lightning_d2l.sweeps import group, progress, saver
         from lightning_d2l.training.signals import Stopped
         from tests.second_device import second_device
 
-        group.SHARE_OF_TIME, save = 0, group.Group.save
+        saver.SHARE_OF_TIME, save = 0, group.Group.save
         for name, words in {sweeps!r}.items():
             calls = []
             def stops_at_the_third(self):
