@@ -56,7 +56,7 @@ OURS = {
             "node_timeout": real("[0, inf)"), **_CHUNKS,
         },
         "SlurmLauncher": {
-            "workers": COUNT, "timeout_min": COUNT, "nodes": COUNT, "cpus_per_task": COUNT, "gpus_per_node": _GPUS,
+            "workers": COUNT, "timeout_min": COUNT, "cpus_per_task": COUNT, "gpus_per_node": _GPUS,
             "mem_gb": _GB, "array_parallelism": _COUNT_OR_NULL, "signal_delay_s": COUNT, "max_num_timeout": whole(0),
             "additional_parameters": _OPTIONS, "setup": _LINES, "srun_args": _LINES,
             **dict.fromkeys(

@@ -22,6 +22,7 @@ from lightning_d2l.sweeps.slurm_task import REFUSED, SlurmTask
 FIRST_LOOK, LONGEST = 2.0, 10.0  # seconds between two questions to SLURM, which grow
 A_THOUSAND = 20.0  # seconds more between them for each thousand tasks
 GRACE = 90.0  # seconds in which tasks write the checkpoints of their runs
+PAUSE = 60.0  # seconds after which tasks are submitted again that SLURM did not take
 MOST_ROUNDS = 2  # of tasks that all end before one has claimed a chunk
 
 
@@ -34,7 +35,8 @@ class Slurm:
         self.sweep = Path()
         self.name = ""  # of the jobs of this sweep
         self.tasks: dict[str, Task] = {}  # as SLURM said last, and those that were submitted since
-        self._looked, self._pause = 0.0, FIRST_LOOK
+        self._looked, self._pause, self._not_before = 0.0, FIRST_LOOK, 0.0
+        self._owners: dict[int, str] = {}  # the task that has a chunk
         self._seen: set[Path] = set()  # claims
         self._rounds, self._claimed = 0, False  # submissions in a row that came to nothing
         self._last = ""  # the last task that has ended
@@ -47,7 +49,8 @@ class Slurm:
         """Submit as many tasks as are missing; see Executor."""
         self._of(chunks)
         pending = sum(task.state != "R" for task in self.tasks.values())
-        if (number := min(self.workers - len(self.tasks), len(waiting) - pending)) < 1:
+        number = min(self.workers - len(self.tasks), len(waiting) - pending)
+        if number < 1 or time.monotonic() < self._not_before:
             return
         if self._last and not self._claimed:
             self._rounds += 1
@@ -83,9 +86,10 @@ class Slurm:
                     ids += [job.job_id for job in executor.map_array(SlurmTask(), [str(self.sweep)] * size)]
         except (FailedJobError, SlurmError, ValueError, RuntimeError) as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
-            if not ids and not self.tasks:
+            if not (ids or self.tasks or self._last):
                 raise RequestError(f"{LAUNCHER}: SLURM takes no task: {said[-1]}") from error
             print(f"SLURM takes {len(ids)} of {number} tasks: {said[-1]}"[:160], flush=True)
+            self._not_before = time.monotonic() + PAUSE
         return ids
 
     def _parameters(self) -> dict[str, Any]:
@@ -93,7 +97,7 @@ class Slurm:
         given = self.settings
         more = {**(given.get("additional_parameters") or {})}
         more |= {slurm_site.OPTIONS[name]: given[name] for name in ("mem_per_cpu",) if given.get(name) is not None}
-        named = ("partition", "account", "qos", "constraint", "exclude", "nodes", "cpus_per_task", "gpus_per_node",
+        named = ("partition", "account", "qos", "constraint", "exclude", "cpus_per_task", "gpus_per_node",
                  "gres", "comment", "signal_delay_s", "srun_args")  # fmt: skip
         found = {name: given[name] for name in named if given.get(name) is not None}
         if given.get("mem_gb") is not None:
@@ -105,6 +109,8 @@ class Slurm:
         ]
         return {
             **found,
+            "nodes": 1,
+            "ntasks_per_node": 1,
             "job_name": self.name,
             "time": given["timeout_min"],
             "array_parallelism": given["array_parallelism"] or self.workers,
@@ -132,12 +138,13 @@ class Slurm:
             if REFUSED in (said := _said(self._log(ended))):
                 raise RequestError(said[said.index(REFUSED) - 1].removeprefix("error: "))
         self.tasks = tasks
+        words = {number: words_of(chunk.claims[-1]) for number, chunk in found.items() if chunk.claims}
+        self._owners = {number: str(said["owner"]) for number, said in words.items() if said.get("owner")}
         return {
             number: self._why(owner)
-            for number, chunk in found.items()
-            if chunk.claims and (owner := str(words_of(chunk.claims[-1]).get("owner") or ""))
-            and (owner not in tasks or tasks[owner].state == "PD")
-        }  # fmt: skip
+            for number, owner in self._owners.items()
+            if owner not in tasks or tasks[owner].state == "PD"
+        }
 
     def _log(self, task: str) -> Path:
         return self.sweep / FOLDER / f"{task}_0_log.out"
@@ -153,7 +160,11 @@ class Slurm:
         return slurm_site.described(self.tasks)
 
     def end(self, number: int) -> None:
-        """Let the task of a chunk be; SLURM ends it at its time limit at the latest. See Executor."""
+        """Cancel the task of a chunk, unless SLURM has suspended it; see Executor."""
+        owner = self._owners.get(number, "")
+        if owner in self.tasks and self.tasks[owner].state == "R":
+            with contextlib.suppress(SlurmError):
+                slurm_site.ask("scancel", owner)
 
     def stop(self) -> None:
         """Cancel all tasks, and wait until those that ran have written the checkpoints of their runs."""

@@ -21,7 +21,7 @@ LAUNCHER = "hydra/launcher=slurm"
 # The option of sbatch for each setting of the launcher.
 OPTIONS = {
     "partition": "partition", "account": "account", "qos": "qos", "constraint": "constraint", "exclude": "exclude",
-    "timeout_min": "time", "nodes": "nodes", "cpus_per_task": "cpus-per-task", "gpus_per_node": "gpus-per-node",
+    "timeout_min": "time", "cpus_per_task": "cpus-per-task", "gpus_per_node": "gpus-per-node",
     "gres": "gres", "mem_gb": "mem", "mem_per_cpu": "mem-per-cpu", "comment": "comment",
 }  # fmt: skip
 # What the settings are called in the messages of sbatch.
@@ -31,7 +31,7 @@ _WORDS = {
     "mem_gb": ("memory",),
 }  # fmt: skip
 # The settings that a node may not have.
-_OF_A_NODE = ("nodes", "cpus_per_task", "gpus_per_node", "gres", "mem_gb", "mem_per_cpu", "constraint")
+_OF_A_NODE = ("cpus_per_task", "gpus_per_node", "gres", "mem_gb", "mem_per_cpu", "constraint")
 
 
 @dataclass(frozen=True)

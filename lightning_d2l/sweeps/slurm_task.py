@@ -19,6 +19,8 @@ class SlurmTask:
     """
 
     def __call__(self, sweep: str) -> None:
+        if os.environ.get("SLURM_PROCID", "0") != "0":  # one worker for each task, whatever was asked for
+            return
         from lightning_d2l.sweeps.submitted import settle
         from lightning_d2l.sweeps.worker import main
 
