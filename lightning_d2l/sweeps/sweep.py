@@ -17,6 +17,7 @@ from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.program import arguments_of
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
@@ -28,6 +29,7 @@ from lightning_d2l.sweeps.lean import best_and_worst, check_keep, chosen
 from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.sweeps.prune_plan import keep_plan, planned
+from lightning_d2l.sweeps.submitted import take_back
 from lightning_d2l.sweeps.work import Work
 from lightning_d2l.training.files import remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
@@ -57,6 +59,8 @@ class Sweep(Work):
         if before:
             check_same(folder, before, self.jobs, alone=resumed_alone(spec))
             on_the_data_of_its_runs(self.jobs)
+            if not hasattr(self.launcher, "made"):  # it trains what is missing without chunks
+                take_back(folder, self.id)
         records = chosen(spec.config, self.jobs, len(self.jobs), before)
         if records == "lean":
             keep = spec.config.sweep.keep
@@ -250,23 +254,35 @@ def run_sweep(spec: SweepSpec) -> int:
     if spec.config.sweep.dry_run:
         print(listing(jobs, varied))
         return 0
-    return in_its_folder(spec, generated, [job.name for job in jobs], lambda at: Sweep(spec, jobs, at, varied))
+    return in_its_folder(spec, generated, [job.name for job in jobs], lambda at: Sweep(spec, jobs, at, varied), jobs)
 
 
 def require_leaving(spec: SweepSpec) -> None:
     """Raise RequestError unless the workers of the launcher can go on without the driver, which must not be needed."""
     if not getattr(spec.launcher, "leaves", False):
+        if spec.config.sweep.resume and not any("sweep.wait=" in word for word in arguments_of(spec.command)):
+            spec.config.sweep.wait = True  # false was meant for another launcher
+            return
         raise RequestError("sweep.wait=false: needs hydra/launcher=slurm; the workers of others end with this program")
     if spec.config.sweep.on_error == "stop":
         raise RequestError("sweep.wait=false: needs sweep.on_error=continue, since nobody waits for the first failure")
 
 
-def in_its_folder(spec: SweepSpec, generated: bool, names: Sequence[str], made: Callable[[Path], Sweep]) -> int:
-    """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs."""
+def in_its_folder(
+    spec: SweepSpec,
+    generated: bool,
+    names: Sequence[str],
+    made: Callable[[Path], Sweep],
+    jobs: Sequence[RunSpec] = (),
+) -> int:
+    """Run the sweep that is `made` in its folder, which is held meanwhile; `names` are the folders of its jobs.
+
+    `jobs` are those that are known before.
+    """
     if not spec.config.sweep.wait:
         require_leaving(spec)
     if hasattr(spec.launcher, "check"):
-        spec.launcher.check()
+        spec.launcher.check(jobs)
     try:
         with signals_stop_the_run() as signals, contextlib.ExitStack() as stack:
             folder = sweep_folder(spec.config, generated, names)
