@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Path_ = tuple[str, ...]
 VERSION = 1
 LACKS = object()  # what a record that lacks a field has in its column
+DEEPEST = 30  # entries of a path
 MOST_CELLS = 10**8  # of a file: rows times columns
 SCALARS = (bool, int, float, str, type(None))
 MARK = b"lightning_d2l"  # the key of what a file says about itself
@@ -189,7 +190,10 @@ def _tree(fields: Sequence[Any], columns: Iterator[list[Any]]) -> Node:
     """How a record is built; a mapping that does not vary is built once."""
     root: dict[str, list[Any]] = {}
     for field in fields:
-        *above, last = field[0]
+        path = field[0]
+        if not isinstance(path, list) or not 0 < len(path) <= DEEPEST or not all(isinstance(k, str) for k in path):
+            raise KeyError(path)
+        *above, last = path
         node = root
         for key in above:
             slot = node.setdefault(key, [None, {}])
