@@ -1,4 +1,4 @@
-"""Fill docs/performance.md with the tables that the benchmarks left in a folder, and draw its figure.
+"""Fill docs/performance.md and docs/clusters.md with the tables that benchmarks left in a folder; draw the figure.
 
     python benchmarks/page.py FOLDER
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from measure import ROOT
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = [ROOT / "docs" / name for name in ("performance.md", "clusters.md")]
 FIGURE = ROOT / "docs" / "images" / "sweep_time.png"
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)((?:\n(?:\|.*\n)+)?)")
 STYLES = {"sequential": ("#D55E00", "o"), "joblib": ("#E69F00", "s"), "vectorized": ("#0072B2", "D")}
@@ -51,16 +51,17 @@ def figure(rows: Rows) -> Figure:
 
 def main(folder: Path) -> None:
     tables: dict[str, Rows] = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
-    text = PAGE.read_text()
 
     def filled(found: re.Match[str]) -> str:
         marker, name, before = found.groups()
         return marker + (markdown(tables[name]) if name in tables else before)
 
-    PAGE.write_text(TABLE.sub(filled, text))
+    texts = {page: page.read_text() for page in PAGES}
+    for page, text in texts.items():
+        page.write_text(TABLE.sub(filled, text))
     if "members" in tables:
         figure(tables["members"]).savefig(FIGURE)
-    for _, name, _ in TABLE.findall(text):
+    for _, name, _ in TABLE.findall("".join(texts.values())):
         print(f"{name}: {'filled' if name in tables else 'not in the folder, left as it was'}")
 
 
