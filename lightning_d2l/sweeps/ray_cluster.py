@@ -27,7 +27,6 @@ STORE = 2**27  # bytes of the object store of a local Ray, in which next to noth
 # The first bytes of a client of gRPC, and what the fourth byte of a server's answer is (RFC 9113, section 3.4).
 PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
 # A local Ray listens on 127.0.0.1 alone, as Ray does by itself where it knows no clusters, and reports to nobody.
-QUIET = {"RAY_BACKEND_LOG_LEVEL": "fatal"}  # this program's own part of Ray, which else says why it tries again
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _started: list[bool] = []  # that this process has started a local Ray
 
@@ -126,7 +125,7 @@ def _start() -> None:
 def _init(what: str, **settings: Any) -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        with _handlers_kept(), _environment(QUIET):
+        with _handlers_kept(), _without_stderr():
             import ray
 
             silence()
@@ -177,6 +176,24 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what the part of Ray that is not Python writes to this process's stderr: each try to connect."""
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, ValueError):  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -252,8 +253,12 @@ class Ray:
         raise RequestError(f"sweep.wait=false: must be true with {LAUNCHER}, which ends the tasks of an ended program")
 
 
+@functools.cache
 def _remote(name: str) -> Any:
-    """A function of `ray_task` as Ray's. It is sent by value, so that a worker without this package can say so."""
+    """A function of `ray_task` as Ray's, for which workers are kept as long as it is the same.
+
+    It is sent by value, so that a worker without this package can say so.
+    """
     import ray
 
     version = __version__

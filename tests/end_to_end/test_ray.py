@@ -1,6 +1,5 @@
 """Workers on the nodes of a Ray cluster train what one process trains; a node that dies costs nothing."""
 
-import json
 import os
 import signal
 import subprocess
@@ -37,11 +36,15 @@ from lightning_d2l.sweeps import ray_task, sent_data
 
 @register.model
 class Blind(torch.nn.Linear):
+    steps = 0
+
     def __init__(self, num_inputs: int, num_outputs: int):
         super().__init__(num_inputs, num_outputs)
 
     def forward(self, x):
-        Path(__file__).with_name("trains").touch()
+        Blind.steps += 1
+        if Blind.steps > 50:  # the driver looks at it, too
+            Path(__file__).with_name("trains").touch()
         return super().forward(x)
 
 if os.environ.get("BLIND"):
@@ -131,7 +134,7 @@ def test_without_a_shared_folder_chunks_data_and_runs_go_through_ray(tmp_path: P
     for record in records(tmp_path / "many").values():
         assert record.config["data"]["path"] == str(tmp_path / "table.csv")
     assert len([*(tmp_path / "cache").glob("**/table.csv")]) == 1
-    (tmp_path / "trains").unlink()
+    (tmp_path / "trains").unlink(missing_ok=True)
     stopped = program(
         *words[:-1], "trainer.max_epochs=1000000", "hydra.sweep.dir=stopped", folder=tmp_path, nodes=nodes
     )
@@ -165,4 +168,4 @@ def test_what_no_cluster_can_do_is_refused_in_a_line(tmp_path: Path, nodes: Node
 
 def test_a_worker_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ray_executor, "__version__", "99.0")
-    assert "install one version" in json.dumps(ray_executor._remote("probe")._function({}, []))
+    assert "install one version" in ray_executor._remote.__wrapped__("probe")._function({}, [])["refused"]
