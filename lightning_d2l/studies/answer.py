@@ -21,6 +21,7 @@ from lightning_d2l.studies.labels import listing, settings, short, split
 from lightning_d2l.studies.points import Point, best_first, comparable, series_of
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
+from lightning_d2l.training.record import RunRecord
 
 SMALL = 0.01  # a share of the variance that is not worth a word
 OF_UNTRAINED = ("depth_init", "learning_rate", "random_labels")
@@ -44,17 +45,24 @@ class Answer:
     next: Mapping[str, str] = field(default_factory=dict)
 
 
-def answer(study: Study, points: Sequence[Point], importance: Mapping[str, float] | None = None) -> Answer:
+def answer(
+    study: Study,
+    points: Sequence[Point],
+    importance: Mapping[str, float] | None = None,
+    runs: Sequence[RunRecord] = (),
+) -> Answer:
     """The answer of a study from its points.
 
     A setting most of whose runs diverged is never the best. If the data differ, those of most runs count. `importance`
-    is what the search that proposed the runs found, a share for each key.
+    is what the search that proposed the runs found, a share for each key. `runs` are all runs, also those without a
+    point, as a diverged one has none if x is the epoch.
     """
     ranked = best_first(study.select, [point for point in comparable(points) if not point.diverged])
     diagnoses = list(_diagnoses(study, points))
     if not ranked:
-        lower = {"optimizer.lr": show(rates[0] / 10)} if (rates := _diverged_rates(points)) else {}
-        return Answer(_nothing(study, points), None, None, diagnoses, [], next=lower)
+        tried = [run for point in points for run in point.runs] or runs
+        lower = {"optimizer.lr": show(rates[0] / 10)} if (rates := _diverged_rates(tried)) else {}
+        return Answer(_nothing(study, tried), None, None, diagnoses, [], next=lower)
     others = against_best(study.select, ranked)
     equal = len(points) > 1 and all(_same(name, ranked) for name in dict.fromkeys([*study.metrics, study.select]))
     equal = equal and len(ranked) > 1 and (len(ranked) == len(points) or study.x != "optimizer.lr")
@@ -87,13 +95,12 @@ def _by_rule(study: Study, points: Sequence[Point]) -> tuple[Said | None, str]:
     return said, "" if said else f"{usual}: that of study={study.name} needs settings that these runs lack."
 
 
-def _nothing(study: Study, points: Sequence[Point]) -> str:
+def _nothing(study: Study, runs: Sequence[RunRecord]) -> str:
     """Why there is no best setting."""
-    runs = [run for point in points for run in point.runs]
     states = {state: sum(run.state == state for run in runs) for state in dict.fromkeys(run.state for run in runs)}
     if states.get("diverged") == len(runs) > 0:
         every = f"All {len(runs)} runs diverged" if len(runs) > 1 else "The only run diverged"
-        smaller = ": try a smaller optimizer.lr" if _diverged_rates(points) else ""
+        smaller = ": try a smaller optimizer.lr" if _diverged_rates(runs) else ""
         return f"{every}, so no setting is best{smaller}."
     if states.get("completed"):
         return f"No setting has {study.select} of runs that did not diverge."
@@ -112,10 +119,9 @@ def _nothing_learnt(study: Study, ranked: Sequence[Point]) -> str:
     return f"{text}, and the trivial predictor has {number(trivial)}." if trivial is not None else f"{text}."
 
 
-def _diverged_rates(points: Sequence[Point]) -> list[float]:
+def _diverged_rates(runs: Sequence[RunRecord]) -> list[float]:
     """The learning rates of the diverged runs, in ascending order."""
-    diverged = [run for point in points for run in point.runs if run.state == "diverged"]
-    rates = [run.get("optimizer.lr") for run in diverged]
+    rates = [run.get("optimizer.lr") for run in runs if run.state == "diverged"]
     return sorted(rate for rate in rates if numeric([rate]) and rate > 0)
 
 

@@ -64,6 +64,9 @@ def _write_all(findings: Findings, png: bytes | None, caption: str | None, folde
         _write(at if folders[at] == 1 else at.with_name(f"{at.name}-{folders[at]}"), events)
     said = "\n\n".join(markdown(cut(text, LONGEST)) for text in (study.question, findings.answer.text))
     events = [Event(summary=text_summary("answer", said))]
+    if findings.answer.diagnosis:
+        lines = "\n".join(f"- {markdown(cut(line, LONGEST))}" for line in findings.answer.diagnosis[:MOST_CURVES])
+        events.append(Event(summary=text_summary("diagnosis", lines)))
     if png is not None:
         metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
         events.append(Event(summary=image_summary("figure", png, metadata)))

@@ -173,9 +173,9 @@ def find(folders: Sequence[Path]) -> Findings:
 def find_in(sweeps: list[SweepRecord]) -> Findings:
     """Analyse sweeps; raises RequestError as `study_of` does."""
     study = study_of(sweeps)
-    points = points_of(study, [run for sweep in sweeps for run in sweep.runs])
+    points = points_of(study, runs := [run for sweep in sweeps for run in sweep.runs])
     importance = next((found for sweep in sweeps if (found := sweep.fields.get("importance"))), None)
-    return Findings(sweeps, study, points, answer(study, points, importance))
+    return Findings(sweeps, study, points, answer(study, points, importance, runs))
 
 
 def _key(word: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning_d2l.config.escape import cell, terminal
 from lightning_d2l.config.text import number, show
+from lightning_d2l.studies.diagnosis import Diagnosis
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import settings
 from lightning_d2l.studies.points import points_of, run_diagnoses
@@ -22,7 +23,7 @@ NO_MEASUREMENT: dict[str, Any] = {"metric": None, **NO_ESTIMATE}
 
 
 def results(findings: Findings) -> list[dict[str, Any]]:
-    """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis.
+    """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis, share and gap.
 
     If a callback stopped any of them early, the epoch after which it did is `stopped`. Missing values are None.
     """
@@ -32,7 +33,7 @@ def results(findings: Findings) -> list[dict[str, Any]]:
         row |= {"stopped": (run.fields.get("stopped") or {}).get("epoch")} if ends else {}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
-        rows.append({**row, "diagnosis": str(diagnosis) if diagnosis else None})
+        rows.append({**row, **_diagnosed(diagnosis)})
     return rows
 
 
@@ -42,9 +43,17 @@ def summary(findings: Findings) -> list[dict[str, Any]]:
     for point in findings.points:
         names = [name for name in findings.metrics if name in point.estimates]
         measured: list[dict[str, Any]] = [{"metric": name, **point.estimates[name].as_dict()} for name in names]
-        diagnosis = str(point.diagnosis) if point.diagnosis else None
-        rows += [{**point.setting, **values, "diagnosis": diagnosis} for values in measured or [NO_MEASUREMENT]]
+        diagnosed = _diagnosed(point.diagnosis)
+        rows += [{**point.setting, **values, **diagnosed} for values in measured or [NO_MEASUREMENT]]
     return rows
+
+
+def _diagnosed(found: Diagnosis | None) -> dict[str, Any]:
+    """The columns of a diagnosis: its name, the share of the way to the reference, and the gap with its interval."""
+    gap = found.gap if found else None
+    interval = (gap.low, gap.high) if gap and gap.has_interval else (None, None)
+    names = ("diagnosis", "share", "gap", "gap_low", "gap_high")
+    return dict(zip(names, (found and str(found), found and found.share, gap and gap.value, *interval), strict=True))
 
 
 def text(findings: Findings) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.given import is_given
+from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import MONITORS
@@ -19,6 +20,7 @@ from lightning_d2l.training.extras import optional
 from lightning_d2l.training.optimum import numerical_lines
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
+from lightning_d2l.training.tensorboard import write_text
 
 log = logging.getLogger(__name__)
 Judge = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
@@ -72,10 +74,17 @@ def tell_end(spec: RunSpec, outcome: Mapping[str, Any], commands: Sequence[str])
 def judged(
     spec: RunSpec, record: RunRecord, status: str, outcome: dict[str, Any], judge: Judge | None
 ) -> dict[str, Any]:
-    """The outcome of a run, with its diagnosis where there is a judge and the numbers mean something."""
+    """The outcome of a run, with its diagnosis where there is a judge and the numbers mean something.
+
+    TensorBoard has it among its texts.
+    """
     if judge is not None and not spec.config["trainer"]["fast_dev_run"]:
         with optional("diagnosis"):
-            return {**outcome, "diagnosis": judge(spec.folder, {**record.fields, **outcome, "status": status})}
+            found = judge(spec.folder, {**record.fields, **outcome, "status": status})
+            outcome = {**outcome, "diagnosis": found}
+            if found and any(each["_target_"] == TENSORBOARD for each in spec.config["logger"].values()):
+                lines = [found["text"], f"next: {found['next']}", f"`{found['command']}`"]
+                write_text(spec.folder, "diagnosis", "\n\n".join(lines[: 3 if found["command"] else 1]))
     return outcome
 
 

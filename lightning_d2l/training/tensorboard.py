@@ -175,6 +175,15 @@ def write_events(
         events.write_records(file, found, now)
 
 
+def write_text(folder: Path, tag: str, text: str) -> None:
+    """Write a text of a finished run, for the Text page, in place of an earlier one."""
+    for old in folder.glob(f"events.out.tfevents.*.{tag}"):
+        old.unlink()
+    now = time.time()
+    with replacing(folder / f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.{tag}") as file:
+        events.write_records(file, [events.Event(summary=events.text_summary(tag, text))], now)
+
+
 def _scalars(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in ("epoch", "step")}
 

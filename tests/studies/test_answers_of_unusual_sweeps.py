@@ -102,9 +102,9 @@ def test_training_time_says_when_to_stop_and_what_it_costs_not_to(tmp_path):
     assert verdict == "yes"
     assert "is lowest at epoch 2, 0.498; " in text
     assert "training on to epoch 4 raises the validation loss 2-fold" in text
-    flat = lambda seed: [1.0, *(0.5 * np.exp(0.01 * np.random.default_rng(seed).normal(size=3)))]  # noqa: E731
-    assert said("flat", flat)[0] == "no"
-    assert said("loud", curve(1.0, 0.9, 1.0, 0.95, spread=1.0))[0] == "undecided"
+    drawn = lambda level, sd: lambda seed: [1.0, *(level * np.exp(sd * np.random.default_rng(seed).normal(size=3)))]  # noqa: E731
+    assert said("flat", drawn(0.5, 0.01))[0] == "no"
+    assert said("loud", drawn(0.9, 1.0))[0] == "undecided"
     verdict, text = said("falls", curve(1.0, 0.5, 0.4))
     assert (verdict, "the last: training on may lower it further" in text) == ("undecided", True)
     assert said("one", curve(1.0, 0.5, 1.0), 1)[0] == "undecided"

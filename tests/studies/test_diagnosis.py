@@ -172,6 +172,29 @@ def test_the_uncertainty_of_one_run_covers_the_sampling_of_its_splits():
     assert np.mean(told) == pytest.approx(0.025, abs=0.012)
 
 
+@pytest.mark.parametrize("distance", [0.1, 0.5, 1.0, 2.0, 3.0])
+def test_the_spread_of_cross_entropy_follows_from_the_accuracy(distance):
+    """Ten normal classes so far apart, and their true probabilities; the spread of samples is at most 0.22 off."""
+    generator, n = np.random.default_rng(0), 50_000
+    y, x = generator.integers(10, size=n), generator.normal(size=(n, 10))
+    x[np.arange(n), y] += distance
+    losses = -distance * x[np.arange(n), y] + np.log(np.exp(distance * x).sum(1))
+    loss, accuracy = losses.mean(), (x.argmax(1) == y).mean()
+    run = record({"loss/train": loss, "acc/train": accuracy, "loss/val": loss, "acc/val": accuracy}, samples=(n, n))
+    case = case_of([run], [{name: run.metric(name) for name in run.metric_names}])
+    spread = losses.std() / loss
+    assert case.loss.deviation["val"] == pytest.approx(spread, abs=0.22, rel=0.2)
+    half = math.log(case.loss.held.high / loss)
+    assert half == pytest.approx(1.96 * case.loss.deviation["val"] / math.sqrt(n), rel=1e-3)
+
+
+def test_a_network_slightly_better_than_guessing_is_known_to_be_not_learnt():
+    losses = {"loss/train": 2.299, "loss/val": 2.299, "acc/train": 0.12, "acc/val": 0.12}
+    found = named(record(losses, samples=(1000, 1000), trivial=LN10))
+    assert str(found) == "not learnt"
+    assert found.gap.high < 0.04
+
+
 def test_an_old_record_of_fashion_mnist_is_compared_with_ten_equal_classes():
     data = {"_target_": "lightning_d2l.data.fashion_mnist.FashionMNISTData", "val_size": 10_000, "n_train": None}
     metrics = {"loss/train": LN10, "loss/val": LN10 + 0.001, "acc/train": 0.09, "acc/val": 0.11}

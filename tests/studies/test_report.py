@@ -149,6 +149,24 @@ def test_tensorboard_reads_each_curve_over_the_swept_value_or_its_index(tmp_path
     assert read.Tags()["images"] == ["figure"]
     (said,) = read.Tensors("answer")
     assert b"has the lowest loss/val" in said.tensor_proto.string_val[0]
+    (diagnosed,) = read.Tensors("diagnosis")
+    assert b"- optimizer=adam: underfitting at optimizer.lr " in diagnosed.tensor_proto.string_val[0]
+
+
+def test_the_tables_have_the_share_of_the_way_to_the_noise_and_the_gap(tmp_path):
+    axes = {"data.degree": [1, 3], "seed": range(4)}
+    losses = lambda d, s: {"loss/train": 0.011 + 1e-4 * s, "loss/val": (9.0 if d == 1 else 0.012) + 1e-4 * s}  # noqa: E731
+    trivial = {"loss/train": 30.0, "loss/val": 30.0}
+    folder = write_sweep(tmp_path, axes, losses)
+    for path in folder.glob("*/run.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"baselines": {"trivial": trivial}}))
+    made = report([folder])
+    first = rows(made.paths["results"])[0]
+    assert float(first["share"]) == pytest.approx((30 - 9) / (30 - 0.01))
+    assert float(first["gap"]) == pytest.approx(9 - 0.011)
+    row = next(row for row in rows(made.paths["summary"]) if row["data.degree"] == "1")
+    assert float(row["gap"]) == pytest.approx(9 - 0.011)
+    assert float(row["gap_low"]) < float(row["gap"]) < float(row["gap_high"])
 
 
 def test_sweeps_are_compared(tmp_path):

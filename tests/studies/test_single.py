@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 import lightning_d2l as d2l
-from lightning_d2l import app
+from lightning_d2l import app, cli
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.modules import ClassificationModule
 from lightning_d2l.studies.findings import find
@@ -128,6 +129,22 @@ def test_the_command_is_that_of_the_run_with_the_words_of_a_study_and_no_folder(
     found = judged(tmp_path, fields)
     assert found["name"] == "underfitting"
     assert found["command"] == "python train.py study=capacity seed=0 optimizer=exact data.degree=2 hydra.mode=RUN"
+
+
+def test_tensorboard_has_the_diagnosis_of_a_single_run_and_a_rerun_ends_with_it(tmp_path, capsys):
+    words = ["model=polynomial_regression", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+    assert app.main([*words, "logger=tensorboard", f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+    found = RunRecord.read(tmp_path / "run").fields["diagnosis"]
+    read = EventAccumulator(str(tmp_path / "run"))
+    read.Reload()
+    (text,) = read.Tensors("diagnosis")
+    assert text.tensor_proto.string_val[0].decode() == (
+        f"{found['text']}\n\nnext: {found['next']}\n\n`{found['command']}`"
+    )
+    capsys.readouterr()
+    assert cli.main(["rerun", str(tmp_path / "run"), "--into", str(tmp_path / "again")]) == 0
+    assert "\ndiagnosis   " in capsys.readouterr().out
+    assert RunRecord.read(tmp_path / "again").fields["diagnosis"]["text"] == found["text"]
 
 
 def test_runs_of_a_sweep_are_diagnosed_by_its_report_and_objects_in_words(tmp_path, capsys):
