@@ -77,8 +77,8 @@ TARGETS = {
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
     "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
 }
-# Settings of these plugins that are commands, or words of one: only the command line may give them.
-COMMANDS = ("setup", "python", "additional_parameters", "srun_args", "init_commands", "env_set", "ray")
+# Settings of launchers that are commands, words of one, or where they run: only the command line may give them.
+COMMANDS = ("setup", "python", "additional_parameters", "srun_args", "init_commands", "env_set", "ray", "address")
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 # The only file that a log of Hydra's may be written to, as Hydra's own default says it.
 LOG_FILE = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
@@ -140,7 +140,8 @@ def check_hydra(node: Mapping[str, Any], words: frozenset[str] = frozenset()) ->
         _check_logging(node.get(key), f"hydra.{key}")
     for key in COMMANDS:
         if key in (node.get("launcher") or {}) and node["launcher"][key] and f"hydra.launcher.{key}" not in words:
-            raise RequestError(f"hydra.launcher.{key}: runs commands, so it must be given on the command line")
+            what = "says where code runs" if key == "address" else "runs commands"
+            raise RequestError(f"hydra.launcher.{key}: {what}, so it must be given on the command line")
 
 
 def _check_targets(node: Mapping[str, Any]) -> None:
