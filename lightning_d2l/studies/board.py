@@ -7,15 +7,18 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from lightning_d2l.compat_tensorboard import Event, Summary, image_summary, text_summary, write_records
+from lightning_d2l.compat_tensorboard import Event, Summary, hparams_summary, image_summary, text_summary, write_records
 from lightning_d2l.config.escape import file_name, markdown, terminal
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.points import series_of
+from lightning_d2l.studies.lean import LeanRecord
+from lightning_d2l.studies.points import best_first, series_of
 from lightning_d2l.theory.curves import numeric
 from lightning_d2l.training.files import replacing, replacing_together
 
 FOLDER = "summary"
+SETTINGS = "settings"  # in that folder
+MOST_SETTINGS = 200  # the best ones, on the page HParams of a sweep with lean records
 FILE = "events.out.tfevents"
 LONGEST = 2000  # characters of a description
 MOST_CURVES = 100  # more are no use in a chart, and each takes a folder
@@ -27,7 +30,8 @@ def write(findings: Findings, png: bytes | None, caption: str | None, into: Path
     Each curve is a TensorBoard run below that folder, such as summary/optimizer=sgd, so that the curves of a metric
     share one chart, `by data.degree/loss/test`; a single curve is in summary itself. The step is the value of x if all
     values are whole numbers from 0 up, else its position, which the description of the chart explains. At most the
-    first 100 curves are written. Without a figure `png` and `caption` are None.
+    first 100 curves are written. Without a figure `png` and `caption` are None. Of lean records, summary/settings has
+    a TensorBoard run for each of the best 200 settings: the page HParams shows their means.
     """
     folder = into / FOLDER
     for old in folder.glob(f"**/{FILE}.*"):
@@ -62,6 +66,8 @@ def _write_all(findings: Findings, png: bytes | None, caption: str | None, folde
         at = folder / file_name(name) if name else folder
         folders[at] = folders.get(at, 0) + 1  # different settings may have the same name of a folder
         _write(at if folders[at] == 1 else at.with_name(f"{at.name}-{folders[at]}"), events)
+    if any(isinstance(run, LeanRecord) for run in findings.runs):
+        _write_settings(findings, folder / SETTINGS)
     said = "\n\n".join(markdown(cut(text, LONGEST)) for text in (study.question, findings.answer.text))
     events = [Event(summary=text_summary("answer", said))]
     if findings.answer.diagnosis:
@@ -71,6 +77,19 @@ def _write_all(findings: Findings, png: bytes | None, caption: str | None, folde
         metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
         events.append(Event(summary=image_summary("figure", png, metadata)))
     _write(folder, events)
+
+
+def _write_settings(findings: Findings, folder: Path) -> None:
+    """The page HParams of a sweep with lean records, whose runs have no folders: a session for each of its settings."""
+    points = best_first(findings.study.select, findings.points)[:MOST_SETTINGS]
+    for number, point in enumerate(points):
+        setting = {k: v if isinstance(v, (bool, int, float)) else terminal(show(v)) for k, v in point.setting.items()}
+        name = f"{number + 1:03} {','.join(f'{key}={show(value)}' for key, value in point.setting.items())}"
+        events = [Event(summary=hparams_summary({**setting, "runs": len(point.runs)}, name))]
+        for metric, found in point.estimates.items():
+            value = Summary.Value(tag=terminal(metric), simple_value=found.value)
+            events.append(Event(summary=Summary(value=[value])))
+        _write(folder / file_name(name), events)
 
 
 def _write(folder: Path, events: Iterable[Event]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import lightning_d2l as d2l
 from lightning_d2l import app, cli
@@ -102,6 +103,13 @@ def test_settings_with_many_runs_keep_the_best_and_the_worst_of_each(tmp_path, m
     for degree in (1, 2):
         losses = {row["run"]: row["loss/val"] for row in rows if row["data.degree"] == degree}
         assert {min(losses, key=losses.get), max(losses, key=losses.get)} == folders(sweep) & losses.keys()
+    means = {
+        row["data.degree"]: row["value"] for row in tables.summary(report.find([sweep])) if row["metric"] == "loss/val"
+    }
+    pages = sorted((sweep / "summary" / "settings").iterdir())
+    shown = [EventAccumulator(str(page)).Reload().Scalars("loss/val")[0].value for page in pages]
+    assert [page.name for page in pages] == ["001_data.degree=2", "002_data.degree=1"]
+    assert shown == pytest.approx([means[2], means[1]], rel=1e-6)
 
 
 def test_what_happens_to_a_file_costs_its_runs_alone_and_they_are_trained_again(tmp_path, capsys):
