@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -58,6 +59,7 @@ def pair_means(activation: str, variance: float, covariance: float) -> tuple[flo
     return float(weights @ (f(u) * f(v)) @ weights), float(weights @ (slope(u) * slope(v)) @ weights)
 
 
+@functools.cache
 def logit_variance(init: str, activation: str, width: int, depth: int, std: float = 0.01) -> float:
     """The variance of a logit over random weights, in the limit of wide layers: of the mean image with itself."""
     v = layer_variances(init, activation, width, depth, std)
