@@ -7,7 +7,7 @@
     lightning-d2l reproduce --format json --into FOLDER > rows.json
     python docs/refresh.py reproduction rows.json FOLDER # writes the tables of reproduction.md and of the chapters
 
-`numbers` without a page takes all of them, and `--command PATTERN` only the commands in which it is found.
+`numbers` without a page takes all with held numbers, and `--command PATTERN` only the commands in which it is found.
 numbers.json has the numbers that are held: for each page and command, those of its section that the command prints or
 writes. Write a number on a page, write the command that makes it into the same section, and run `--hold`; it lists
 the numbers that no command of the page makes. Images are the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
@@ -227,7 +227,7 @@ def pictures(names: Sequence[str]) -> int:
 def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
     held = json.loads(HELD.read_text()) if HELD.is_file() else {}
     code = 0
-    for page in pages or (sorted(path.stem for path in DOCS.glob("*.md")) if keep else held):
+    for page in pages or sorted(held):
         if keep:
             new = {**(held.get(page, {}) if only else {}), **hold(page, only)}
             held = {**{k: v for k, v in held.items() if k != page}, **({page: new} if new else {})}
