@@ -39,6 +39,12 @@ def store_options(folders: Collection[Path]) -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
+    for path in CONF.glob(
+        "hydra/*/*.yaml"
+    ):  # such as hydra/launcher=ray of Hydra's own plugin, which is hydra_ray then
+        beside: dict[str, Any] = store.repo.get("hydra", {}).get(path.parent.name, {})
+        if path.name in beside:  # Hydra would take it for the schema of the file
+            beside[f"hydra_{path.name}"] = beside.pop(path.name)
     for group, name in _stored:
         store.repo[group].pop(f"{name}.yaml", None)
     _stored.clear()

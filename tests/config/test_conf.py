@@ -4,11 +4,12 @@ import inspect
 
 import pytest
 import torch
+from hydra.core.config_store import ConfigStore
 from hydra.utils import get_class
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import CONF
+from lightning_d2l.config.compose import CONF, composed, hydra_with
 from lightning_d2l.config.optimizers import NO_DECAY
 from lightning_d2l.modules.schedule import parts
 from lightning_d2l.training.build import build, logging_points
@@ -93,3 +94,17 @@ def test_logging_points_are_the_first_every_nth_and_the_last():
     assert logging_points(3, 1) == [1, 2, 3]
     assert logging_points(7, 5) == [1, 5, 7]
     assert logging_points(1, 10) == [1]
+
+
+def test_a_launcher_of_another_package_gives_way_to_the_file_of_its_name():
+    class_of = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+    store = ConfigStore.instance()
+    store.store(group="hydra/launcher", name="ray", node={"_target_": class_of, "ray": None}, provider="ray_launcher")
+    try:
+        with hydra_with(None, []):
+            ours = composed(["hydra/launcher=ray"]).hydra.launcher
+            theirs = composed(["hydra/launcher=hydra_ray"]).hydra.launcher
+        assert ours._target_.endswith("lightning_d2l_sweeps.RayLauncher")
+        assert theirs._target_ == class_of
+    finally:
+        store.repo["hydra"]["launcher"].pop("hydra_ray.yaml")
