@@ -84,7 +84,7 @@ def lines(folder: Path, state: State) -> list[str]:
     waiting = state.chunks - state.done - state.training
     counts = ", ".join(f"{count} {name}" for name, count in sorted(state.ended.items()) if count)
     found = [
-        f"unfinished    {state.done} of {state.chunks} chunks done, {state.training} training, {waiting} left",
+        f"\nunfinished    {state.done} of {state.chunks} chunks done, {state.training} training, {waiting} left",
         f"              {state.runs} runs: {counts or 'none has ended'}",
     ]
     if state.tasks:
@@ -102,7 +102,12 @@ def settle(folder: Path) -> bool:
     """Mark a sweep done in its sweep.json if all its chunks are and nobody waits for it; returns whether it did."""
     try:
         state = look(folder)
-        if state is None or not state.over:
+        if state is None:
+            return False
+        if not state.over:
+            if state.tasks == {} and not state.training:  # SLURM has none any more
+                with hold(folder, f"{folder}"):
+                    write_json(folder / SWEEP_FILE, {**_fields(folder), "status": "stopped"}, new_folders=False)
             return False
         with hold(folder, f"{folder}"):
             chunks, fields = Chunks(folder), _fields(folder)

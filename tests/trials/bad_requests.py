@@ -100,7 +100,7 @@ TRAIN: list[tuple[list[str], list[str]]] = [
     (["sweep.dry_run=true"], ["sweep.dry_run", "-m"]),
     (["-m", "seed=1,2", "sweep.on_error=panic"], ["sweep.on_error", "panic"]),
     (["-m", "seed=1,x"], ["seed", "x"]),
-    (["-m", "seed=1,2", "hydra/launcher=slurm"], ["hydra/launcher", "slurm"]),
+    (["-m", "seed=1,2", "hydra/launcher=slurn"], ["hydra/launcher", "slurn"]),
     (["-m", "seed=1,2", "hydra/sweeper=nevergrad"], ["hydra/sweeper", "nevergrad"]),
     (["-m", "seed=range(99999999)"], ["seed", "99999999"]),
     (["-m", "seed=interval(0,1)"], ["seed", "interval"]),
