@@ -215,7 +215,9 @@ def _check_single(config: DictConfig) -> None:
     from lightning_d2l.training.machine import check_accelerator
 
     check_accelerator(plain(config))
-    given = {"resume": config.sweep.resume, "dry_run": config.sweep.dry_run}
+    prune = config.sweep.prune
+    rule = prune.rule if isinstance(prune, DictConfig) else prune
+    given = {"resume": config.sweep.resume, "dry_run": config.sweep.dry_run, "prune": rule}
     for key in [key for key, value in given.items() if value]:
         raise RequestError(f"sweep.{key}: must come with several runs: -m before the overrides, or a study")
 

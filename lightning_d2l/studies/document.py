@@ -95,6 +95,20 @@ def document(findings: Findings, caption: str | None) -> list[Block]:
             blocks += [table(["setting", "share"], rows)]
     together = f"{findings.counted}. Together they took {duration(findings.seconds)}."
     blocks += [Block("heading", "Runs"), Block("paragraph", " ".join(filter(None, [together, findings.stopped])))]
+    for each in findings.pruned:
+        rows = [
+            [
+                str(r.number),
+                str(r.epoch),
+                str(r.runs),
+                str(r.pruned),
+                str(r.survivors),
+                cut("; ".join(r.settings), LONGEST),
+            ]
+            for r in each.rungs
+        ]
+        blocks += [Block("heading", "Rungs"), Block("paragraph", f"{each}.")]
+        blocks += [table(["rung", "epoch", "runs in", "pruned", "survivors", "settings pruned"], rows)]
     if findings.unfinished:
         rows = [[run.name, run.state, reason] for run, reason in findings.unfinished.items()]
         blocks += [table(["run", "status", "reason"], _first(rows))]

@@ -18,13 +18,14 @@ from lightning_d2l.studies import sources
 from lightning_d2l.studies.answer import Answer, answer
 from lightning_d2l.studies.collect import SweepRecord, collect
 from lightning_d2l.studies.points import Point, points_of
+from lightning_d2l.studies.rungs import Pruned, pruned_of
 from lightning_d2l.studies.study import Study, study_of
 from lightning_d2l.training.record import RunRecord
 
 MOST_KINDS = 5  # of data or versions, listed in a sentence
 OWN_PLACE = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "resume", "sweep.resume")
 """Keys that a further sweep does not take over."""
-STATES = ("completed", "diverged", "failed", "interrupted", "running", "missing", "unreadable")
+STATES = ("completed", "pruned", "diverged", "failed", "interrupted", "running", "missing", "unreadable")
 
 
 @dataclass
@@ -79,6 +80,11 @@ class Findings:
         return f"{len(ends)} of {len(completed)} completed runs stopped early, after {when}."
 
     @property
+    def pruned(self) -> list[Pruned]:
+        """What pruning did in each of the sweeps that stopped settings early."""
+        return [found for sweep in self.sweeps if (found := pruned_of(sweep))]
+
+    @property
     def unreadable(self) -> dict[Path, str]:
         return {path: reason for sweep in self.sweeps for path, reason in sweep.unreadable.items()}
 
@@ -103,6 +109,7 @@ class Findings:
         notes = [point.diagnosis.note for point in self.points if point.diagnosis and point.diagnosis.note]
         if notes:
             found.append(f"At {len(notes)} of {len(self.points)} settings {notes[0]}.")
+        found += [f"{each}: the answer is that of the settings that are left." for each in self.pruned]
         told = {id(run) for point in self.points for run in point.runs}
         if twice := 0 if self.study.x == "epoch" else sum(id(run) not in told for run in self.runs):
             runs = "run repeats another" if twice == 1 else "runs repeat others"

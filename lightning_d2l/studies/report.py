@@ -71,6 +71,7 @@ class Report:
             "warnings": findings.warnings,
             "counts": findings.counts,
             "stopped": findings.stopped or None,
+            "pruned": next((each.as_dict() for each in findings.pruned), None),
             "points": [point.as_dict() for point in findings.points],
             "runs": tables.results(findings),
             "unfinished": [

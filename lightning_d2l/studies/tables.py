@@ -25,12 +25,15 @@ NO_MEASUREMENT: dict[str, Any] = {"metric": None, **NO_ESTIMATE}
 def results(findings: Findings) -> list[dict[str, Any]]:
     """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis, share and gap.
 
-    If a callback stopped any of them early, the epoch after which it did is `stopped`. Missing values are None.
+    If a callback stopped any of them early, the epoch after which it did is `stopped`; if sweep.prune did, it is
+    `pruned`. Missing values are None.
     """
     rows, ends = [], any(run.fields.get("stopped") for run in findings.runs)
+    pruned = any(run.state == "pruned" for run in findings.runs)
     for run, diagnosis in zip(findings.runs, run_diagnoses(findings.runs, findings.points), strict=True):
         row: dict[str, Any] = {"run": run.name, "status": run.state}
         row |= {"stopped": (run.fields.get("stopped") or {}).get("epoch")} if ends else {}
+        row |= {"pruned": (run.fields.get("pruned") or {}).get("epoch")} if pruned else {}
         row |= {key: _setting(run, key) for key in findings.varied}
         row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
         rows.append({**row, **_diagnosed(diagnosis)})

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps.pruning import Rungs, Standing
 from lightning_d2l.training.pruned import Row, outcome, pruned, waits
-from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -61,7 +60,8 @@ def in_order(rungs: Rungs, jobs: Sequence[RunSpec]) -> list[RunSpec]:
 
 def train_in_rungs(work: Work, rungs: Rungs, jobs: Sequence[RunSpec], train: Callable[[list[RunSpec]], object]) -> None:
     """Train jobs by `train`, which lets each of those that it is given come to its end or to an undecided rung."""
-    going = in_order(rungs, jobs)
+    _prune(work, rungs, jobs)  # what an earlier process decided and did not do
+    going = [job for job in in_order(rungs, jobs) if not work.is_finished(job)]
     waiting = _waiting(work, rungs, jobs)  # since an earlier process
     while True:
         if going := [job for job in going if job not in waiting]:
@@ -74,18 +74,29 @@ def train_in_rungs(work: Work, rungs: Rungs, jobs: Sequence[RunSpec], train: Cal
         for job in jobs:
             if standing := _standing(work, rungs, rung, job):
                 arrived.setdefault(rungs.plan.setting(job), []).append(standing)
-        stopped = rungs.judge(rung, {rungs.plan.setting(job): arrived[rungs.plan.setting(job)] for job in waiting})
-        ended = [job for job in waiting if rungs.plan.setting(job) in stopped]
-        for job in ended:
+        rungs.judge(rung, {rungs.plan.setting(job): arrived[rungs.plan.setting(job)] for job in waiting})
+        ended = _prune(work, rungs, [*waiting])
+        going = [job for job, at in waiting.items() if at == rung and job not in ended]
+        waiting = {job: at for job, at in waiting.items() if at > rung and job not in ended}
+
+
+def _prune(work: Work, rungs: Rungs, jobs: Sequence[RunSpec]) -> list[RunSpec]:
+    """End the runs that were interrupted after a rung at which their setting has stopped; returns their jobs."""
+    stopped, ended = rungs.stopped_until(rungs.plan.rungs[-1]), []
+    for job in jobs:
+        rung = stopped.get(rungs.plan.setting(job))
+        record = work.record(job)
+        if rung is None or record.state != "interrupted" or not record.history:
+            continue
+        if record.history[-1]["epoch"] >= rungs.plan.rungs[rung]:
             with work.holding(job) as held:
                 if held:
-                    record = RunRecord.read(job.folder)
                     record.end("pruned", "", 0.0, **outcome(record.history, rung))
-        if ended:
-            work.ended(ended)
-            work.absorb(ended)
-        going = [job for job, at in waiting.items() if at == rung and job not in ended]
-        waiting = {job: at for job, at in waiting.items() if at > rung}
+                    ended.append(job)
+    if ended:
+        work.ended(ended)
+        work.absorb(ended)
+    return ended
 
 
 def _waiting(work: Work, rungs: Rungs, jobs: Sequence[RunSpec]) -> dict[RunSpec, int]:

@@ -129,7 +129,8 @@ class SweepProgress:
 
     def _summary(self) -> str:
         parts = [f"best {number(self.best)}"] if self.counts["completed"] else []
-        parts += [f"{self.counts[status]} {status}" for status in ("failed", "diverged") if self.counts[status]]
+        others = ("failed", "diverged", "pruned")
+        parts += [f"{self.counts[status]} {status}" for status in others if self.counts[status]]
         trained = self.done + self.under_way - self.before
         left = self.total - self.before - trained
         if left > 0 and trained:
@@ -215,7 +216,8 @@ def _report(
                     made = report.write(findings, folder)
                     lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
                     place = [f"report        {terminal(str(from_here(made.paths['html'])))}"]
-                said = textwrap.fill(terminal(findings.answer.text), 80)
+                spared = "".join(f"{textwrap.fill(f'{each}.', 80)}\n\n" for each in findings.pruned)
+                said = spared + textwrap.fill(terminal(findings.answer.text), 80)
                 ahead = [f"run next      {terminal(findings.next)}"] if findings.next else []
                 answer = [*lost, f"\n{said}", *([""] if ahead or place else []), *ahead, *place]
     except Exception as error:  # the runs are recorded even if there is no report
@@ -228,6 +230,7 @@ def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
     """How many runs of a sweep completed, diverged, failed and are left, and the errors of those that failed."""
     counts = Counter(record.state for record in records.values())
     lines = [f"{status:12}{counts[status]:6}" for status in ("completed", "diverged", "failed")]
+    lines[1:1] = [f"{'pruned':12}{counts['pruned']:6}"] if counts["pruned"] else []
     if left := counts["interrupted"] + counts["running"] + counts["missing"]:
         lines.append(f"{'left':12}{left:6}")
     solutions = [record.fields.get("solution") or {} for record in records.values()]

@@ -51,6 +51,12 @@ class Plan:
     keys: tuple[str, ...]
     by_optuna: bool = False
 
+    @property
+    def words(self) -> str:
+        """What is compared, and when, in a line."""
+        some = [*map(str, self.rungs[:10]), *(["..."] if len(self.rungs) > 10 else [])]
+        return f"hopeless settings stop early, by {self.metric} after epoch {', '.join(some)} ({self.rule})"
+
     def told(self) -> dict[str, Any]:
         """The plan as plain values."""
         return {**asdict(self), "rungs": [*self.rungs], "keys": [*self.keys]}
@@ -135,7 +141,11 @@ class Rungs:
         """The settings that have stopped at rungs until an epoch, each with the number of its rung."""
         self._look()
         pairs = zip(self.plan.rungs, self.stopped, strict=True)
-        return {name: rung for rung, (at, names) in enumerate(pairs) if at <= epoch for name in names}
+        found: dict[str, int] = {}
+        for rung, (at, names) in enumerate(pairs):
+            for name in names if at <= epoch else ():
+                found.setdefault(name, rung)
+        return found
 
     def judge(self, rung: int, arrived: Mapping[str, Sequence[Standing]]) -> set[str]:
         """Which of the settings whose runs have come to a rung stop there; it is on the disk when the call returns."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,10 @@ from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.grid import discrete_values, in_force, start
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, listed, require_single
+from lightning_d2l.sweeps.prune_plan import planned
 from lightning_d2l.sweeps.sweep import Sweep, in_its_folder
 from lightning_d2l.training.machine import uses_generated_garments
+from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class Search(Sweep):
         return max(self.settings.num_trials, len(self.jobs))
 
     def study(self) -> optuna.Study:
-        """Optuna's study of the finished trials: a diverged one is pruned, a failed one is ignored."""
+        """Optuna's study of the finished trials: a diverged or stopped one is pruned, a failed one is ignored."""
         import optuna
         from optuna.trial import TrialState, create_trial
 
@@ -140,12 +142,16 @@ class Search(Sweep):
         sampler = optuna.samplers.TPESampler(seed=stream % 2**32)
         accuracy = self.settings.metric.startswith("acc")
         study = optuna.create_study(sampler=sampler, direction="maximize" if accuracy else "minimize")
-        states = {"completed": TrialState.COMPLETE, "diverged": TrialState.PRUNED}
+        states = {"completed": TrialState.COMPLETE, "diverged": TrialState.PRUNED, "pruned": TrialState.PRUNED}
         for job, record in self.records().items():
             done = record.state == "completed"
             value = float(record.fields["metrics"]["final"][self.settings.metric]) if done else None
             params, state = self.space.values(job.overrides), states.get(record.state, TrialState.FAIL)
-            study.add_trial(create_trial(state=state, value=value, params=params, distributions=self.space.axes))
+            seen = _seen(record, self.settings.metric)
+            trial = create_trial(
+                state=state, value=value, params=params, distributions=self.space.axes, intermediate_values=seen
+            )
+            study.add_trial(trial)
         return study
 
     def propose(self) -> list[RunSpec]:
@@ -177,6 +183,12 @@ class Search(Sweep):
         return {key: round(float(share), 6) for key, share in found.items()}
 
 
+def _seen(record: RunRecord, metric: str) -> dict[int, float]:
+    """The last value of a trial that was stopped early, by its epoch, which the sampler ranks it by."""
+    last = (record.fields.get("metrics") or {}).get("final") or {}
+    return {int(last["epoch"]): float(last[metric])} if record.state == "pruned" and metric in last else {}
+
+
 def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     """Start or resume a search; returns the exit code as `Sweep.run` does.
 
@@ -199,6 +211,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     if known and settings.metric not in known:
         hint = nearest(settings.metric, known)
         raise RequestError(f"hydra.sweeper.metric={settings.metric}: must be one of {', '.join(known)} here{hint}")
+    spec = replace(spec, prune=planned(spec, configs, list(asked.axes), search=True))
     generated = uses_generated_garments(configs)
     if config.sweep.dry_run:
         axes = "\n".join(f"  {key}: {_described(axis)}" for key, axis in asked.axes.items())

@@ -205,6 +205,8 @@ class Sweep(Work):
         self.update(status="running", process=process())
         already = f", {len(kept)} of them finished before" if kept else ""
         print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
+        if self.rungs:
+            print(cut(self.rungs.plan.words), flush=True)
         self.progress = progress = SweepProgress(self.total, kept.values())
         # Hydra's launchers print their own lines.
         with progress if hasattr(self.launcher, "train") else contextlib.nullcontext():
