@@ -31,7 +31,7 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.sweeps import claims
 from lightning_d2l.sweeps.claims import NOBODY, changed_at, claim_of, is_gone, padded, words_of
-from lightning_d2l.training.files import read_bounded, replacing, replacing_together
+from lightning_d2l.training.files import read_bounded, remove_unfinished, replacing, replacing_together
 from lightning_d2l.training.spec import RunSpec
 
 CHUNKS = ".chunks"
@@ -67,6 +67,7 @@ class Chunks:
 
     def remove(self) -> None:
         """Remove the files of all chunks, and their folder if nothing else is in it."""
+        remove_unfinished(self.folder, below=False)
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else []:
             if path.name == COMMON or _NAME.fullmatch(path.name) or path.suffix == ".log":
                 path.unlink(missing_ok=True)

@@ -127,3 +127,10 @@ def test_runs_of_many_structures_go_to_each_worker_several_times(tmp_path):
 def test_parts_hold_everything_in_order(number, count):
     asked = [RunSpec({}, Path(str(n))) for n in range(number)]
     assert [job for part in parts(asked, count) for job in part] == asked
+
+
+def test_what_a_killed_driver_was_writing_is_removed_too(tmp_path):
+    at = written(tmp_path)
+    (at.folder / ".new-0123456789abcdef").touch()
+    at.remove()
+    assert not at.folder.exists()

@@ -30,6 +30,7 @@ TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
     "disk": (disk.cases, 6),
     "races": (races.cases, 2),
     "chunk_kills": (chunk_kills.cases, 2),
+    "ray_kills": (chunk_kills.cases_of_ray, 0),
     "slurm_kills": (slurm_kills.cases, 0),
     "environment": (environment.cases, 4),
 }
@@ -63,8 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         tallies.append(try_all(name, sample(cases, few) if args.sample else cases))
         if name == "requests" and bad_requests.own_time:
             tallies[-1].notes.append(f"longest own time {max(bad_requests.own_time.values()):.2f} s")
-        if name in ("chunk_kills", "slurm_kills"):
+        if name.endswith("_kills"):
             tallies[-1].notes += [f"{number} times {what}" for what, number in sorted(chunk_kills.killed.items())]
+            chunk_kills.killed.clear()
     forget()
     print_table(tallies)
     return int(any(tally.faults for tally in tallies))

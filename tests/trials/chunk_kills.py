@@ -6,7 +6,9 @@ kills something at a random moment, and the next round goes on, until the sweep 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import random
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,61 @@ _WORDS = (
     *STATEFUL, "logger=none", "trainer.max_epochs=60", "trainer.log_every_n_epochs=20", "seed=range(16)",
     "trainer.checkpoint_every_n_seconds=0.05",
 )  # fmt: skip
-IN_CHUNKS = (
-    "hydra/launcher=processes", "hydra.launcher.workers=2", "hydra.launcher.chunk_size=2", "hydra.launcher.retries=50",
-)  # fmt: skip
-CHUNKED = Program("sweep of 8 chunks", (*_WORDS, *IN_CHUNKS), True, exact=False)
+_CHUNKS = ("hydra.launcher.chunk_size=2", "hydra.launcher.retries=50")
 TOGETHER = Program("the same in one process", (*_WORDS, "hydra.launcher.max_members=2"), True, exact=False)
+
+
+@dataclass
+class Site:
+    """Where workers run: the launcher's words, the environment of the driver, and what is done in its process first.
+
+    `kills` are what can be killed beside drivers and workers, each with its name; it says whether it did.
+    """
+
+    words: tuple[str, ...]
+    prepare: Callable[[], None] = lambda: None
+    environment: dict[str, str] = field(default_factory=dict)
+    kills: dict[str, Callable[[Room], bool]] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Program:
+        return Program("sweep of 8 chunks", (*_WORDS, *_CHUNKS, *self.words), True, exact=False)
+
+    def start(self, room: Room) -> Child:
+        return start(room, self.program.again(room), prepare=self.prepare, environment=self.environment)
 
 
 def cases() -> list[Case]:
     """Kills of what a random choice says, each with its own stream of moments."""
-    return [_killed(number) for number in range(CASES)] + [_paused(number) for number in range(4)]
+    return [_killed(number, here) for number in range(CASES)] + [_paused(number) for number in range(4)]
+
+
+def cases_of_ray() -> list[Case]:
+    """The same with tasks of a Ray cluster of two nodes, which are killed, too."""
+    return [_killed(number, ray) for number in range(CASES)]
+
+
+def here() -> Site:
+    """Workers forked on this computer."""
+    return Site(("hydra/launcher=processes", "hydra.launcher.workers=2"), forked(5.0))
+
+
+@functools.cache
+def ray() -> Site:
+    """A Ray cluster, which lives until this program ends."""
+    from tests.ray_nodes import Nodes
+
+    nodes = Nodes(2)
+    atexit.register(nodes.close)
+    living = [0, 1]
+
+    def kill(room: Room) -> bool:
+        nodes.remove(living.pop(0))
+        nodes.add()
+        living.append(living[-1] + 1)
+        return True
+
+    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill})
 
 
 class Forked:
@@ -160,15 +208,18 @@ killed: dict[str, int] = {}
 """How often what was killed, of all cases."""
 
 
-def _killed(number: int) -> Case:
+def _killed(number: int, at: Callable[[], Site]) -> Case:
     chance = random.Random(number)
 
-    def disturb(child: Child, room: Room) -> bool:
+    def disturb(child: Child, room: Room, site: Site) -> bool:
         """Kill something; returns whether that was the driver."""
         owners, until = _owners(room), time.monotonic() + chance.choice([0.0, 5.0, 5.0])
         while not owners and time.monotonic() < until and _wait(child, 0.01):
             owners = _owners(room)
-        what = chance.choice(["driver", "worker", "worker", "all"] if owners else ["driver"])
+        what = chance.choice(["driver", "worker", "worker", "all", *2 * list(site.kills)] if owners else ["driver"])
+        if what in site.kills:
+            killed[what] = killed.get(what, 0) + site.kills[what](room)
+            return False
         which = signal.SIGKILL if what == "all" else chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
         victims = {"driver": [child.pid], "worker": [chance.choice(owners or [0])], "all": [child.pid, *owners]}[what]
         for pid in victims:
@@ -179,16 +230,16 @@ def _killed(number: int) -> Case:
         return what != "worker"
 
     def work(room: Room) -> Iterator[Fault]:
-        left, before = KILLS, dict[str, Any]()
+        left, before, site = KILLS, dict[str, Any](), at()
         while True:
-            child = start(room, CHUNKED.again(room), prepare=forked(5.0))
+            child = site.start(room)
             over = False
             while left and not over and _wait(child, chance.uniform(0.1, 2.5)):
                 before |= _finished(room)
-                over = disturb(child, room)
+                over = disturb(child, room, site)
                 left -= 1
             outcome = child.wait(PATIENCE)
-            yield from outcome.faults()
+            yield from (fault for fault in outcome.faults() if fault[0] != "executed" or not site.kills)
             if "Traceback" in outcome.text:
                 print(outcome.text, file=sys.stderr)
             if not over:
@@ -204,7 +255,7 @@ def _paused(number: int) -> Case:
 
     def work(room: Room) -> Iterator[Fault]:
         before = dict[str, Any]()
-        child = start(room, CHUNKED.again(room), prepare=forked(1.0, ends=ends, locks=ends))
+        child = Site(here().words, forked(1.0, ends=ends, locks=ends)).start(room)
         while not _owners(room) and _wait(child, 0.01):
             pass
         _wait(child, chance.uniform(0.0, 0.5))
