@@ -18,6 +18,8 @@ from lightning_d2l.theory.curves import numeric
 from lightning_d2l.theory.decomposition import PARTS, decompose
 from lightning_d2l.training.record import RunRecord
 
+WHOLE = "loss/test"
+
 
 @dataclass
 class Point:
@@ -122,6 +124,9 @@ def _estimate(study: Study, points: Sequence[Point]) -> None:
             shared = given(name, point.runs, point.repetitions)
             point.estimates[name] = dataclasses.replace(found, n=len(completed), design=layout.design, given=shared)
             point.values[name], point.replicates[name] = [found.mean], [Replicate()]
+        if decomposed and (whole := point.estimates.get(WHOLE)):  # the parts add up to its mean, and to no median
+            found = estimate(point.values[WHOLE], point.replicates[WHOLE], "positive", "mean")
+            point.estimates[WHOLE] = dataclasses.replace(found, given=whole.given)
 
 
 def _rivals(points: Sequence[Point], cases: Sequence[Case]) -> dict[str | None, list[Case]]:
