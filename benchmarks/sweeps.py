@@ -1,6 +1,8 @@
 """What sweeps cost with `hydra/launcher=vectorized`, beside the plain launchers and loops written by hand.
 
-    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py [capacity stopping parts mlp members growth memory] [--quick]
+    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py [stock capacity stopping parts mlp members growth memory]
+    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py --runs 100000 [OVERRIDES]     lean records, beside a stock job
+    LIGHTNING_D2L_DATA=... python benchmarks/sweeps.py --device gpu                  every model and study on a GPU
 
 Whole programs are run as a person runs them, with every file they write. What is compared is measured in turn: quoted
 are medians, and ratios to the mean of the two measurements around. `benchmarks/page.py` makes docs/performance.md of
@@ -20,8 +22,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import inside
+import on_gpu
 import torch
 from batched import Samples, train
+from large import beside_stock, large
 from measure import TRAIN, Results, in_turn, number, spread, whole_command
 
 from lightning_d2l.engine.ensemble import Ensemble
@@ -272,7 +276,7 @@ def memory(results: Results, quick: bool, pairs: int) -> None:
 
 
 def gpu(results: Results, quick: bool, pairs: int) -> None:
-    """256 MLPs on all images, at once and one after another, on a GPU."""
+    """Every model and study beside the processor; 256 MLPs on all images, at once and one after another."""
     if not torch.cuda.is_available():
         print("no GPU: left out")
         return
@@ -288,11 +292,13 @@ def gpu(results: Results, quick: bool, pairs: int) -> None:
         return seconds(*command, f"seed=range({number_of})")
 
     results.row("gpu_machine", ("", ""), "GPU", torch.cuda.get_device_name())
+    on_gpu.compare(results, quick, "gpu", [])
     measured = in_turn(whole, {"plain": sequential}, pairs)["plain"]
     results.ratio("gpu", f"`sequential`, {number_of} runs, estimated", "`vectorized`", measured)
 
 
 PARTS = {
+    "stock": beside_stock,
     "capacity": capacity,
     "stopping": stopping,
     "parts": parts_of,
@@ -305,18 +311,24 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], help="all, unless some are named")
-    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="gpu: nothing but 256 MLPs on a GPU")
+    parser.add_argument("parts", nargs="*", help="all, unless some are named; with --runs further overrides")
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="gpu: nothing but what a GPU is for")
+    parser.add_argument("--runs", type=int, help="nothing but a sweep of so many runs with lean records")
     parser.add_argument("--pairs", type=int, default=3, help="how often each thing is measured")
     parser.add_argument("--quick", action="store_true", help="try the programs: small sweeps, each measured once")
     parser.add_argument("--out", type=Path, help="a folder for the results")
     args = parser.parse_args()
+    if args.runs is None and (unknown := [name for name in args.parts if name not in PARTS]):
+        parser.error(f"{unknown[0]}: must be one of {', '.join(PARTS)}")
     os.environ["LIGHTNING_D2L_DATA"] = str(Path(os.environ["LIGHTNING_D2L_DATA"]).resolve())
     results, pairs = Results(args.out), 1 if args.quick else args.pairs
     if args.device == "gpu":
         gpu(results, args.quick, pairs)
         return
     results.machine()
+    if args.runs is not None:
+        large(results, args.quick, args.runs, args.parts)
+        return
     for name in args.parts or PARTS:
         began = time.perf_counter()
         PARTS[name](results, args.quick, pairs)
