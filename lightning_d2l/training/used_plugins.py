@@ -39,8 +39,10 @@ def plugins_of_all(configs: Iterable[Mapping[str, Any]], overrides: Sequence[str
     """What a record holds of the plugins of several configurations and the overrides that made them."""
     if not REGISTERED:
         return []
-    found = [entry for config in configs for entry in plugins_of(config)] + plugins_of({}, overrides)
-    return [entry for number, entry in enumerate(found) if entry not in found[:number]]
+    found: list[dict[str, Any]] = []
+    for config in [*configs, {}]:
+        found += [entry for entry in plugins_of(config, () if config else overrides) if entry not in found]
+    return found
 
 
 def _is_option(plugin: Plugin, override: str) -> bool:
