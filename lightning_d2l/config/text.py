@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sys
 import textwrap
@@ -53,8 +54,10 @@ def cut(text: str, width: int = 80) -> str:
 def exit_code(work: Callable[[], int], *, verbose: bool) -> int:
     """Do the work of a program; returns its exit code, 2 if the request was wrong, or 1 after any other error.
 
-    An error is a line on the error stream, with `verbose` after its traceback.
+    An error is a line on the error stream, with `verbose` after its traceback. Unless the user says otherwise, numpy
+    gets one thread: its arrays here are small, and on a busy machine its threads wait for each other for minutes.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))  # read when it is imported
     with tolerant_output():
         try:
             return work()
