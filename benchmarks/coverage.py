@@ -67,10 +67,20 @@ def _lognormal(s: float) -> Population:
     return Population(f"lognormal, s = {s:g}", "positive", draw, float(np.exp(s**2 / 2)), 1.0)
 
 
+def _floor(g: Generator, n: int) -> np.ndarray:
+    return 1 + g.lognormal(size=n) / 10
+
+
+def _shifted(g: Generator, n: int) -> np.ndarray:
+    return g.lognormal(size=n) - 2
+
+
 POPULATIONS = [
     Population("normal, any sign", "real", _plain(lambda g, n: g.normal(size=n)), 0.0, 0.0),
     Population("normal losses, sd 10 %", "positive", _plain(lambda g, n: 1 + 0.1 * g.normal(size=n)), 1.0, 1.0),
     *map(_lognormal, (0.1, 0.25, 0.5, 1, 2)),
+    Population("a floor of 1 + lognormal / 10", "positive", _plain(_floor), 1 + float(np.exp(0.5)) / 10, 1.1),
+    Population("lognormal - 2, s = 1, any sign", "real", _plain(_shifted), float(np.exp(0.5)) - 2, -1.0),
     Population("Pareto, a = 1.5", "positive", _plain(lambda g, n: 1 + g.pareto(1.5, n)), 3.0, 2 ** (1 / 1.5)),
     Population("exponential", "positive", _plain(lambda g, n: g.exponential(size=n)), 1.0, float(np.log(2))),
     Population("accuracies, 83 of 100", "share", _plain(lambda g, n: g.binomial(100, 0.83, n) / 100), 0.83, 0.83),
@@ -79,6 +89,7 @@ POPULATIONS = [
     Population("n data sets x 5 folds, 90 % between", "positive", _two_levels(5, 0.9), 10.0, 10.0),
     Population("n data sets x 5 seeds, mostly data", "positive", _crossed(5, 1, 0.3, 0.5), 10.0, 10.0),
     Population("n data sets x 5 seeds, equal parts", "positive", _crossed(5, 1, 1, 1), 10.0, 10.0),
+    Population("n data sets x 3 seeds, equal parts", "positive", _crossed(3, 1, 1, 1), 10.0, 10.0),
 ]
 
 

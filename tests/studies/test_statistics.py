@@ -66,8 +66,12 @@ def bounds(share, repeats):
     return stats.binom.ppf([5e-6, 1 - 5e-6], repeats, share) / repeats
 
 
+HIDDEN = ("a floor of 1 + lognormal / 10", "lognormal - 2, s = 1, any sign")
+"""Populations whose skewness few values hide, so that no interval of their mean covers."""
+
+
 @pytest.mark.parametrize("n", [3, 10])
-@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("name", sorted(NAMED.keys() - HIDDEN))
 def test_the_interval_covers_the_statistic_that_it_is_said_to_be_of(name, n):
     repeats = 1000
     covered, having, _ = coverage(NAMED[name], n, repeats, seed=1)
@@ -159,11 +163,9 @@ def test_skewness_that_one_of_many_settings_shows_by_chance_makes_no_medians():
 
 
 def test_what_too_few_values_cannot_show_is_said_and_is_not_needed_from_thirty_on():
-    lognormal = Population("", "real", lambda g, n: (g.lognormal(size=n) - 2, None), math.exp(0.5) - 2, -1)
-    floor = Population("", "positive", lambda g, n: (1 + g.lognormal(size=n) / 10, None), 1 + math.exp(0.5) / 10, 1.1)
-    for population in (lognormal, floor):
-        assert coverage(population, 5, 500)[0] < 0.9
-        assert coverage(population, SHOWN, 1000, seed=2)[0] >= bounds(0.93, 1000)[0]
+    for name in HIDDEN:
+        assert coverage(NAMED[name], 5, 500)[0] < 0.9
+        assert coverage(NAMED[name], SHOWN, 1000, seed=2)[0] >= bounds(0.93, 1000)[0]
     for n in (2, 5, SHOWN - 1, SHOWN):
         skewed = np.random.default_rng(1).normal(size=n)
         assert ("if symmetric" in str(estimate(skewed, statistic="mean"))) == (n < SHOWN)
