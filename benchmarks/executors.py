@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help="of driver, plan, throughput (default: all)")
     parser.add_argument("--executor", nargs="+", default=["processes"], help="of the throughput")
     parser.add_argument("--setting", nargs="+", default=[], help="more settings of the launcher, such as partition=a")
-    parser.add_argument("--epochs", type=int, default=600, help="of the runs of the throughput: about 2 s a chunk")
+    parser.add_argument("--epochs", type=int, default=1700, help="of the runs of the throughput: about 2 s a chunk")
     parser.add_argument("--pairs", type=int, default=3, help="how often each thing is measured")
     parser.add_argument("--out", type=Path, help="a folder for the results")
     args = parser.parse_args()

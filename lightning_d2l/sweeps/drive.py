@@ -16,6 +16,7 @@ from lightning_d2l.config.program import program
 from lightning_d2l.sweeps import claims
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import changed_at, clock, give_up, words_of
+from lightning_d2l.sweeps.in_rungs import in_order
 from lightning_d2l.sweeps.plan import plan
 from lightning_d2l.sweeps.sweep import Sweep
 from lightning_d2l.training.record import RunRecord
@@ -99,8 +100,13 @@ def drive(sweep: Sweep, jobs: Sequence[RunSpec], executor: Executor, limits: Lim
         return
     while driver.asked:
         began = time.process_time()
-        if not driver.look():
-            return
+        try:
+            if not driver.look():
+                return
+        except RequestError:
+            if not any(chunk.claims for chunk in driver.chunks.listed()[0].values()):  # nothing has been trained
+                driver.chunks.remove()
+            raise
         time.sleep(max(POLL, SHARE * (time.process_time() - began)) if driver.asked else 0)
     sweep.progress.in_chunks(0.0, driver.words(0), last=True)
     driver.chunks.remove()
@@ -124,6 +130,7 @@ class _Driver:
             "lean": sweep.lean.told(), "config": base or jobs[0].config,
         })  # fmt: skip
         rest = [job for job in jobs if job.name not in kept]
+        rest = in_order(sweep.rungs, rest) if sweep.rungs else rest
         self._ask(plan(rest, limits.chunk_size, executor.workers))
 
     def _kept(self, jobs: Mapping[str, RunSpec]) -> tuple[int, Any, set[str]]:

@@ -55,6 +55,7 @@ def test_a_worker_of_another_version_is_told_in_a_line_and_nothing_is_trained(tm
     assert "has 0.0.1; install one version for all" in err
     assert len(err.splitlines()) == 1
     assert not list(tmp_path.glob("runs/*/run.json"))
+    assert not (tmp_path / "runs/.chunks").exists()
 
 
 def test_a_chunk_that_is_larger_than_the_memory_writes_nothing(tmp_path):
