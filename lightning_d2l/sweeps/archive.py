@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.places import LOCK
 from lightning_d2l.sweeps.chunks import CHUNKS, COMMON, Chunks
+from lightning_d2l.sweeps.pruning import FOLDER as RUNGS
 from lightning_d2l.training.files import LAST, TEMPORARY
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.record import LEAN, RUN_FILE
@@ -25,7 +26,7 @@ MOST_FILES = 200_000
 
 def pack(chunks: Chunks, number: int) -> bytes:
     """What a worker needs to train a chunk: its file, what all chunks have in common, and the runs to be resumed."""
-    kept = [chunks.folder / COMMON, chunks.folder / f"{number:06}.json"]
+    kept = [chunks.folder / COMMON, chunks.folder / f"{number:06}.json", *_files(chunks.sweep / RUNGS)]
     for job in chunks.jobs(number):
         if (job.folder / RUN_FILE).exists() and (job.folder / LAST).exists():
             kept += _files(job.folder)
@@ -43,10 +44,12 @@ def train(packed: bytes) -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="lightning_d2l-"))
     try:
         unpack(packed, folder)
+        known = {*_files(folder / RUNGS)}
         (number,) = Chunks(folder).numbers()
         with contextlib.suppress(Stopped):
             run_chunk(folder, number)
-        return _packed(folder, [path for path in _files(folder) if path.parent != folder / CHUNKS or _is_done(path)])
+        new = [path for path in _files(folder) if path not in known]
+        return _packed(folder, [path for path in new if path.parent != folder / CHUNKS or _is_done(path)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -58,7 +61,7 @@ def collect(chunks: Chunks, number: int, returned: bytes) -> bool:
     """
     jobs = {job.name: job for job in chunks.jobs(number)}
     with tempfile.TemporaryDirectory(prefix="back-", suffix=".log", dir=chunks.folder) as temporary:
-        unpack(returned, Path(temporary), {*jobs, CHUNKS, LEAN})
+        unpack(returned, Path(temporary), {*jobs, CHUNKS, LEAN, RUNGS})
         for name, job in jobs.items():
             if (Path(temporary) / name).is_dir():
                 job.folder.mkdir(exist_ok=True)
@@ -68,6 +71,9 @@ def collect(chunks: Chunks, number: int, returned: bytes) -> bool:
             (chunks.sweep / LEAN).mkdir(exist_ok=True)
             for path in sorted((Path(temporary) / LEAN).iterdir()):  # the curves of a chunk before its runs
                 os.replace(path, chunks.sweep / LEAN / path.name)
+        for path in (Path(temporary) / RUNGS).glob("*.jsonl"):  # what the worker decided, for chunks that start later
+            if not (chunks.sweep / RUNGS / path.name).exists():
+                os.replace(path, chunks.sweep / RUNGS / path.name)
         done = Path(temporary) / CHUNKS / f"{number:06}.done"
         if ended := done.is_file():
             os.replace(done, chunks.folder / done.name)

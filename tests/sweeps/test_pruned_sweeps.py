@@ -160,3 +160,23 @@ def test_exact_solutions_and_single_runs_are_refused(tmp_path, capsys):
     assert app.main([*POLYNOMIAL, "sweep.prune=halving", f"hydra.run.dir={tmp_path / 'x'}"]) == 2
     assert "sweep.prune: must come with several runs" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_search_stops_trials_inside_the_ensemble_and_tells_optuna(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    from lightning_d2l.sweeps.search import Search
+
+    studies = []
+    study = Search.study
+    monkeypatch.setattr(Search, "study", lambda self: studies.append(study(self)) or studies[-1])
+    words = [word for word in HALVING if not word.startswith(("optimizer.lr", "seed="))]
+    more = ["hydra/sweeper=optuna", "hydra.sweeper.num_trials=12", "hydra.sweeper.batch_size=6"]
+    assert sweep(tmp_path / "x", *words, *more, "optimizer.lr=tag(log,interval(1e-4,0.3))") == 0
+    found = ends(tmp_path / "x")
+    states = optuna.trial.TrialState
+    trials = studies[-1].get_trials()
+    for trial, (state, epoch) in zip(trials, found.values(), strict=True):
+        assert trial.state == (states.COMPLETE if state == "completed" else states.PRUNED)
+        assert list(trial.intermediate_values) == ([] if state == "completed" else [epoch])
+    assert {epoch for state, epoch in found.values() if state == "pruned"} <= {2, 6, 18}
+    assert 0 < sum(state == "completed" for state, _ in found.values()) < 6
