@@ -162,8 +162,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from lightning_d2l.training import console, reuse
 
     _quiet(args)
-    results = reuse.evaluate(args.folder, args.root)
-    _show(args, results, lambda: console.table(results))
+    _show(args, results := reuse.evaluate(args.folder, args.root), lambda: console.table(results))
     return 0
 
 
