@@ -144,7 +144,8 @@ def means_little(
         x = layout.means(_scaled_down(x)[0])
         if np.ptp(x) == 0:
             return False
-        if c >= FEWEST_ORDERED and _is_skewed(x, settings):
+        rarely = 20 if layout.crossed else 1  # medians of crossed data sets and seeds are given the seeds
+        if c >= FEWEST_ORDERED and _is_skewed(x, rarely * settings):
             return True
         if kind != "positive" or (x < 0).any():
             return False
@@ -157,8 +158,7 @@ def means_little(
 def _is_skewed(x: Array, settings: int) -> bool:
     """Whether n values have a skewness G with 50 G^2 > n, larger than chance has it at 5 % in any of the settings."""
     n, z = len(x), x - x.mean()
-    variance = float((z**2).mean())
-    if variance == 0:
+    if (variance := float((z**2).mean())) == 0:
         return False
     g = math.sqrt(n * (n - 1)) / (n - 2) * float((z**3).mean()) / variance**1.5
     error = math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
