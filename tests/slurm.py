@@ -86,7 +86,11 @@ class Cluster:
         self.run("munged", "--force", *(f"--{name}={self.folder / place}" for name, place in places.items()))
         self.run("slurmctld")
         self.start_node()
-        end = time.monotonic() + PATIENCE
+        self.wait_for_node()
+
+    def wait_for_node(self) -> None:
+        """Wait until the node takes tasks; on a busy machine SLURM may have given it up for a while."""
+        end = time.monotonic() + 2 * PATIENCE
         while "idle" not in self.run("sinfo", "-h", "-o", "%T", check=False):
             if time.monotonic() > end:
                 log = self.folder / "slurmctld.log"

@@ -76,8 +76,19 @@ def check(settings: Mapping[str, Any]) -> None:
     try:
         ask("sbatch", "--test-only", *options(settings), script="#!/bin/sh\ntrue\n")
     except SlurmError as error:
-        raise RequestError(_refused(settings, str(error))) from error
+        if not _are_nodes_down(settings, str(error)):
+            raise RequestError(_refused(settings, str(error))) from error
     _check_time(settings)
+
+
+def _are_nodes_down(settings: Mapping[str, Any], error: str) -> bool:
+    """Whether sbatch would say the same of the smallest task, since no node is there now; a real task waits for one."""
+    smallest = {name: settings.get(name) for name in ("partition", "account", "qos")}
+    try:
+        ask("sbatch", "--test-only", *options(smallest), script="#!/bin/sh\ntrue\n")
+    except SlurmError as other:
+        return "configuration is not available" in error and str(other) == error
+    return False
 
 
 def options(settings: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -9,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 REFUSED = "refused: no other task would train this sweep either"  # in the log of a task, after the reason
+
+# What training needs is imported before a chunk is claimed: an exception that a signal raises in the many modules of
+# torch may be lost there.
+IMPORTED = (
+    "lightning_d2l.training.fit", "lightning_d2l.sweeps.group", "lightning_d2l.sweeps.memory",
+    "torch.fx.experimental.proxy_tensor",
+)  # fmt: skip
 
 
 class SlurmTask:
@@ -21,6 +29,9 @@ class SlurmTask:
     def __call__(self, sweep: str) -> None:
         if os.environ.get("SLURM_PROCID", "0") != "0":  # one worker for each task, whatever was asked for
             return
+        signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))
+        for name in IMPORTED:
+            importlib.import_module(name)
         from lightning_d2l.sweeps.submitted import settle
         from lightning_d2l.sweeps.worker import main
 
@@ -32,6 +43,7 @@ class SlurmTask:
 
         signal.signal(signal.SIGUSR2, stop)
         code = main([sweep], owner=task_id())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM ends a task that it queues again
         if code > 128 and asked and callable(queue_again):
             queue_again(signal.SIGUSR2, None)  # does not return
         if code == 2:

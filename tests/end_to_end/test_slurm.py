@@ -37,7 +37,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[slurm.Cluster]:
+def started() -> Iterator[slurm.Cluster]:
     """SLURM in a folder of its own; the path of its socket must be short."""
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     made = slurm.Cluster(folder)
@@ -50,6 +50,13 @@ def cluster() -> Iterator[slurm.Cluster]:
         finally:
             made.stop()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(started: slurm.Cluster) -> slurm.Cluster:
+    """SLURM, with a node that is ready."""
+    started.wait_for_node()
+    return started
 
 
 def records(folder: Path) -> dict[str, RunRecord]:
