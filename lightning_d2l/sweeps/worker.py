@@ -147,11 +147,21 @@ def run_chunks(sweep: Path, *, waits: bool = False, owner: str = "") -> None:
         left = [chunk for number, chunk in asked.items() if number not in done]
         free = [chunk.number for chunk in left if not chunk.claims or not changed_at(chunk.claims[-1])]
         rest = [] if waits else [chunk.number for chunk in left if chunk.number not in free]
-        if any(run_chunk(sweep, number, owner) for number in [*free, *rest]):  # the first that it gets
+        if any(_trained(chunks, number, owner) for number in [*free, *rest]):  # the first that it gets
             continue
         if not waits:
             return
         time.sleep(IDLE)
+
+
+def _trained(chunks: Chunks, number: int, owner: str) -> bool:
+    """`run_chunk`; False if the chunk is gone, since the driver removes what is done."""
+    try:
+        return run_chunk(chunks.sweep, number, owner)
+    except (RequestError, FileNotFoundError):
+        if number in chunks.listed()[0]:
+            raise
+        return False
 
 
 def main(words: list[str] | None = None, owner: str = "") -> int:

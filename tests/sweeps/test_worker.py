@@ -8,6 +8,7 @@ import pytest
 from lightning_d2l import __version__
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.program import Program, program
+from lightning_d2l.sweeps import worker
 from lightning_d2l.sweeps.chunks import Chunks
 from lightning_d2l.sweeps.worker import main, probe, run_chunk
 from tests.sweeps.test_chunk_files import written
@@ -52,6 +53,20 @@ def test_what_differs_is_told_and_no_chunk_is_claimed(tmp_path, capsys, common, 
 def test_a_folder_that_is_not_there_is_not_shared(tmp_path):
     assert "is not shared with" in probe(tmp_path / "elsewhere", "w")
     assert len(probe(tmp_path / "elsewhere", "w").splitlines()) == 1
+
+
+def test_a_chunk_that_is_removed_while_a_worker_looks_at_it_is_no_error(tmp_path, monkeypatch):
+    at = asked(tmp_path)
+    looked = []
+
+    def run(sweep, number, owner):
+        looked.append(number)
+        at.remove()
+        return run_chunk(sweep, number, owner)
+
+    monkeypatch.setattr(worker, "run_chunk", run)
+    worker.run_chunks(tmp_path)
+    assert looked == [0]
 
 
 def test_damaged_common_settings_are_a_line(tmp_path):
