@@ -233,7 +233,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         "dropout-scratch",
-        _image_classifier((0.335, (0.329, 0.342), 1.05), (0.8765, None), (0.857, (0.827, 0.869)), 20),
+        _image_classifier((0.335, (0.329, 0.342), 1.03), (0.8765, None), (0.857, (0.827, 0.869)), 20),
     ),
     Experiment(
         "dropout-concise",
