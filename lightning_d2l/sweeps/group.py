@@ -203,10 +203,10 @@ class Group:
             if self.lean.on and not folder.exists():
                 _in_folder(record)
             last = int(member.rows[-1]["epoch"]) if member.rows else member.start
-            best = int(member.best["epoch"]) if member.rows else 0
+            best = int(member.best["epoch"]) if member.rows else None
             if member.rows:
                 MetricsFile(folder).write(member.rows)
-            if member.rows and best != last:
+            if best is not None and best != last:
                 at_best = {"Recorder": states, **member.stoppers_at_best}
                 self._write_checkpoint(number, ensemble.memory.best, best, at_best, folder / BEST)
             at_last = {"Recorder": states, **member.states_of_stoppers()}
