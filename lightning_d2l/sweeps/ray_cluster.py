@@ -28,7 +28,7 @@ STORE = 2**27  # bytes of the object store of a local Ray, in which next to noth
 PREFACE, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), 4
 # A local Ray listens on 127.0.0.1 alone, as Ray does by itself where it knows no clusters, and reports to nobody.
 ALONE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-_started: list[bool] = []  # that this process has started a local Ray
+_ours: list[bool] = []  # whether the connection that this file has made is to a local Ray
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def connect(address: str | None) -> bool:
     """
     _require_installed()
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        return bool(_started)
+        return any(_ours)
     place = address or os.environ.get("RAY_ADDRESS") or "local"
     what = f"hydra.launcher.address={address}" if address else f"RAY_ADDRESS={place}"
     if place == "local":
@@ -72,14 +72,15 @@ def connect(address: str | None) -> bool:
     if place != "auto":
         _require_answer(place, what)
     _init(what, address=place)
+    _ours.append(False)
     return False
 
 
 def disconnect() -> None:
-    """End the connection, and the local Ray if there is one."""
-    if "ray" in sys.modules:
+    """End the connection, and the local Ray if there is one; one that the user's program had before is kept."""
+    if _ours:
         sys.modules["ray"].shutdown()
-    _started.clear()
+    _ours.clear()
 
 
 def _require_installed() -> None:
@@ -119,7 +120,7 @@ def _start() -> None:
         token = {}
     with _environment({**ALONE, **paths, **token}):
         _init("hydra/launcher=ray", address="local", num_cpus=cores, include_dashboard=False, object_store_memory=STORE)
-    _started.append(True)
+    _ours.append(True)
 
 
 def _init(what: str, **settings: Any) -> None:

@@ -63,14 +63,18 @@ class Ray:
     def check(self) -> None:
         """See Executor: there is a cluster, a node can give what a chunk needs, and all have this package."""
         self.local = ray_cluster.connect(self.address)
-        self._look()
-        if not self.nodes:
-            self._wait_for_a_node()
-        self.workers = sum(self.nodes.values()) or 1
-        plugins = [plugin.as_record() for plugin in LOADED.values()]
-        for answer in self._ask_all("probe", asdict(program()), plugins):
-            if "refused" in answer:
-                raise RequestError(f"{LAUNCHER}: {answer['refused']}")
+        try:
+            self._look()
+            if not self.nodes:
+                self._wait_for_a_node()
+            self.workers = sum(self.nodes.values()) or 1
+            plugins = [plugin.as_record() for plugin in LOADED.values()]
+            for answer in self._ask_all("probe", asdict(program()), plugins):
+                if "refused" in answer:
+                    raise RequestError(f"{LAUNCHER}: {answer['refused']}")
+        except BaseException:
+            ray_cluster.disconnect()
+            raise
 
     def _look(self) -> None:
         self.nodes, self.looked = ray_cluster.nodes(self.need), time.monotonic()
@@ -230,9 +234,9 @@ class Ray:
 
     def stop(self) -> None:
         """End all tasks, take what their workers leave, and end a local Ray."""
-        import ray
-
         try:
+            import ray
+
             for each in self.tasks:
                 ray.cancel(each)
             ready, _ = (
