@@ -27,6 +27,7 @@ from lightning_d2l.data.download import MD5, data_root
 from lightning_d2l.data.synthetic import RegressionData
 from lightning_d2l.studies.statistics import estimate
 from lightning_d2l.sweeps.group import Group, member_of
+from lightning_d2l.sweeps.lean import Lean
 from lightning_d2l.sweeps.progress import SweepProgress
 from lightning_d2l.training import console
 from lightning_d2l.training.build import build, build_data
@@ -170,7 +171,7 @@ def _train_together(experiment: Experiment, seeds: Iterable[int], into: Path) ->
     console.quiet()
     try:
         with signals_stop_the_run(), contextlib.redirect_stdout(io.StringIO()):
-            Group(pairs, SweepProgress(0)).train()
+            Group(pairs, SweepProgress(0), Lean(into)).train()
     except Stopped as stop:
         raise SystemExit(128 + stop.signum) from None
 
