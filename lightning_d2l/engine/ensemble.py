@@ -204,15 +204,13 @@ class Ensemble(pl.LightningModule):
             self.memory.remember(epoch, self.trainer, self.members, self.schedules, sound)
             self.memory.best.take(self.memory.last, improved)
             if leaving := {*self.leaving(epoch)}:
-                self.whole = False
                 self._keep([number for number in range(len(self.members)) if number not in leaving])
-                self.whole = True
         self._last_epoch = []
 
     def _keep(self, numbers: Sequence[int]) -> None:
         """Train the members with these numbers alone from now on; the training ends if there are none."""
-        self.members = [self.members[number] for number in numbers]
-        if not self.members:
+        self.whole, self.members = not numbers, [self.members[number] for number in numbers]
+        if not numbers:
             self.trainer.should_stop = True
             return
         index = torch.tensor(numbers, device=self.device)
@@ -224,7 +222,7 @@ class Ensemble(pl.LightningModule):
         self.memory.keep(index)
         self.optimizer.keep(index, list(self.stack))
         self._chunks.batches = self._chunks.sampler = self._batches()
-        self._programs, self._noise_shapes = {}, {}
+        self._programs, self._noise_shapes, self.whole = {}, {}, True
         self._stop_if_none_trains()
 
     @torch.no_grad()
