@@ -52,6 +52,7 @@ def shown(notebook: NotebookNode) -> Iterator[list[list[str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @both
 def test_a_notebook_and_its_solutions_run(path: Path, tmp_path: Path) -> None:
     notebook = make.read(path)

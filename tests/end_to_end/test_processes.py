@@ -49,6 +49,7 @@ def records(folder: Path) -> dict[str, RunRecord]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_a_run_that_kills_its_workers_fails_alone_and_the_others_equal_those_of_one_process(tmp_path):
     (tmp_path / "dying.py").write_text(DYING)
     words = ["--plugin", "dying.py", *SMALL, "model=Dying", "trainer.max_epochs=4", "seed=0,1"]

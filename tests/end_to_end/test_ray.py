@@ -18,7 +18,7 @@ from lightning_d2l.training.record import RunRecord
 from tests.conftest import ROOT
 from tests.ray_nodes import Nodes, needs_ray
 
-pytestmark = [pytest.mark.slow, needs_ray]
+pytestmark = [pytest.mark.slow, pytest.mark.apart, needs_ray]
 
 PATIENCE = 240  # seconds
 SMALL = ["-m", "data=polynomial", "data.n_train=30", "logger=none", "trainer.precision=64-true"]

@@ -53,6 +53,7 @@ def test_the_numbers_that_are_held_stand_on_their_pages_beside_their_commands() 
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.parametrize(("page", "part"), SAMPLE.items())
 def test_a_sample_of_the_commands_makes_the_numbers_of_its_page(page, part) -> None:
     held = json.loads(refresh.HELD.read_text())[page]

@@ -20,7 +20,7 @@ from lightning_d2l.training.record import RunRecord
 from tests import slurm
 from tests.forked import Forked
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
+pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
 PATIENCE = 240  # seconds
 SMALL = [
     "-m", "data=polynomial", "model=polynomial_regression", "data.n_train=30", "logger=none",

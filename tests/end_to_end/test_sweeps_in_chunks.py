@@ -25,7 +25,7 @@ chunk_kills.Forked = Counted
 """
 IN_CHUNKS = ["hydra/launcher=processes", "hydra.launcher.workers=1", "hydra.sweep.dir=runs"]
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks workers")
+pytestmark = [pytest.mark.apart, pytest.mark.skipif(not hasattr(os, "fork"), reason="forks workers")]
 
 
 @pytest.fixture(autouse=True)
