@@ -75,6 +75,7 @@ def test_a_run_that_kills_its_workers_fails_alone_and_the_others_equal_those_of_
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 def test_what_a_killed_worker_and_a_killed_driver_had_is_trained_by_others(tmp_path):
     words = [*SMALL, "model=polynomial_regression", "data.degree=3,5", "seed=range(4)", "hydra.launcher.workers=1",
