@@ -46,6 +46,7 @@ from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.options import CONF, NAME
 from lightning_d2l.config.places import LAUNCHER, PLACES_OF_DATA
 from lightning_d2l.config.program import PLUGIN, Program, program, train_words, without_plugins
+from lightning_d2l.config.pruning import is_asked
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.references import safe_references, variables_named_in
 from lightning_d2l.config.text import exit_code, print_error
@@ -85,7 +86,9 @@ def done(arguments: list[str], started: Program, *, several: bool | None = None)
     args.overrides = with_literal_paths(args.overrides)
     if resumed := _overrides_of_sweep(args):
         args.overrides, args.multirun = [*resumed, *args.overrides], True
-    _require_plugins_of_run(args.overrides)
+    from lightning_d2l.training.record import require_plugins_of_resumed
+
+    require_plugins_of_resumed(args.overrides)
     overrides = args.overrides
     with hydra_with(args.config_dir, overrides) as hydra:
         config = None
@@ -196,17 +199,6 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
     return overrides
 
 
-def _require_plugins_of_run(overrides: Sequence[str]) -> None:
-    """Raise RequestError if `resume=FOLDER` names a run with a plugin that is not loaded."""
-    from lightning_d2l.training.record import RUN_FILE, RunRecord
-    from lightning_d2l.training.used_plugins import require_plugins
-
-    for override in parse([text for text in overrides if text.lstrip("+").startswith("resume=")]):
-        folder = Path(literal(str(override.value())))
-        if (folder / RUN_FILE).is_file():
-            require_plugins(RunRecord.read(folder).fields, f"resume={folder}", every=True)
-
-
 def _refuse(message: str) -> NoReturn:
     raise RequestError(f"{message} (see --help)")
 
@@ -215,9 +207,7 @@ def _check_single(config: DictConfig) -> None:
     from lightning_d2l.training.machine import check_accelerator
 
     check_accelerator(plain(config))
-    prune = config.sweep.prune
-    rule = prune.rule if isinstance(prune, DictConfig) else prune
-    given = {"resume": config.sweep.resume, "dry_run": config.sweep.dry_run, "prune": rule}
+    given = {"resume": config.sweep.resume, "dry_run": config.sweep.dry_run, "prune": is_asked(config.sweep.prune)}
     for key in [key for key, value in given.items() if value]:
         raise RequestError(f"sweep.{key}: must come with several runs: -m before the overrides, or a study")
 

@@ -186,9 +186,16 @@ RUN = Settings(
 )
 
 SWEEP = Settings(
-    {"on_error": choice("continue", "stop"), "resume": either(TEXT, NULL), "dry_run": FLAG, "prune": PRUNE, "wait": FLAG,
-     "records": either(choice("full", "lean"), NULL), "keep": either(TEXT, list_of(TEXT, min_length=0))}
-)  # fmt: skip
+    {
+        "on_error": choice("continue", "stop"),
+        "resume": either(TEXT, NULL),
+        "dry_run": FLAG,
+        "prune": PRUNE,
+        "wait": FLAG,
+        "records": either(choice("full", "lean"), NULL),
+        "keep": either(TEXT, list_of(TEXT, min_length=0)),
+    }
+)
 _SCALE = Rule(
     "linear or log of x and y, as {x: linear, y: log},",
     lambda v: (

@@ -122,8 +122,7 @@ def _recorded(
     except Ended as end_of_run:
         status, message, code, outcome = end_of_run.status, end_of_run.message, 0, end_of_run.outcome
     except RankFailed as error:
-        message = f"failed: {error}"
-        message += f"; to resume: {command_to_resume(spec)}" if log_file.started else ""
+        message = f"failed: {error}" + (f"; to resume: {command_to_resume(spec)}" if log_file.started else "")
     except Stopped as stop:
         message, code = _stopped_by(spec, stop, log_file)
     except RequestError as error:

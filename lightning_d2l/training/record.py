@@ -286,3 +286,14 @@ QUANTITIES: dict[str, Callable[[RunRecord], Any]] = {
     **{name: functools.partial(_gap, metric) for name, metric in GAPS.items()},
 }
 """What `RunRecord.metric` computes from other fields: name to function(run)."""
+
+
+def require_plugins_of_resumed(overrides: Sequence[str]) -> None:
+    """Raise RequestError if `resume=FOLDER` in a command line names a run with a plugin that is not loaded."""
+    from lightning_d2l.config.compose import literal, parse
+    from lightning_d2l.training.used_plugins import require_plugins
+
+    for override in parse([text for text in overrides if text.lstrip("+").startswith("resume=")]):
+        folder = Path(literal(str(override.value())))
+        if (folder / RUN_FILE).is_file():
+            require_plugins(RunRecord.read(folder).fields, f"resume={folder}", every=True)
