@@ -140,6 +140,10 @@ def _draw_panel(panel: Axes, study: Study, lines: Sequence[_Line], theory: Seque
     near = [y for curve in drawn for y in curve.y if shown and y <= max(shown)]
     _draw_diverged(panel, study, lines, at)
     axes.scale_y(panel, study.scale.get("y"), shown + [y for y in near if y >= min(shown) / 10])
+    if panel.get_yscale() == "log":
+        for drawn_line in panel.lines:  # an estimate that is not positive has no place, and no cliff leads to it
+            y = np.asarray(drawn_line.get_ydata(), float)
+            drawn_line.set_ydata(np.where(y > 0, y, np.nan))
     panel.grid(alpha=0.3)
     if not names:
         panel.margins(x=0.04)

@@ -57,6 +57,14 @@ def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_q
     assert {0.2, 0.4} <= {y for x, y in quartiles if x == 2}
 
 
+def test_an_estimate_that_is_not_positive_is_no_cliff_on_a_logarithmic_axis(tmp_path):
+    axes = {"data.degree": [1, 2, 3, 4], "seed": range(4)}
+    values = {1: 1.0, 2: -0.001, 3: 0.01, 4: 0.1}
+    figure, _ = drawn(tmp_path, axes, lambda d, s: {"loss/val": values[d] * (1 + 0.01 * s)}, scale={"y": "log"})
+    y = figure.axes[0].lines[0].get_ydata()
+    assert [not value > 0 for value in y] == [False, True, False, False]
+
+
 def test_folds_of_one_data_set_have_no_interval_and_a_figure(tmp_path):
     _, caption = drawn(tmp_path, {"data.degree": [1, 2], "data.fold": range(5)}, lambda d, f: splits(d + 0.01 * f))
     assert caption == "Lines: mean over 5 folds (n = 5). Small dots: single runs."
