@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ EVERYDAY = {
     "wd": "optimizer.weight_decay", "width": "model.num_hiddens",
 }  # fmt: skip
 """Names that people give to settings, and the full keys of these."""
+OF_HYDRA = ("hydra.run.", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
 PACKAGES = {
     "hydra/launcher": {
         "joblib": "hydra-joblib-launcher",
@@ -66,6 +68,13 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         return RequestError(f"{error.full_key}: {next(iter(str(error).splitlines()), 'wrong')}")
     if key := unmatched_key(error):
         return _unknown(key, parsed)
+    empty = [
+        o.key_or_group
+        for o in parsed
+        if not o.is_sweep_override() and o.value() is None and (CONF / o.key_or_group).is_dir()
+    ]
+    if empty:
+        return RequestError(f"{empty[0]}=null: must be one of {', '.join(names(empty[0]))}")
     reason = " ".join(str(error).split())[:300]
     return RequestError(reason or f"{', '.join(str(o.input_line) for o in parsed)}: can't be composed")
 
@@ -83,6 +92,8 @@ def _unknown(key: str, parsed: list[Override]) -> RequestError:
         choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
         return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
     siblings = siblings or groups
+    if options := _options_with(parent, key.rpartition(".")[2]):
+        return RequestError(f"{key}: not a setting of the chosen {parent}, but of {', '.join(options)}")
     if meant := _elsewhere(key, config):
         return RequestError(f"{key}: unknown key; did you mean {' or '.join(meant)}?")
     return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
@@ -92,10 +103,22 @@ def _is_study(override: Override) -> bool:
     return str(override.key_or_group) == "study"
 
 
+def _options_with(parent: str, name: str) -> list[str]:
+    """The options of a group, such as hydra.launcher, in whose files a setting stands."""
+    group = parent.replace(".", "/")
+    found = [
+        path
+        for path in sorted((CONF / group).glob("*.yaml"))
+        if re.search(rf"(?m)^(?:  )?{re.escape(name)}:", path.read_text())
+    ]
+    return [f"{group}={path.stem}" for path in found] if parent else []
+
+
 def _elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
     """At most three full keys with the same last part, or what people call so; none for a key that is misspelt."""
     name = key.rpartition(".")[2]
-    found = [full for full in flat(config) if full.rpartition(".")[2] == name and full != key]
+    known = [full for full in flat(config) if not full.startswith("hydra.") or full.startswith(OF_HYDRA)]
+    found = [full for full in known if full.rpartition(".")[2] == name and full != key]
     if not found and (full := EVERYDAY.get(name)):
         found = [full] if "=" in full or full in flat(config) else []  # such as trainer=gpu
     return found[:3]
@@ -105,7 +128,7 @@ def _composed(parsed: list[Override]) -> dict[str, Any]:
     """The configuration that the chosen options compose to, its references as they are; empty if they don't."""
     choices = [first_value(o) for o in parsed if (CONF / o.key_or_group).is_dir()]
     try:
-        config = OmegaConf.to_container(compose(NAME, choices))
+        config = OmegaConf.to_container(compose(NAME, choices, return_hydra_config=True))
     except HydraException:
         return {}
     return {str(name): node for name, node in config.items()} if isinstance(config, dict) else {}
