@@ -4,7 +4,7 @@
     python docs/refresh.py pictures study_kfold kfold    # makes these again and keeps them in docs/images
     python docs/refresh.py numbers weight-decay          # runs the page's commands: its numbers must be among theirs
     python docs/refresh.py numbers weight-decay --hold   # after an edit: holds what the commands print from now on
-    lightning-d2l reproduce --format json --into FOLDER > rows.json
+    lightning-d2l reproduce all --format json --into FOLDER > rows.json
     python docs/refresh.py reproduction rows.json FOLDER # writes the tables of reproduction.md and of the chapters
 
 `numbers` without a page takes all with held numbers, and `--command PATTERN` only the commands in which it is found.

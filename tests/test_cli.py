@@ -103,3 +103,12 @@ def test_a_demo_makes_the_folder_of_its_pictures_whatever_a_matplotlibrc_there_a
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\ntext.latex.preamble: \\input{evil}\n")
     assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False).returncode == 0
     assert (tmp_path / "outputs" / "demos" / "xavier" / "xavier.png").exists()
+
+
+@pytest.mark.parametrize(("command", "known"), [("demo", "xavier"), ("reproduce", "poly-normal")])
+def test_without_a_name_the_demos_or_experiments_are_listed(command, known, capsys, tmp_path):
+    assert cli.main([command]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"  {known} ") for line in lines)
+    assert max(map(len, lines)) <= 80
+    assert not any(tmp_path.iterdir())

@@ -170,7 +170,7 @@ def test_a_number_that_differs_makes_the_exit_code_1(monkeypatch, capsys):
     bound = Quantity("bound", "bound Linear(4, 8)", None, theory=0.9)
     wrong = published.Experiment("xavier", (bound,), demo="xavier")
     monkeypatch.setattr(reproduce, "EXPERIMENTS", (wrong,))
-    assert cli.main(["reproduce", "--seeds", "1"]) == 1
+    assert cli.main(["reproduce", "all", "--seeds", "1"]) == 1
     assert "differs" in capsys.readouterr().out
 
 

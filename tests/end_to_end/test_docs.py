@@ -112,7 +112,7 @@ def test_the_commands_of_the_index_are_understood():
         else:
             args = cli._parser().parse_args(words)
             assert args.name != "demo" or args.id in DEMOS, line
-            assert args.name != "reproduce" or set(args.ids) <= {e.id for e in EXPERIMENTS}, line
+            assert args.name != "reproduce" or set(args.ids) <= {"all", *(e.id for e in EXPERIMENTS)}, line
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_commands_run(page, capsys, monkeypatch, tmp_path):
         elif words[0] == "reproduce":  # one seed of one experiment, whose number may differ, and no images
             monkeypatch.setenv("LIGHTNING_D2L_DATA", str(tmp_path / "no data"))
             ids = [w for w in words[1:] if w in {e.id for e in EXPERIMENTS}]
-            options = [w for w in words[1:] if w not in ids]
+            options = [w for w in words[1:] if w not in {*ids, "all"}]
             assert cli.main(["reproduce", *(ids[:1] or ["xavier"]), *options, "--seeds", "1"]) in (0, 1), line
         else:
             assert cli.main(words) == 0, (line, capsys.readouterr())
