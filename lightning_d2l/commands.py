@@ -171,9 +171,8 @@ def do_reproduce(args: argparse.Namespace) -> int:
     if args.seeds is not None and args.seeds < 1:
         raise RequestError(f"--seeds={args.seeds}: must be a whole number from 1 up")
     if not args.ids:
-        print(
-            f"{experiments()}\n\nRun some with: lightning-d2l reproduce linreg-scratch xavier\nAll of them:   lightning-d2l reproduce all"
-        )
+        print(f"{experiments()}\n\nRun some with: lightning-d2l reproduce linreg-scratch xavier")
+        print("All of them:   lightning-d2l reproduce all")
         return 0
     ids = [] if args.ids == ["all"] else args.ids
     require_known(ids)  # before torch is imported
