@@ -161,6 +161,7 @@ def few_garments(split: str) -> Arrays:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_run(page, capsys, monkeypatch, tmp_path):

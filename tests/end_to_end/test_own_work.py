@@ -38,6 +38,7 @@ print(json.dumps(done))
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_the_commands_of_the_page_run(tmp_path: Path):
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE.read_text(), re.S | re.M)

@@ -21,6 +21,7 @@ def means(tmp_path, *overrides: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.parametrize(
     ("model", "bands"),
     [

@@ -26,6 +26,7 @@ def test_the_two_commands_of_the_set_up_come_first():
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_commands_run(capsys, tmp_path):
     """All but the set-up, which CI runs, and TensorBoard's server; each `RUN_FOLDER` is the first run's.
 

@@ -218,6 +218,7 @@ def check_the_metrics_of_plain_loaders(found, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_two_processes_share_each_epoch_and_measure_together(tmp_path):
     found = run(tmp_path)
     for name in [*SIZES, "foreign"]:

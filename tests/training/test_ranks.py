@@ -51,6 +51,7 @@ def started(folder: Path) -> tuple[Forked, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_two_processes_give_the_numbers_of_one_with_twice_the_batch_and_resume(tmp_path):
     assert run_here(tmp_path / "one", *SMALL, "data.batch_size=8", "trainer.max_epochs=4",
                     "trainer.log_every_n_epochs=2") == 0  # fmt: skip
@@ -72,6 +73,7 @@ def test_two_processes_give_the_numbers_of_one_with_twice_the_batch_and_resume(t
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 def test_a_process_that_dies_ends_the_run_which_can_be_resumed(tmp_path):
     process, other = started(tmp_path / "run")
@@ -89,6 +91,7 @@ def test_a_process_that_dies_ends_the_run_which_can_be_resumed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_both_processes(number, tmp_path):
