@@ -91,7 +91,10 @@ class Cluster:
     def wait_for_node(self) -> None:
         """Wait until the node takes tasks; on a busy machine SLURM may have given it up for a while."""
         end = time.monotonic() + 2 * PATIENCE
-        while "idle" not in self.run("sinfo", "-h", "-o", "%T", check=False):
+        while "idle" not in (state := self.run("sinfo", "-h", "-o", "%T", check=False)):
+            if "drain" in state:  # SLURM drains a node that still trained a task which it had queued again
+                host = socket.gethostname().partition(".")[0]
+                self.run("scontrol", "update", f"NodeName={host}", "State=RESUME", check=False)
             if time.monotonic() > end:
                 log = self.folder / "slurmctld.log"
                 raise RuntimeError(f"no node gets idle: {log.read_text()[-2000:] if log.exists() else 'no log'}")
