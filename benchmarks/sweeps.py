@@ -320,6 +320,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.runs is None and (unknown := [name for name in args.parts if name not in PARTS]):
         parser.error(f"{unknown[0]}: must be one of {', '.join(PARTS)}")
+    if "LIGHTNING_D2L_DATA" not in os.environ:
+        parser.error("LIGHTNING_D2L_DATA: must be the folder of the official Fashion-MNIST")
     os.environ["LIGHTNING_D2L_DATA"] = str(Path(os.environ["LIGHTNING_D2L_DATA"]).resolve())
     results, pairs = Results(args.out), 1 if args.quick else args.pairs
     if args.device == "gpu":
