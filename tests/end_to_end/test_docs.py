@@ -31,7 +31,8 @@ def commands(page: Path) -> list[str]:
 
 
 OWN_WORK = ROOT / "docs/own-work.md"  # whose commands test_own_work.py runs
-PAGES = [page for page in DOCS if commands(page) and page != OWN_WORK]
+TWINS = [page for page in DOCS if page.name.endswith(".zh-CN.md")]  # have the commands of the English pages
+PAGES = [page for page in DOCS if commands(page) and page != OWN_WORK and page not in TWINS]
 
 
 @functools.cache
@@ -56,6 +57,19 @@ def test_links_and_pictures_exist(page):
         assert linked.exists(), target
         if anchor:
             assert anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", [*TWINS, ROOT / "README.zh-CN.md"], ids=lambda page: page.name)
+def test_a_chinese_page_has_the_commands_formulas_pictures_and_numbers_of_its_english_twin(page):
+    def parts(text):
+        blocks = re.findall(r"^```bash$.*?^```$|^\$\$$.*?^\$\$$", text, re.S | re.M)
+        blocks = [block for block in blocks if r"\text{" not in block]  # formulas with words
+        told = re.sub(r"## Published and measured.*?(?=\n## )", "", text, flags=re.S)  # rows that a script writes
+        numbers = set(re.findall(r"(?<![\w.])\d[\d,]*\.\d+(?:e[-+]?\d+)?", told))
+        return blocks, re.findall(r"\]\((?:docs/)?images/(.+?)\)", text), numbers
+
+    twin = page.with_name(page.name.replace(".zh-CN", ""))
+    assert parts(page.read_text()) == parts(twin.read_text())
 
 
 def test_every_page_is_in_the_list_and_every_picture_on_a_page():
