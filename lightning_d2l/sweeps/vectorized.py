@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
+from lightning_d2l.sweeps.heap import give_back
 from lightning_d2l.sweeps.in_rungs import train_in_rungs
 from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.spec import RunSpec
@@ -67,6 +68,8 @@ def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings, sa
     try:
         for group in [] if wrong else launch.groups(jobs):
             launch.train(group)
+            group.clear()  # before the next group is built
+            give_back()
     finally:
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
