@@ -75,7 +75,6 @@ def test_list_of_demos_fits_the_console(capsys):
         ("vectorisation", "demo vectorisation: unknown; did you mean vectorization?"),
         ("matrix_product", "demo matrix_product: unknown; did you mean matrix-product?"),
         ("vectorization --seed=-1", "--seed=-1: must be a whole number from 0 up"),
-        ("", "ID"),
     ],
 )
 def test_wrong_requests(words, answer, capsys):
