@@ -92,6 +92,8 @@ def drive(sweep: Sweep, jobs: Sequence[RunSpec], executor: Executor, limits: Lim
     still train are left to them.
     """
     if not jobs:
+        if len(sweep.jobs) == sweep.total and all(sweep.is_finished(job) for job in sweep.jobs):
+            Chunks(sweep.folder).remove()  # of a driver that was killed after its last run had ended
         return
     driver = _Driver(sweep, jobs, executor, limits)
     if not limits.waits:
