@@ -54,7 +54,7 @@ def plain_sgd(config: Config) -> str:
 
 
 def whole_training(config: Config) -> str:
-    """Nothing ends or changes the training; a callback of one's own might."""
+    """Nothing ends or changes the training; a registered callback might."""
     callbacks, trainer = node(config, "callbacks"), node(config, "trainer")
     found = [f"callbacks={k}" for k, v in callbacks.items() if v and v.get("_target_") not in OBSERVERS]
     found += [
