@@ -39,7 +39,7 @@ class Pruned:
 
     def __str__(self) -> str:
         stopped = f"sweep.prune={self.rule} stopped {self.runs} runs early by {self.metric}"
-        return f"{stopped}, which spared {1 - self.share:.0%} of all epochs"
+        return f"{stopped}, which spared {100 * (1 - self.share):.0f} % of all epochs"
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""

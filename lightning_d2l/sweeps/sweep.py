@@ -227,7 +227,7 @@ class Sweep(Work):
         again = [job for job in kept if not (job.folder / RUN_FILE).exists()]
         if not again or self.must_stop(self.records().values()):
             return
-        print(f"{len(again)} runs again, for their folders: the best and the worst of each setting", flush=True)
+        print(f"the best and the worst runs are trained again, for their folders: {len(again)}", flush=True)
         finished, progress = self._finished, self.progress
         self.lean.again, self.lean.on = frozenset(job.name for job in again), False
         self._finished = {job: record for job, record in finished.items() if job.name not in self.lean.again}
