@@ -182,7 +182,9 @@ def _run(execute: Callable[[], ModuleType], plugin: Plugin, what: str, folder: P
         with contextlib.redirect_stdout(sys.stderr):  # what a command prints is for other programs
             module = execute()
         _adopt(plugin, folder)
-        beside = _beside(plugin, folder, set(sys.modules) - modules)
+        ours = ("lightning_d2l", "hydra_plugins")  # a file in a clone lies beside this package, which is no part of it
+        new = {name for name in set(sys.modules) - modules if name.partition(".")[0] not in ours}
+        beside = _beside(plugin, folder, new)
         if not any(made.plugin is plugin for made in REGISTERED.values()):
             hint = (
                 "decorate a class or function with @register.model or another of `from lightning_d2l import register`"
@@ -264,7 +266,8 @@ def _beside(plugin: Plugin, folder: Path | None, modules: set[str]) -> list[Path
     else:
         origins = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
         files = [Path(origin).resolve() for origin in origins if origin and os.path.isabs(origin)]
-        files = [path for path in files if path.is_relative_to(folder) and not is_installed(path)]
+        program = Path(getattr(sys.modules["__main__"], "__file__", None) or folder).resolve()  # is there for itself
+        files = [path for path in files if path.is_relative_to(folder) and path != program and not is_installed(path)]
     return [path for path in files if path != plugin.file]
 
 
