@@ -91,14 +91,23 @@ class Cluster:
     def wait_for_node(self) -> None:
         """Wait until the node takes tasks; on a busy machine SLURM may have given it up for a while."""
         end = time.monotonic() + 2 * PATIENCE
-        while "idle" not in (state := self.run("sinfo", "-h", "-o", "%T", check=False)):
-            if "drain" in state:  # SLURM drains a node that still trained a task which it had queued again
-                host = socket.gethostname().partition(".")[0]
-                self.run("scontrol", "update", f"NodeName={host}", "State=RESUME", check=False)
+        while "idle" not in self.heal():
             if time.monotonic() > end:
                 log = self.folder / "slurmctld.log"
                 raise RuntimeError(f"no node gets idle: {log.read_text()[-2000:] if log.exists() else 'no log'}")
             time.sleep(0.2)
+
+    def heal(self) -> str:
+        """The node's state; SLURM drains a node that still trained a task which it had queued again: it is resumed."""
+        if "drain" in (state := self.run("sinfo", "-h", "-o", "%T", check=False)):
+            host = socket.gethostname().partition(".")[0]
+            self.run("scontrol", "update", f"NodeName={host}", "State=RESUME", check=False)
+        return state
+
+    def described(self) -> str:
+        """The node, the tasks, and the last lines of the controller's log, for the message of a test that fails."""
+        log = (self.folder / "slurmctld.log").read_text()[-3000:]
+        return f"{self.run('sinfo', '-N', '-l', check=False)}\n{self.run('squeue', check=False)}\n{log}"
 
     def run(self, *words: str, check: bool = True) -> str:
         """What a command prints."""

@@ -110,7 +110,12 @@ def test_what_ended_tasks_had_is_trained_by_others_with_the_numbers_of_one_proce
     cluster.kill_node()
     cluster.start_node()
     one = Forked(*words, "hydra/launcher=vectorized", "hydra.sweep.dir=one")
-    output = tasks.communicate(PATIENCE)
+    end = time.monotonic() + PATIENCE
+    while tasks.poll() is None:
+        cluster.heal()
+        assert time.monotonic() < end, f"{cluster.described()}\n{(Path(tasks.output.name) / 'out').read_text()}"
+        time.sleep(0.5)
+    output = tasks.communicate()
     assert tasks.poll() == 0, output
     assert one.wait(PATIENCE) == 0
     expected, found = records(tmp_path / "one"), records(tmp_path / "many")
