@@ -14,6 +14,16 @@ SPOKEN = {
     "ece": "expected calibration error",
     "brier": "Brier score",
 }
+LOSSES = {
+    "mse": "mean squared error",
+    "half_mse": "half the mean squared error",
+    "squared_scratch": "half the mean squared error",
+    "one_hot_mse": "mean squared error of the classes' indicators",
+    "cross_entropy": "cross-entropy (nats)",
+    "cross_entropy_scratch": "cross-entropy (nats)",
+    "gaussian_nll": "negative log-likelihood (nats)",
+}
+"""Loss functions in words."""
 
 
 def is_top_k(name: object) -> bool:
