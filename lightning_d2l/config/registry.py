@@ -217,7 +217,7 @@ STUDY = Settings(
         "replicates": either(list_of(TEXT, min_length=0), NULL),
         "scale": either(_SCALE, NULL),
         "theory": either(TEXT, NULL),
-        "panels": either(choice("metric", "curve"), NULL),
+        "panels": either(TEXT, NULL),  # metric, curve, or a key of the curves
         "reference": _REFERENCE,
     }
 )

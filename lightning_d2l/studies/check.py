@@ -14,6 +14,7 @@ from lightning_d2l.theory.decomposition import PARTS, PREDICTIONS
 from lightning_d2l.theory.theories import THEORIES
 from lightning_d2l.training.record import GAPS, QUANTITIES, RECORDED, RunRecord
 
+PANELS = (None, "", "metric", "curve")
 INFORMATION = ("surprisal", "entropy", "cross_entropy", "kl")
 
 
@@ -29,6 +30,8 @@ def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> N
         hint = nearest(theory, list(THEORIES))
         raise RequestError(f"study.theory={theory}: must be null or one of {', '.join(THEORIES)}{hint}")
     named = {"x": [node.get("x") or ""], "curves": node.get("curves"), "replicates": node.get("replicates")}
+    if node.get("panels") not in PANELS:
+        named["panels"] = [node["panels"]]
     for field, keys in named.items() if planned else ():
         for key in keys or ():
             check_key(field, key, planned)
@@ -36,6 +39,13 @@ def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> N
     for metric in (node.get("metrics") or ()) if known else ():
         if metric not in known:
             raise _unknown_metric(metric, "will have", known)
+
+
+def check_panels(panels: str | None, curves: Sequence[str]) -> None:
+    """Raise RequestError unless there is a panel for each metric, curve, or value of a key of the curves."""
+    if panels not in PANELS and panels not in curves:
+        allowed = ", ".join(["metric", "curve", *curves])
+        raise RequestError(f"study.panels={panels}: must be null or one of {allowed}{nearest(str(panels), list(curves))}")
 
 
 def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightning_d2l.config.metrics import SPOKEN
+from lightning_d2l.config.metrics import LOSSES, SPOKEN
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.theory.problem import is_fashion_mnist
@@ -21,8 +21,15 @@ KEYS = {
     "data.fold": "fold",
     "epoch": "epoch",
     "trainer.max_epochs": "number of epochs",
+    "data.n_val": "number of validation samples",
+    "data.val_size": "number of validation samples",
+    "data.resize": "side of the images (pixels)",
+    "loss": "loss function",
     "optimizer": "optimizer",
     "optimizer.lr": "learning rate",
+    "optimizer.momentum": "momentum",
+    "penalty": "penalty",
+    "scheduler": "schedule of the learning rate",
     "optimizer.weight_decay": "weight decay λ",
     "penalty.l1": "L1 penalty λ",
     "penalty.l2": "L2 penalty λ",
@@ -40,24 +47,58 @@ KEYS = {
     "seconds": "time (s)",
     "source": "source of the data",
 }
+CURVES = {
+    "data.degree": "degree {}",
+    "data.n_train": "{} samples",
+    "data.noise": "noise {}",
+    "data.label_noise": "label noise {}",
+    "data.batch_size": "batch size {}",
+    "data.d": "{} features",
+    "data.fold": "fold {}",
+    "trainer.max_epochs": "{} epochs",
+    "optimizer.lr": "learning rate {}",
+    "optimizer.weight_decay": "weight decay {}",
+    "optimizer.momentum": "momentum {}",
+    "penalty.lambda": "λ = {}",
+    "model.num_hiddens": "{} hidden units",
+    "model.num_layers": "{} hidden layers",
+    "model.dropout": "dropout {}",
+    "model.input_noise": "input noise {}",
+    "model.num_features": "{} features",
+    "seed": "seed {}",
+}
+"""The name of a curve by the value of its key."""
+VALUES = {
+    "model.activation": {"relu": "ReLU", "identity": "no activation"},
+    "model.init": {"xavier_normal": "Xavier", "xavier_uniform": "Xavier (uniform)", "kaiming": "Kaiming"},
+    "model.init.name": {"xavier_normal": "Xavier", "xavier_uniform": "Xavier (uniform)", "kaiming": "Kaiming"},
+    "optimizer": {"sgd": "SGD", "exact": "solved exactly", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"},
+    "scheduler": {"none": "constant rate", "linear_warmup": "linear warm-up"},
+}
+"""Values of a setting as a text says them."""
 SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
 """The parts of the test loss over many data sets."""
+LONGEST_NAME = 30  # characters of a name in a figure
 LONGEST = 100  # characters of a value in a sentence
-LOSSES = {
-    "mse": "mean squared error",
-    "half_mse": "half the mean squared error",
-    "squared_scratch": "half the mean squared error",
-    "one_hot_mse": "mean squared error of the classes' indicators",
-    "cross_entropy": "cross-entropy (nats)",
-    "cross_entropy_scratch": "cross-entropy (nats)",
-    "gaussian_nll": "negative log-likelihood (nats)",
-}
 METRICS = {
     **SPOKEN,
     "acc": "accuracy",
     "epochs_to_fit": "epochs until every training label is fitted",
     "gap": "loss above the training loss",
+    "acc_gap": "accuracy minus the training accuracy",
+    "num_parameters": "number of parameters",
+    "seconds": "time (s)",
+    "sigma": "estimated standard deviation of the noise",
+    "surprisal": "surprisal of the labels (nats)",
+    "entropy": "entropy of the predictions (nats)",
+    "cross_entropy": "cross-entropy (nats)",
+    "kl": "Kullback-Leibler divergence (nats)",
+    "surprisal_bits": "surprisal of the labels (bits)",
+    "entropy_bits": "entropy of the predictions (bits)",
+    "cross_entropy_bits": "cross-entropy (bits)",
+    "kl_bits": "Kullback-Leibler divergence (bits)",
+    "mse": "mean squared error",
     "norm": "norm of the weights",
     "zeros": "share of weights that are 0",
 }
@@ -100,6 +141,35 @@ def short(value: Any) -> str:
 def axis(key: str) -> str:
     """The label of an axis for a swept key."""
     return f"{KEYS[key]} ({key})" if KEYS.get(key, key) != key and "." in key else KEYS.get(key, key)
+
+
+def named(key: str) -> str:
+    """A swept key in words, for an axis; of an unknown one the last part."""
+    return KEYS.get(key) or key.rpartition(".")[2].replace("_", " ")
+
+
+def value(key: str, setting: Any) -> str:
+    """The value of a setting in words: "Xavier" for `xavier_normal`; a number as it is typed."""
+    return VALUES.get(key, {}).get(str(setting)) or words(key, setting)
+
+
+def curve(setting: Mapping[str, Any]) -> str:
+    """The name of a curve: "batch size 4", "tanh, Xavier"."""
+    return ", ".join(cut(_named_value(key, each), LONGEST_NAME) for key, each in setting.items())
+
+
+def _named_value(key: str, setting: Any) -> str:
+    if isinstance(setting, str):
+        return value(key, setting)
+    name = key.rpartition(".")[2].replace("_", " ")
+    return CURVES[key].replace("{}", show(setting)) if key in CURVES else f"{name} = {show(setting)}"
+
+
+def metric(name: str) -> str:
+    """A metric in a sentence: "the validation loss" for "loss/val", "the norm of the weights"."""
+    base, part = name.partition("/")[0].rpartition(".")[2], SPLITS.get(name.rpartition("/")[2], "")
+    said = {"acc": "accuracy", "loss": "loss"}.get(base) or METRICS.get(base, base)
+    return f"the {part} {said}" if part else f"the {said}"
 
 
 def quantity(metric: str, config: Mapping[str, Any]) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_d2l.config.metrics import higher_is_better, is_measure
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.check import check_key, check_metrics, check_study
+from lightning_d2l.studies.check import check_key, check_metrics, check_panels, check_study
 from lightning_d2l.studies.collect import SweepRecord
 from lightning_d2l.studies.labels import listing
 from lightning_d2l.studies.replicates import REPLICATES
@@ -25,7 +25,8 @@ class Study(Question):
     replicates varies. Every other swept key is in `curves` or a replicate. `metrics` are names for RunRecord.metric;
     `select` is the one by which the best setting is chosen. `scale` is linear or log for x and y; what it leaves out
     follows from the values. `theory` is a name in THEORIES. `panels` is "metric" for a panel each, or "curve" for a
-    panel for each curve with the metrics of all splits. `replicates` are the keys that repeat a setting.
+    panel for each curve with the metrics of all splits, or one of the keys of the curves, for a panel for each of its
+    values. `replicates` are the keys that repeat a setting.
     """
 
     select: str = "loss/val"
@@ -60,14 +61,20 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
         check_key(name, key, runs)
     if tell_apart(runs, [x, *curves] if x else [*curves]):
         curves[SOURCE] = None
+    check_panels(node.get("panels"), [*curves])
     metrics = tuple(node.get("metrics") or ()) or _metrics(runs)
     check_metrics(metrics, runs)
     select = _select(metrics, runs)
-    others = f" and {listing(curves)}" if curves else ""
-    question = f"How does {select} depend on {x}{others}?" if x else f"How large is {select}?"
+    question = usual_question(select, x, curves)
     given = {name: node[name] for name in ("name", "question", "scale", "theory", "panels") if node.get(name)}
     repeated = dict.fromkeys(key for key in (*REPLICATES, *(node.get("replicates") or ())) if key not in (x, *curves))
     return Study(x, tuple(curves), metrics, select, **{"question": question, "replicates": tuple(repeated), **given})
+
+
+def usual_question(metric: str, x: str, curves: Iterable[str]) -> str:
+    """The question of a sweep without one."""
+    keys = listing([x, *curves]) if x else ""
+    return f"How does {metric} depend on {keys}?" if x else f"How large is {metric}?"
 
 
 def _x(free: Sequence[str], runs: Sequence[RunRecord]) -> str:

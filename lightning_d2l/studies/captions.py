@@ -1,0 +1,46 @@
+"""The caption of a study's picture: what its lines and bands are, and over how many runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning_d2l.studies import labels
+from lightning_d2l.studies.bands import has_band
+from lightning_d2l.studies.points import Point
+from lightning_d2l.studies.study import Study, superlative
+from lightning_d2l.theory.curves import numeric
+
+
+def caption_of(study: Study, points: Sequence[Point], isolated: bool) -> str:
+    """What the lines and bands of a picture are; `isolated` says that at each x only the best setting is shown."""
+    caption = _of_estimates(study, points)
+    if not isolated:
+        return caption
+    best = f"{superlative(study.select)} {study.select}"
+    return f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
+
+
+def _of_estimates(study: Study, points: Sequence[Point]) -> str:
+    drawn = {m: [p.estimates[m] for p in points if m in p.estimates] for m in study.metrics}
+    estimates = [found for each in drawn.values() for found in each]
+    counts = sorted({estimate.n for estimate in estimates})
+    if not counts or counts[-1] < 2:
+        return "One run for each point, so there are no intervals."
+    n = f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+    designs, fixed = {e.design for e in estimates}, list(dict.fromkeys(e.given for e in estimates if e.given))
+    over = f"{designs.pop() if len(designs) == 1 else 'runs'} ({n})"
+    joined = numeric([point.setting[study.x] for point in points])
+    lines, interval = ("Lines", "Bands") if joined else ("Large markers", "Bars")
+    methods = labels.listing(dict.fromkeys(e.method for e in estimates if has_band(e)) or ["none"])
+    methods += f"; given {labels.listing(fixed)}" if fixed else ""
+    medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
+    what = "mean" if not medians else "median"
+    if 0 < len(medians) < len([m for m, each in drawn.items() if each]):
+        what = f"median of {labels.listing(medians)}, mean of the others,"
+    caption = f"{lines}: {what} over {over}."
+    if any(map(has_band, estimates)):
+        caption += f" {interval}: its 95 % interval ({methods})."
+        caption += f" Pale {interval.lower()}: quartiles." if medians else ""
+    elif any(e.clusters > 1 for e in estimates):
+        caption += " So few have no band: their intervals are in summary.csv."
+    return caption
