@@ -10,7 +10,8 @@
 `numbers` without a page takes all with held numbers, and `--command PATTERN` only the commands in which it is found.
 numbers.json has the numbers that are held: for each page and command, those of its section that the command prints or
 writes. Write a number on a page, write the command that makes it into the same section, and run `--hold`; it lists
-the numbers that no command of the page makes. Images are the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
+the numbers that no command of the page makes. Those in formulas it holds as "a formula"; for others write where they
+are from into numbers.json, in place of a command. Images are the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
 """
 
 import argparse
@@ -30,7 +31,6 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 IMAGES = DOCS / "images"
-COLOURS = 128
 HELD = DOCS / "numbers.json"
 
 
@@ -120,6 +120,8 @@ def run(command: str, folder: Path, last: str = "") -> str:
     return done.stdout
 
 
+COMMAND = re.compile(r"python train|lightning-d2l (demo|inspect|reproduce)")
+FORMULA = "a formula"
 NUMBER = re.compile(r"(?<![\w.,-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
 
 
@@ -128,6 +130,13 @@ def numbers_of(text: str) -> list[str]:
     text = re.sub(r"^```bash\n.*?^```$|<!-- rows.*?\n\n(\|.*\n)+|\]\([^)]*\)|`[^`\n]*`", " ", text, flags=re.S | re.M)
     found = [each.rstrip(",") for each in NUMBER.findall(text)]
     return list(dict.fromkeys(n for n in found if "." in n or "e" in n or abs(float(n.replace(",", ""))) >= 10_000))
+
+
+def in_formulas(text: str) -> list[str]:
+    """The numbers of a text that stand in formulas."""
+    return numbers_of(
+        " ; ".join(re.findall(r"\$\$.*?\$\$|\$[^$\n]+\$", text, re.S)).replace("{", " ").replace("}", " ")
+    )
 
 
 def is_among(number: str, values: Sequence[float]) -> bool:
@@ -158,12 +167,25 @@ def sections(page: str) -> Iterator[tuple[str, list[str]]]:
         lines = [line for block in blocks for line in block.splitlines()]
         yield (
             section,
-            [line for line in lines if re.match(r"python train|lightning-d2l (demo|inspect|reproduce)", line)],
+            [line for line in lines if COMMAND.match(line)],
         )
 
 
-def hold(page: str, only: str) -> dict[str, list[str]]:
-    """Run the commands of a page, and return the numbers of its sections by the command that makes them."""
+def elsewhere(page: str, made: dict[str, list[str]], before: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The numbers of a page that no command makes, by where they are from: formulas, and what was written by hand."""
+    text = (DOCS / f"{page}.md").read_text()
+    shown = [number for section, _ in sections(page) for number in numbers_of(section)]
+    left = [number for number in dict.fromkeys(shown) if not any(number in each for each in made.values())]
+    found = {reason: numbers for reason, numbers in before.items() if reason != FORMULA and not COMMAND.match(reason)}
+    found[FORMULA] = [number for number in in_formulas(text) if not any(number in each for each in found.values())]
+    return {reason: kept for reason, numbers in found.items() if (kept := [n for n in numbers if n in left])}
+
+
+def hold(page: str, only: str, known: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Run the commands of a page, and return the numbers of its sections by the command that makes them.
+
+    Numbers that no command makes are printed, but for those of formulas and those `known` to be from elsewhere.
+    """
     held: dict[str, list[str]] = {}
     last = ""
     with tempfile.TemporaryDirectory() as top:
@@ -179,7 +201,8 @@ def hold(page: str, only: str) -> dict[str, list[str]]:
                 if made := [each for each in wanted if is_among(each, values)]:
                     held[command] = held.get(command, []) + made
                     wanted = [each for each in wanted if each not in made]
-            if wanted and commands and not only:
+            wanted = [each for each in wanted if each not in (*known, *in_formulas(text))]
+            if wanted and not only:
                 print(f"{page}, {text.splitlines()[0]}: made by no command: {' '.join(wanted)}")
     return held
 
@@ -191,7 +214,7 @@ def changed(page: str, held: dict[str, list[str]], only: str) -> list[str]:
     shown = {number for section, _ in sections(page) for number in numbers_of(section)}
     with tempfile.TemporaryDirectory() as top:
         for position, (command, numbers) in enumerate(held.items()):
-            if not re.search(only, command):
+            if not COMMAND.match(command) or not re.search(only, command):
                 continue
             if command not in on_page:
                 found.append(f"not on the page: {command}")
@@ -207,26 +230,27 @@ def keep_pictures(command: str, folder: Path) -> None:
     """Copy the pictures that a command has made to docs/images."""
     for name, made in PICTURES.items():
         if made.command == command and (folder / made.file).is_file():
-            image = Image.open(folder / made.file).convert(
-                "RGB"
-            )  # a quarter of the bytes, and no difference to the eye
-            image.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / f"{name}.png", "PNG", optimize=True)
+            picture = Image.open(folder / made.file)
+            # Opaque and packed well, and nothing else: fewer colours would merge those of lines.
+            picture.convert("RGB").save(IMAGES / f"{name}.png", "PNG", optimize=True)
 
 
 def pictures(names: Sequence[str]) -> int:
     if unknown := [name for name in names if name not in PICTURES]:
         raise SystemExit(f"{unknown[0]}: no such picture; without names all are listed")
-    for name in names:
+    code = 0
+    for command in dict.fromkeys(PICTURES[name].command for name in names):
         with tempfile.TemporaryDirectory() as top:
-            run(PICTURES[name].command, Path(top, "made"))
-            there = (Path(top, "made") / PICTURES[name].file).is_file()
-            keep_pictures(PICTURES[name].command, Path(top, "made"))
-        print(f"{name}: {'made' if there else 'not made'}")
-        if not there:
-            return 1
+            folder = Path(top, "made")
+            run(command, folder)
+            keep_pictures(command, folder)
+            for name in (name for name in names if PICTURES[name].command == command):
+                there = (folder / PICTURES[name].file).is_file()
+                print(f"{name}: {'made' if there else 'not made'}", flush=True)
+                code = max(code, int(not there))
     if not names:
         print("\n".join(f"{name}  {made.command}" for name, made in PICTURES.items()))
-    return 0
+    return code
 
 
 def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
@@ -234,7 +258,10 @@ def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
     code = 0
     for page in pages or sorted(held):
         if keep:
-            new = {**(held.get(page, {}) if only else {}), **hold(page, only)}
+            before = held.get(page, {})
+            known = [n for reason, numbers in before.items() if not COMMAND.match(reason) for n in numbers]
+            new = {**(before if only else {}), **hold(page, only, known)}
+            new |= {} if only else elsewhere(page, new, before)
             held = {**{k: v for k, v in held.items() if k != page}, **({page: new} if new else {})}
             HELD.write_text(json.dumps(dict(sorted(held.items())), indent=1, ensure_ascii=False) + "\n")
         else:
@@ -255,9 +282,9 @@ def reproduction(rows: Path, folder: Path) -> int:
         for name in ("band", "computed_band"):
             row[name] = row[name] and tuple(inf if end is None else end for end in row[name])
     lines = as_markdown([Row(**row) for row in table]).splitlines()
-    page = DOCS / "reproduction.md"
-    before, _, _ = page.read_text().partition("\n| experiment | quantity |")
-    page.write_text("\n".join([before, *lines, "", provenance(folder), ""]))
+    for page in (DOCS / "reproduction.md", DOCS / "reproduction.zh-CN.md"):
+        before, _, _ = page.read_text().partition("\n| experiment | quantity |")
+        page.write_text("\n".join([before, *lines, "", provenance(folder), ""]))
     for path in DOCS.glob("*.md"):
 
         def rows_of(match: re.Match[str]) -> str:
