@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 INDEX = ROOT / "docs/README.md"
+CHINESE_INDEX = ROOT / "docs/README.zh-CN.md"
 REPRODUCTION = ROOT / "docs/reproduction.md"
 BLOCK = re.compile(r"^```.*?^```$", re.S | re.M)
 
@@ -75,6 +76,8 @@ def test_a_chinese_page_has_the_commands_formulas_pictures_and_numbers_of_its_en
 def test_every_page_is_in_the_list_and_every_picture_on_a_page():
     linked = set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\)", INDEX.read_text(), re.M))
     assert linked == {page.name for page in DOCS if not page.name.endswith(".zh-CN.md")} - {"README.md"}
+    chinese = set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.zh-CN\.md)\)", CHINESE_INDEX.read_text(), re.M))
+    assert chinese == {page.name for page in TWINS} - {CHINESE_INDEX.name}
     text = "".join(page.read_text() for page in [*DOCS, *ROOT.glob("README*.md")])
     assert {path.name for path in (ROOT / "docs/images").iterdir() if f"images/{path.name})" not in text} == set()
 

@@ -70,7 +70,7 @@ def test_the_python_example_runs():
     assert "acc/val" in out
 
 
-@pytest.mark.parametrize("language", ["bash", "python"])
+@pytest.mark.parametrize("language", ["bash", "python", "text"])
 def test_the_chinese_twin_has_the_same_code(language):
     twin, block = (ROOT / "README.zh-CN.md").read_text(), rf"```{language}\n(.*?)```"
     assert re.findall(block, twin, re.S) == re.findall(block, README, re.S)
