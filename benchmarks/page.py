@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from measure import ROOT
 
-PAGES = [ROOT / "docs" / name for name in ("performance.md", "clusters.md")]
+PAGES = [ROOT / "docs" / name for name in ("performance.md", "clusters.md", "clusters.zh-CN.md")]
 FIGURE = ROOT / "docs" / "images" / "sweep_time.png"
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)((?:\n(?:\|.*\n)+)?)")
 STYLES = {"sequential": ("#D55E00", "o"), "joblib": ("#E69F00", "s"), "vectorized": ("#0072B2", "D")}
