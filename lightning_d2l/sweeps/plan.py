@@ -39,7 +39,7 @@ def plan(jobs: Sequence[RunSpec], chunk_size: int | None, workers: int) -> list[
         else:
             number = max(math.ceil(len(group) / largest), min(workers, len(group) // FEW), 1)
             one = seconds(group[0].config)
-            found += [(one * len(part), part) for part in parts(group, number)]
+            found += [(one * len(part), part) for part in parts(by_seed(group) if number > 1 else group, number)]
     found += even(alone, min(A_WORKER * workers, len(alone)), largest)
     return [part for _, part in sorted(found, key=lambda chunk: -chunk[0])]
 
@@ -51,6 +51,14 @@ def groups(jobs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     for job in jobs:
         alike.setdefault(looks.of(job.config), []).append(job)
     return list(alike.values())
+
+
+def by_seed(jobs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The jobs with those of one seed beside each other, which draw the orders of their minibatches once if together."""
+    alike: dict[str, list[RunSpec]] = {}
+    for job in jobs:
+        alike.setdefault(str(job.config["seed"]), []).append(job)
+    return list(itertools.chain.from_iterable(alike.values()))
 
 
 def parts(jobs: Sequence[RunSpec], number: int) -> list[list[RunSpec]]:

@@ -17,6 +17,7 @@ from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
 from lightning_d2l.sweeps.heap import give_back
 from lightning_d2l.sweeps.in_rungs import train_in_rungs
+from lightning_d2l.sweeps.plan import by_seed
 from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.spec import RunSpec
 
@@ -66,7 +67,8 @@ def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings, sa
     wrong = settings.wrong()
     launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:
-        for group in [] if wrong else launch.groups(jobs):
+        several = len(jobs) > settings.max_members and not work.rungs  # which have an order of their own
+        for group in [] if wrong else launch.groups(by_seed(jobs) if several else jobs):
             launch.train(group)
             group.clear()  # before the next group is built
             give_back()
