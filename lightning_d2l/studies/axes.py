@@ -1,90 +1,127 @@
-"""Positions of values on the axes of a figure: scales, ticks and limits."""
+"""The axes of a panel with matplotlib: positions of values, scales, limits and words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import NullFormatter, NullLocator
 
 from lightning_d2l.config.escape import label
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.studies import labels
-from lightning_d2l.theory.curves import numeric
+from lightning_d2l.studies.frame import lines_of, width_of
+from lightning_d2l.studies.palette import FAINT, INK
+from lightning_d2l.studies.picture import Picture
+from lightning_d2l.studies.ranges import Range
+from lightning_d2l.studies.ticks import set_ticks
 
-WIDE = 20.0
-"""Values that span more than this factor get a logarithmic scale."""
 MOST_NAMES = 40  # written below an axis
-LONGEST_NAME = 30  # characters of one of them
-SMALLEST, LARGEST = 1e-300, 1e300
-"""The ends of an axis; matplotlib has no ticks beyond."""
+MOST_VALUES = 9  # each of so few values on a logarithmic axis has its tick
+SIDE = 0.04  # of the width, left and right of the values
+WORDS, TICKS, KEY = 10, 9, 7.5  # points
 
 
-def place(panel: Axes, key: str, scale: str | None, xs: Sequence[Any]) -> dict[str, float]:
-    """Set the scale and ticks of the x axis; returns the position of each value of the key, by its text."""
-    if not have_positions(xs):
-        names = {show(value): label(cut(labels.words(key, value), LONGEST_NAME)) for value in xs}
-        rotation = 30 if max(map(len, names.values()), default=0) > 8 else 0
-        step = 1 + len(names) // MOST_NAMES
-        panel.set_xticks(range(0, len(names), step), list(names.values())[::step], rotation=rotation)
-        panel.set_xlim(-0.6, len(names) - 0.4)
-        return {text: float(position) for position, text in enumerate(names)}
-    values = sorted(set(xs))
-    scale = scale or ("log" if geometric(values) else "linear")
-    positive = [value for value in values if value > 0]
-    if scale == "log" and positive:
-        symmetric = {"linthresh": positive[0], "linscale": 0.5} if len(positive) < len(values) else {}
-        panel.set_xscale("symlog" if symmetric else "log", **symmetric)
-        if len(values) <= 9:
-            panel.set_xticks(values, [show(value) for value in values])
-            panel.xaxis.set_minor_formatter(NullFormatter())
-    elif all(isinstance(value, int) for value in values):
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(values) == 1:
-            panel.set_xticks(values)
-    return {show(value): float(value) for value in xs}
+def place_x(panel: Axes, picture: Picture, width: float) -> dict[str, float]:
+    """Set the x-axis of a panel of some width in inches; returns the positions of the values of x by their text."""
+    marks = [each.curve.x[0] for shown in picture.panels for each in shown.theory if each.is_vertical]
+    return place_values(panel, picture.x, picture.x_scale, picture.x_values, width, marks)
 
 
-def have_positions(xs: Sequence[Any]) -> bool:
-    """Whether all values are numbers that an axis can have; other values are names side by side."""
-    return numeric(xs) and all(abs(x) <= LARGEST for x in xs)
+def place_values(
+    panel: Axes, key: str, scale: str, values: Sequence[Any], width: float, marks: Sequence[float] = ()
+) -> dict[str, float]:
+    """Set the scale, limits and ticks of an x-axis for values of a key, and `marks` that are not far from them."""
+    if scale == "names":
+        return _place_names(panel, key, values, width)
+    numbers = sorted(set(values))
+    low, high = min(numbers, default=0.0), max(numbers, default=1.0)
+    near = [mark for mark in marks if low <= mark <= high or (scale == "log" and low / 10 < mark < high * 10)]
+    low, high = min([low, *near]), max([high, *near])
+    positive = [value for value in numbers if value > 0]
+    if scale != "linear":
+        panel.set_xscale(scale, **({"linthresh": positive[0], "linscale": 0.5} if scale == "symlog" else {}))
+    transform = panel.xaxis.get_transform()
+    left, right = transform.transform([low, high])
+    margin = SIDE * (right - left) or 0.3
+    panel.set_xlim(*transform.inverted().transform([left - margin, right + margin]))
+    if scale == "symlog" or (scale == "log" and len(numbers) <= MOST_VALUES):
+        _tick_values(panel, numbers, width)
+    else:
+        whole = all(isinstance(value, int) for value in numbers)
+        set_ticks(panel.xaxis, scale, whole=whole)
+        without_gap = whole and len(numbers) <= MOST_VALUES and high - low == len(numbers) - 1
+        if len(numbers) == 1 or without_gap:
+            panel.set_xticks(numbers)
+    return {show(value): float(value) for value in values}
 
 
-def geometric(values: Sequence[float]) -> bool:
-    """Whether sorted numbers differ by factors rather than by steps: the range is wide, most are near its lower end."""
-    positive = [value for value in values if value > 0]
-    if min(values, default=-1) < 0 or len(positive) < 3 or positive[-1] / positive[0] < 8:
-        return False
-    return positive[len(positive) // 2] < (positive[0] + positive[-1]) / 4
+def _place_names(panel: Axes, key: str, values: Sequence[Any], width: float) -> dict[str, float]:
+    names = {show(value): label(cut(labels.value(key, value), labels.LONGEST_NAME)) for value in values}
+    wide = max((width_of(name, TICKS) for name in names.values()), default=0.0) > 0.9 * width / max(len(names), 1)
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if wide else {}
+    step = 1 + len(names) // MOST_NAMES
+    panel.set_xticks(range(0, len(names), step), list(names.values())[::step], **turned)
+    panel.set_xlim(-0.6, len(names) - 0.4)
+    return {text: float(position) for position, text in enumerate(names)}
 
 
-def scale_y(panel: Axes, scale: str | None, shown: Sequence[float]) -> None:
-    """Set the scale of the y axis, and limits that the values determine, not the intervals."""
-    finite = [value for value in shown if math.isfinite(value)]
-    if not finite:
+def _tick_values(panel: Axes, numbers: Sequence[float], width: float) -> None:
+    """Ticks at the values themselves, without those whose numbers would touch the one before."""
+    kept: list[float] = []
+    end = -math.inf
+    middles = width * fractions(panel, [(value, panel.get_ylim()[0]) for value in numbers])[:, 0]
+    for value, middle in zip(numbers, middles.tolist(), strict=True):
+        half = width_of(show(value), TICKS) / 2
+        if middle - half > end + 0.06:
+            kept.append(value)
+            end = middle + half
+    panel.set_xticks(kept, [show(value) for value in kept])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_minor_formatter(NullFormatter())
+
+
+def fractions(panel: Axes, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Points (n, 2) as parts of the width and height of their panel, whatever the layout of the figure."""
+    placed = panel.transData.transform(np.asarray(points, dtype=np.float64).reshape(-1, 2))
+    return np.asarray(panel.transAxes.inverted().transform(placed))
+
+
+def set_y(panel: Axes, ends: Range | None) -> None:
+    """Set the scale, limits and ticks of the y-axis."""
+    panel.tick_params(labelsize=TICKS, color=FAINT, labelcolor=INK)
+    panel.grid(axis="y", color="#000000", alpha=0.12, linewidth=0.7)
+    panel.set_axisbelow(True)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    if ends is None:
+        panel.set_yticks([])
+        panel.text(0.5, 0.5, "no values", transform=panel.transAxes, ha="center", color=FAINT)
         return
-    low, high = min(finite), max(finite)
-    scale = scale or ("log" if low > 0 and high > WIDE * low else "linear")
-    if scale == "log" and high > 0:
-        low = min(value for value in finite if value > 0)
-        panel.set_yscale("log", nonpositive="clip")
-        stretch = max(math.exp(0.07 * (math.log(high) - math.log(low))), 1.1)
-        panel.set_ylim(max(low / stretch, SMALLEST), min(high * stretch, LARGEST))
-        return
-    margin = 0.07 * (high - low) or 0.1 * abs(high) or 1.0
-    panel.set_ylim(low - margin, high + margin)
+    if ends.scale == "log":
+        panel.set_yscale("log", nonpositive="mask")
+    panel.set_ylim(ends.low, ends.high)
+    set_ticks(panel.yaxis, ends.scale)
 
 
-def share_y(axes: Sequence[Axes], bases: Sequence[set[str]]) -> None:
-    """Give panels of the same metric the same range."""
-    for base in {b for each in bases for b in each}:
-        same = [panel for panel, each in zip(axes, bases, strict=True) if base in each]
-        log = any(panel.get_yscale() == "log" for panel in same)
-        if log and not all(panel.get_ylim()[0] > 0 for panel in same):
-            continue
-        low, high = min(p.get_ylim()[0] for p in same), max(p.get_ylim()[1] for p in same)
-        for panel in same:
-            panel.set_yscale("log" if log else "linear")
-            panel.set_ylim(low, high)
+def name_axes(panel: Axes, x: Mapping[str, str], y: str, height: float) -> None:
+    """Write the words of the axes; `x` has those of the x-axis, and below them its key."""
+    for key, words in x.items():
+        panel.set_xlabel(label(words), fontsize=WORDS)
+        if key != words:
+            panel.annotate(
+                label(key),
+                xy=(0.5, 0),
+                xycoords=panel.xaxis.label,
+                xytext=(0, -2),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=KEY,
+                color=FAINT,
+            )
+    if y:
+        panel.set_ylabel(lines_of(label(y), WORDS, height), fontsize=WORDS)

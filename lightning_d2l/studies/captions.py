@@ -16,8 +16,8 @@ def caption_of(study: Study, points: Sequence[Point], isolated: bool) -> str:
     caption = _of_estimates(study, points)
     if not isolated:
         return caption
-    best = f"{superlative(study.select)} {study.select}"
-    return f"At each {study.x} the setting of {labels.listing(study.curves)} with the {best}. {caption}"
+    keys, metric = labels.listing(map(labels.named, study.curves)), labels.metric(study.select).removeprefix("the ")
+    return f"At each {labels.named(study.x)} the {keys} with the {superlative(study.select)} {metric}. {caption}"
 
 
 def _of_estimates(study: Study, points: Sequence[Point]) -> str:
@@ -36,7 +36,7 @@ def _of_estimates(study: Study, points: Sequence[Point]) -> str:
     medians = [m for m, each in drawn.items() if any(e.statistic == "median" for e in each)]
     what = "mean" if not medians else "median"
     if 0 < len(medians) < len([m for m, each in drawn.items() if each]):
-        what = f"median of {labels.listing(medians)}, mean of the others,"
+        what = f"median of {labels.listing(map(labels.metric, medians))}, mean of the others,"
     caption = f"{lines}: {what} over {over}."
     if any(map(has_band, estimates)):
         caption += f" {interval}: its 95 % interval ({methods})."

@@ -45,7 +45,9 @@ def check_panels(panels: str | None, curves: Sequence[str]) -> None:
     """Raise RequestError unless there is a panel for each metric, curve, or value of a key of the curves."""
     if panels not in PANELS and panels not in curves:
         allowed = ", ".join(["metric", "curve", *curves])
-        raise RequestError(f"study.panels={panels}: must be null or one of {allowed}{nearest(str(panels), list(curves))}")
+        raise RequestError(
+            f"study.panels={panels}: must be null or one of {allowed}{nearest(str(panels), list(curves))}"
+        )
 
 
 def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:

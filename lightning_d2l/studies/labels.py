@@ -168,6 +168,8 @@ def _named_value(key: str, setting: Any) -> str:
 def metric(name: str) -> str:
     """A metric in a sentence: "the validation loss" for "loss/val", "the norm of the weights"."""
     base, part = name.partition("/")[0].rpartition(".")[2], SPLITS.get(name.rpartition("/")[2], "")
+    if base == "gradient":
+        return f"the norm of the {name.rpartition('/')[2]} layer's gradient"
     said = {"acc": "accuracy", "loss": "loss"}.get(base) or METRICS.get(base, base)
     return f"the {part} {said}" if part else f"the {said}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.palette import COLOURS, DARK, DASHES, MARKERS
+from lightning_d2l.studies.palette import COLOURS, MARKERS
 from lightning_d2l.studies.points import Point
 from lightning_d2l.studies.ranges import LARGEST
 from lightning_d2l.studies.statistics import Estimate
@@ -15,6 +15,8 @@ from lightning_d2l.theory.curves import Curve
 
 MOST_DOTS = 600
 """Single runs of a line that are drawn."""
+MOST_COLUMNS = 24
+"""Values of x at which they are; dots at more would merge."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Line:
     def dots(self, x: str) -> list[tuple[Any, float]]:
         """The single runs that are drawn: none where a point has one run, or where there are too many."""
         found, measured = self.runs(x), sum(self.metric in point.estimates for point in self.points)
-        return found if measured < len(found) <= MOST_DOTS else []
+        return found if measured < len(found) <= MOST_DOTS and measured <= MOST_COLUMNS else []
 
     def diverged(self, x: str) -> list[Any]:
         """The values of x at which most runs diverged."""
@@ -74,8 +76,8 @@ class Predicted:
 
     curve: Curve
     colour: str
-    dash: Any
     line: str = ""
+    dash: Any = "--"
 
     @property
     def is_vertical(self) -> bool:
@@ -84,18 +86,16 @@ class Predicted:
 
 
 def beside(lines: Sequence[Line], theory: Sequence[Curve]) -> list[Predicted]:
-    """The theory of the lines of a panel, equal curves once: in the colour of its line, or dark if it has several."""
+    """The theory of the lines of a panel, equal curves once: in the colour of its line, or without one if of many."""
     found: dict[tuple[object, ...], tuple[Curve, dict[str, str]]] = {}
     for curve in theory:
         if owners := {line.colour: line.label for line in lines if _belongs(curve, line)}:
             key = (curve.label, tuple(curve.x), tuple(curve.y))
             found.setdefault(key, (curve, {}))[1].update(owners)
     drawn = []
-    for number, (curve, owners) in enumerate(found.values()):
-        own = len(owners) == 1 and len(lines) > 1
-        colour = next(iter(owners)) if own else DARK[number % len(DARK)]
-        dash = DASHES[number % len(DASHES)]
-        drawn.append(Predicted(curve, colour, dash, next(iter(owners.values())) if own else ""))
+    for curve, owners in found.values():
+        colour, name = next(iter(owners.items())) if len(owners) == 1 < len(lines) else ("", "")
+        drawn.append(Predicted(curve, colour, name))
     return drawn
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-COLOURS = ("#0072B2", "#CC8400", "#D0420F", "#B75F96", "#00855F", "#2B9BD6", "#000000", "#767676")
-"""The hues of Okabe and Ito (2008), the pale ones darker; without yellow."""
+from lightning_d2l.config.colours import BLUE, GREEN, ORANGE, RED
+
+COLOURS = (BLUE, ORANGE, RED, "#BF6A9F", GREEN, "#3A99DC", "#000000", "#5A3FC0")
+"""Near to the hues of Okabe and Ito (2008), but darker, without yellow, and with violet."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DASHES: tuple[Any, ...] = (
     (0, (5, 2)),
@@ -25,3 +27,15 @@ INK, FAINT = "#1a1a1a", "#5c5c5c"
 """Of titles, and of notes and keys."""
 GOOD, POOR = "cividis_r", "#bbbbbb"
 """The colour map of a search's trials, which is even for people without green cones, and trials of little interest."""
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour such as #0072B2, from 0 to 1 (WCAG 2)."""
+    shares = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(colour: str) -> float:
+    """The contrast of a colour with white paper, from 1 to 21 (WCAG 2)."""
+    return 1.05 / (luminance(colour) + 0.05)

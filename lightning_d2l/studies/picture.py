@@ -16,7 +16,7 @@ from lightning_d2l.studies import labels
 from lightning_d2l.studies.bands import has_band
 from lightning_d2l.studies.captions import caption_of
 from lightning_d2l.studies.lines import Line, Predicted, beside
-from lightning_d2l.studies.palette import COLOURS
+from lightning_d2l.studies.palette import COLOURS, DARK, DASHES
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
 from lightning_d2l.studies.predicted import predicted
 from lightning_d2l.studies.ranges import LARGEST, Range, Shown, shared, x_scale, y_range
@@ -100,7 +100,7 @@ def picture_of(study: Study, points: Sequence[Point], runs: Sequence[RunRecord])
     scale = x_scale(study.scale.get("x"), xs)
     theory = [] if scale == "names" else theory
     panels = [_panel(study, name, lines, theory, runs) for name, lines in parted[:MOST_PANELS]]
-    panels = _with_shared_ranges(panels)
+    panels = _with_dashes(_with_shared_ranges(panels))
     note = " ".join([caption_of(study, points, isolated), *_further(study, panels)])
     caption = " ".join([note, *reasons(study.theory, study, runs)])
     return Picture(title, study.x, labels.named(study.x), scale, xs, panels, columns, note, caption)
@@ -149,8 +149,9 @@ def shown(x: str, lines: Sequence[Line], theory: Sequence[Predicted] = ()) -> Sh
     for line in lines:
         at = {show(place): each for place, each in line.estimates(x)}
         found.estimates += [each.value for each in at.values()]
-        found.ends += [end for each in at.values() if has_band(each) for end in (each.low, each.high)]
-        found.runs += [(value, at[show(place)].value) for place, value in line.runs(x) if show(place) in at]
+        for each in filter(has_band, at.values()):
+            found.ends += [(end, each.value if each.value > 0 else end) for end in (each.low, each.high)]
+        found.runs += [(value, at[show(place)].value) for place, value in line.dots(x) if show(place) in at]
     found.theory = [y for each in theory if not each.is_vertical for y in each.curve.y]
     return found
 
@@ -167,6 +168,18 @@ def _with_shared_ranges(panels: Sequence[Panel]) -> list[Panel]:
         for i, ends in zip(same, shared([found[i].y_range for i in same]), strict=True):
             found[i] = dataclasses.replace(found[i], y_range=ends)
     return found
+
+
+def _with_dashes(panels: Sequence[Panel]) -> list[Panel]:
+    """Give each theoretical curve a dash, and each that belongs to several lines a dark colour, the same everywhere."""
+    numbers: dict[tuple[str, str], int] = {}
+
+    def looking(each: Predicted) -> Predicted:
+        number = numbers.setdefault((each.curve.label, each.line), len(numbers))
+        colour = each.colour or DARK[number % len(DARK)]
+        return dataclasses.replace(each, dash=DASHES[number % len(DASHES)], colour=colour)
+
+    return [dataclasses.replace(panel, theory=[looking(each) for each in panel.theory]) for panel in panels]
 
 
 def _base(line: Line) -> str:

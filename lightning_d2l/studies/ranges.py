@@ -20,14 +20,16 @@ LEAST_SPAN = 0.1
 """A linear axis spans at least this part of its largest number, so that small differences look small."""
 LEAST_SHARE = 0.05  # the same for an axis of shares such as accuracies
 LEAST_FACTOR = 1.5  # the same for a logarithmic axis
-FROM_ZERO = 0.5
+FROM_ZERO = 0.3
 """An axis of positive numbers begins at 0 if the lowest is below this part of the highest."""
 FEW_OUTLIERS = 0.05
-"""Of the runs, at most so many may lie beyond the ends of an axis (one in any case), else the axis shows all."""
+"""At most this part of the runs may lie beyond the ends of an axis (one in any case), else the axis shows all."""
 FAR = 6.0
-"""A run is an outlier if it is further from its estimate than this many times the median distance."""
+"""An outlier is further from its estimate than this many times the median distance."""
 DIFFERENT = {"log": 100.0, "linear": 30.0}
 """How many times its own range a panel may have to show for the sake of the other panels of its metric."""
+HIDDEN = 0.4
+"""If that also leaves it less than this part of a logarithmic axis, the panels have ranges of their own."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Range:
 
 @dataclass
 class Shown:
-    """What the y-axis of a panel shows: estimates, ends of intervals, runs with their estimates, and theory."""
+    """What the y-axis of a panel shows: estimates, ends of intervals and runs, each with its estimate, and theory."""
 
     estimates: list[float] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
+    ends: list[tuple[float, float]] = field(default_factory=list)
     runs: list[tuple[float, float]] = field(default_factory=list)
     theory: list[float] = field(default_factory=list)
     kind: str = "real"
@@ -79,8 +81,7 @@ def x_scale(scale: str | None, xs: Sequence[Any]) -> str:
 def y_range(scale: str | None, shown: Shown) -> Range | None:
     """The y-axis of a panel; None without values.
 
-    Estimates and the intervals around them lie inside. So do the runs, but for a few outliers, and theory that is near.
-    An interval many times longer than everything else is cut, since its line would be flat.
+    Estimates lie inside, and the intervals around them and the runs, but for a few outliers; so does near theory.
     """
     estimates = _usable(shown.estimates)
     dots = [value for value, _ in shown.runs if _is_usable(value)]
@@ -97,23 +98,26 @@ def y_range(scale: str | None, shown: Shown) -> Range | None:
     inner = placed(core)
     low, high = float(inner.min()), float(inner.max())
     least = _least(scale, high, shown.kind)
-    runs = [(v, e) for v, e in shown.runs if _is_usable(v) and _is_usable(e) and (scale == "linear" or min(v, e) > 0)]
-    if runs:
-        here, own = placed([v for v, _ in runs]), placed([e for _, e in runs])
-        away = np.abs(here - own)
-        outside = np.maximum(here - high, low - here)
-        far = (away > FAR * max(float(np.median(away)), 1e-12)) & (outside > 0.5 * max(high - low, least))
-        if far.sum() > max(1, FEW_OUTLIERS * len(runs)):
-            far[:] = False
-        low, high = min(low, float(here[~far].min(initial=low))), max(high, float(here[~far].max(initial=high)))
+    for pairs, beyond in ((shown.ends, 1.0), (shown.runs, 0.5)):
+        kept = [(v, e) for v, e in pairs if _is_usable(v) and _is_usable(e) and (scale == "linear" or min(v, e) > 0)]
+        if kept:
+            here, own = placed([v for v, _ in kept]), placed([e for _, e in kept])
+            usual = here[~_are_outliers(here, own, low, high, beyond * max(high - low, least))]
+            low, high = min(low, float(usual.min(initial=low))), max(high, float(usual.max(initial=high)))
     reach = max(high - low, least)
-    ends = placed(_usable(shown.ends))
-    if len(ends):
-        low, high = max(min(low, float(ends.min())), low - reach), min(max(high, float(ends.max())), high + reach)
     theory = placed(_usable(shown.theory))
     theory = theory[(theory > low - reach / 2) & (theory < high + reach / 2)]
     low, high = min(low, float(theory.min(initial=low))), max(high, float(theory.max(initial=high)))
     return _with_margins(scale, low, high, shown.kind)
+
+
+def _are_outliers(values: np.ndarray, own: np.ndarray, low: float, high: float, least: float) -> np.ndarray:
+    """Which values, at most a few, are far from their `own` estimates and outside `low` to `high` by `least`."""
+    away = np.abs(values - own)
+    far: np.ndarray = (away > FAR * max(float(np.median(away)), 1e-12)) & (
+        np.maximum(values - high, low - values) > least
+    )
+    return far if far.sum() <= max(1, FEW_OUTLIERS * len(values)) else np.zeros_like(far)
 
 
 def _is_usable(value: float) -> bool:
@@ -152,8 +156,7 @@ def _exp(value: float) -> float:
 def shared(ranges: Sequence[Range | None]) -> list[Range | None]:
     """The y-axes of panels of one metric: the same for all, unless that would hide one of them.
 
-    A panel that would have to show a hundred times its own range, or thirty times on a linear axis, keeps its own, and so
-    do the others.
+    If a panel had to show a hundred times its own range, or thirty times on a linear axis, all keep their own.
     """
     known = [each for each in ranges if each is not None]
     if len(known) < 2:
@@ -164,6 +167,7 @@ def shared(ranges: Sequence[Range | None]) -> list[Range | None]:
     low, high = min(each.low for each in known), max(each.high for each in known)
     lengths = [each.high / each.low if scale == "log" else each.high - each.low for each in known]
     whole = high / low if scale == "log" else high - low
-    if whole > DIFFERENT[scale] * min(lengths):
+    part = math.log(min(lengths)) / math.log(whole) if scale == "log" else 0.0
+    if whole > DIFFERENT[scale] * min(lengths) and part < HIDDEN:
         return list(ranges)
     return [each and Range(scale, low, high) for each in ranges]

@@ -1,0 +1,158 @@
+"""The frame of a picture: its question above the panels, one legend for all of them, and what the bands are below."""
+
+from __future__ import annotations
+
+import functools
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+
+from lightning_d2l.config.escape import label, terminal
+from lightning_d2l.studies.palette import FAINT, INK
+
+PANEL = {1: (6.4, 4.0), 2: (4.7, 3.5), 3: (4.1, 3.2)}
+"""Width and height of a panel in inches, by the number of panels in a row."""
+AROUND = 1.1, 0.75  # inches of a panel's width and height outside its axes: ticks and words
+EDGE = 0.12  # inches of white around the figure
+TITLE, ENTRY, NOTE = 13.0, 9.0, 8.5  # points
+SPACING = 1.3  # of lines of text
+MOST_LINES = 4  # of a title or a note
+
+
+CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei", "WenQuanYi Zen Hei")
+"""Fonts for the letters that matplotlib's own font lacks."""
+STYLED = ("axes", "figure", "font", "grid", "legend", "lines", "mathtext", "text", "xtick", "ytick")
+"""The parts of a matplotlibrc that are matplotlib's own here: a dark style has no place on white paper."""
+
+
+@functools.cache
+def style() -> dict[str, Any]:
+    """The matplotlib settings under which figures are made."""
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.partition(".")[0] in STYLED}
+    installed = set(font_manager.get_font_names())
+    return {**own, "font.family": ["DejaVu Sans", *[name for name in CHINESE if name in installed][:1]]}
+
+
+def blank(rows: int, columns: int) -> tuple[Figure, tuple[float, float]]:
+    """A figure for panels, and the width and height of the axes of a panel in inches, nearly."""
+    width, height = PANEL[min(columns, max(PANEL))]
+    figure = Figure(figsize=(width * columns, height * rows), dpi=120, layout="constrained", facecolor="white")
+    return figure, (width - AROUND[0], height - AROUND[1])
+
+
+def grid(rows: int, columns: int, count: int) -> tuple[Figure, list[Axes], tuple[float, float]]:
+    """A figure with `count` panels row by row, and the width and height of the axes of one in inches, nearly."""
+    figure, size = blank(rows, columns)
+    places = figure.add_gridspec(rows, columns)
+    return figure, [figure.add_subplot(places[i // columns, i % columns]) for i in range(count)], size
+
+
+def width_of(text: str, size: float) -> float:
+    """The width of a line of text in inches, nearly, and hardly less: from the widths of letters in DejaVu Sans."""
+    return sum(map(_width, text)) * size / 72
+
+
+@functools.cache
+def _width(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 1.0
+    if letter in " fijlrtI.,:;'!|()[]/":
+        return 0.38
+    return 0.95 if letter in "mwMW@%" else 0.76 if letter.isupper() else 0.64
+
+
+def lines_of(text: str, size: float, width: float, most: int = MOST_LINES) -> str:
+    """Text broken into lines of at most a width in inches; `most` of them, the last of which may end with dots."""
+    lines = [""]
+    for word in text.split():
+        for piece in _pieces(word, size, width):
+            if lines[-1] and width_of(f"{lines[-1]} {piece}", size) > width:
+                lines.append(piece)
+            else:
+                lines[-1] = f"{lines[-1]} {piece}".strip()
+    if len(lines) > most:
+        kept = lines[most - 1]
+        while kept and width_of(f"{kept} ...", size) > width:
+            kept = kept[:-1]
+        lines[most - 1 :] = [f"{kept} ..."]
+    return "\n".join(lines)
+
+
+def _pieces(word: str, size: float, width: float) -> list[str]:
+    """A word, cut into pieces where it is longer than a line; Chinese, which has no blanks, may break anywhere."""
+    pieces, here = list[str](), 0.0
+    for letter in word:
+        each = width_of(letter, size)
+        if not pieces or here + each > width or (pieces[-1] and _width(letter) == 1.0 and here > width / 2):
+            pieces.append("")
+            here = 0.0
+        pieces[-1] += letter
+        here += each
+    return pieces
+
+
+def finish(figure: Figure, title: str, note: str, entries: Sequence[tuple[Artist | tuple[Artist, ...], str]]) -> None:
+    """Add the title, the legend of `entries`, handles with their names, and the note; the figure grows by them."""
+    width, panels = figure.get_size_inches()
+    inside = width - 2 * EDGE
+    title, note = (
+        lines_of(terminal(text), letters, inside).replace("$", r"\$")
+        for text, letters in ((title, TITLE), (note, NOTE))
+    )
+    length = _handle_length(entries)
+    columns = _columns([(length + 2.4) * ENTRY / 72 + width_of(name, ENTRY) for _, name in entries], inside)
+    rows = math.ceil(len(entries) / columns)
+    above = EDGE + _height(title, TITLE) + (0.08 + rows * ENTRY * 1.6 / 72 if rows else 0.0)
+    below = EDGE + _height(note, NOTE)
+    height = above + panels + below
+    figure.set_size_inches(width, height)
+    figure.suptitle(
+        title, x=EDGE / width, y=1 - EDGE / height, ha="left", va="top", fontsize=TITLE, color=INK, linespacing=SPACING
+    )
+    figure.text(EDGE / width, EDGE / height, note, va="bottom", fontsize=NOTE, color=FAINT, linespacing=SPACING)
+    if entries:
+        figure.legend(
+            [handle for handle, _ in entries],
+            [label(name) for _, name in entries],
+            loc="upper left",
+            bbox_to_anchor=(EDGE / width, 1 - (EDGE + 0.04 + _height(title, TITLE)) / height),
+            ncols=columns,
+            frameon=False,
+            fontsize=ENTRY,
+            borderpad=0,
+            borderaxespad=0,
+            labelspacing=0.45,
+            columnspacing=1.6,
+            handlelength=length,
+            handler_map={tuple: HandlerTuple(ndivide=None, pad=0.5)},
+        )
+    pads: dict[str, Any] = {"w_pad": 0.06, "h_pad": 0.06, "wspace": 0.03, "hspace": 0.03}
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0.0, below / height, 1.0, panels / height), **pads)
+
+
+def _height(text: str, size: float) -> float:
+    return (text.count("\n") + 1) * size * SPACING / 72 if text else 0.0
+
+
+def _handle_length(entries: Sequence[tuple[Artist | tuple[Artist, ...], str]]) -> float:
+    """The length of the samples of a legend in letters: longer where some stand side by side."""
+    return max((1.9 * len(handle) for handle, _ in entries if isinstance(handle, tuple)), default=2.6)
+
+
+def _columns(widths: Sequence[float], inside: float) -> int:
+    """The most columns into which entries of these widths fit, filled one after another."""
+    for columns in range(len(widths), 1, -1):
+        rows = math.ceil(len(widths) / columns)
+        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= inside:
+            return columns
+    return 1

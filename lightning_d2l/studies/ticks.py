@@ -1,0 +1,85 @@
+"""The ticks of an axis: round numbers, written without powers of ten where plain digits will do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
+
+STEPS = [1, 2, 2.5, 5, 10]
+MOST = 7  # powers of ten with a tick
+PLAIN = 1e-4, 1e5  # between these, numbers on a logarithmic axis are written in digits
+LARGE = 1e4, 1e9  # whole numbers between these have commas
+
+
+class LogTicks(Locator):
+    """Powers of ten on a long axis, 1, 2 and 5 times them on a shorter one, and round numbers on a short one."""
+
+    def __call__(self) -> Sequence[float]:
+        return self.tick_values(*self.axis.get_view_interval())
+
+    def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
+        low, high = sorted((max(vmin, 1e-300), max(vmax, 1e-300)))
+        decades = math.log10(high / low)
+        if decades < 1:
+            values = MaxNLocator(5, steps=STEPS).tick_values(low, high)
+        else:
+            step = max(1, math.ceil(decades / MOST))
+            powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            factors = (1, 2, 5) if decades < 2.5 else (1,)
+            values = np.array([f * 10.0**p for p in powers if p % step == 0 for f in factors])
+        near = 1 + 1e-9
+        return [float(v) for v in values if low / near <= v <= high * near and v > 0]
+
+
+class LogNumbers(Formatter):
+    """All ticks in digits, 0.6, or, if one is too small or large for that, all as powers of ten."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self.format_ticks([x])[0]
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        if all(PLAIN[0] <= abs(value) < PLAIN[1] or value == 0 for value in values):
+            return [f"{value:,.10g}" if value >= LARGE[0] else f"{value:.10g}" for value in values]
+        return [_power(value) for value in values]
+
+
+def _power(value: float) -> str:
+    if not value > 0:
+        return f"{value:g}"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = value / 10.0**exponent
+    return f"$10^{{{exponent}}}$" if abs(factor - 1) < 1e-6 else rf"${factor:.3g}\times10^{{{exponent}}}$"
+
+
+class Numbers(ScalarFormatter):
+    """Numbers on a linear axis, without an offset; large whole numbers have commas."""
+
+    def __init__(self) -> None:
+        super().__init__(useOffset=False, useMathText=True)
+        self.set_powerlimits((-4, 9))
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        formatted = list(super().format_ticks(values))  # type: ignore[no-untyped-call]
+        largest = max(map(abs, values), default=0.0)
+        if LARGE[0] <= largest < LARGE[1] and all(value == round(value) for value in values):
+            return [f"{value:,.0f}" for value in values]
+        return formatted
+
+
+def set_ticks(axis: Axis, scale: str, *, whole: bool = False) -> None:
+    """Ticks and their numbers for a "linear" or "log" axis; on a linear one at `whole` numbers only."""
+    if scale == "log":
+        axis.set_major_locator(LogTicks())
+        axis.set_major_formatter(LogNumbers())
+        low, high = axis.get_view_interval()
+        long = high > low * 10.0**MOST > 0
+        axis.set_minor_locator(LogLocator(subs=[1] if long else [2, 3, 4, 5, 6, 7, 8, 9], numticks=99))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_major_locator(MaxNLocator(6, steps=STEPS, integer=whole))
+        axis.set_major_formatter(Numbers())
+        axis.set_minor_locator(NullLocator())
