@@ -52,7 +52,7 @@ def found(folder: Path, name: str, of_run, seeds: int = SEEDS, axes=None, **stud
     xs, curves = axes or AXES[name]
     there = of_run(xs[0], *(values[0] for values in curves.values()), 0) or {}
     metrics = [metric for metric in STUDIES[name]["metrics"] if metric in (*there, "gap/val", "num_parameters")]
-    node = {**STUDIES[name], "theory": None, "metrics": metrics or None, **study}
+    node = {**STUDIES[name], "theory": None, "panels": None, "metrics": metrics or None, **study}
     return find([write_sweep(folder, {node["x"]: xs, **curves, "seed": range(seeds)}, of_run, study=node)])
 
 
@@ -176,7 +176,8 @@ def test_learning_rate_names_the_largest_stable_rate_of_each_batch_size(tmp_path
     limits = text("limits", lambda i, batch: None if i >= (2 if batch == 4 else 3) else 0.01)
     assert "With data.batch_size=4, training is stable up to 0.1 and diverges at 1." in limits
     assert "With data.batch_size=100, training is stable up to 1 and diverges at 3." in limits
-    assert "stable up to 0.1 and diverges at 1" in text("grows", lambda i, _: [0.01, 0.02, 1e6, None][i])
+    exploded = text("grows", lambda i, _: [0.01, 0.02, 1e6, None][i])
+    assert "stable up to 0.1 and explodes at 1, where the training loss is " in exploded
     assert "stable up to 3, the largest rate tried" in text("calm", lambda i, _: 0.01 + 0.01 * i)
     assert "diverges at 0.01, the smallest rate tried" in text("wild", lambda i, n: None if n == 4 else 0.01)
 

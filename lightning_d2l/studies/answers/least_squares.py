@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean, median
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule, unanimous
-from lightning_d2l.studies.answers.words import Change, a_list, best_noun, change, compressed, few, value
+from lightning_d2l.studies.answers.words import Change, a_list, at_most, best_noun, change, compressed, few, value
 from lightning_d2l.studies.comparison import against_best
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.points import Point
 from lightning_d2l.theory.cross_validation import choices
 
 TEST, BIAS, VARIANCE = "loss/test", "loss/bias2", "loss/variance"
+REACHES = {True: "reaches", False: "is still above", None: "may reach"}
 
 
 @rule("data.n_train", TEST)
@@ -33,7 +35,8 @@ def double_descent(asked: Asked) -> Said | None:
         peaks[asked.shown(max(points, key=lambda p: value(p, TEST)))] = None
         ends = f"going from {asked.shown(rise.before)} to {asked.shown(rise.after)} samples {rise.moves()}"
         later = points[points.index(rise.after) :]
-        again = next((asked.shown(p) for p in later if value(p, TEST) < value(rise.before, TEST)), None)
+        lower = [value(p, TEST) < value(rise.before, TEST) for p in later]
+        again = next((asked.shown(p) for i, p in enumerate(later) if all(lower[i:])), None)
         said.append(f"{asked.curve(series)}{ends}" + (f"; from {again} samples on it is lower again" if again else ""))
     theory, peak = "", asked.vertical("n = d")
     if peak is not None and peaks:
@@ -59,8 +62,7 @@ def sample_size(asked: Asked) -> Said | None:
         if limit := asked.line("the best polynomial of the degree", TEST, series.setting):
             words += f"; in theory it can't fall below {few(next(iter(limit.values())))}"
         elif floor is not None:
-            reached = "reaches" if value(last, TEST) <= (1 + TOLERANCE) * floor else "is still above"
-            words += f"; it {reached} the noise of {few(floor)}"
+            words += f"; it {REACHES[at_most(last, TEST, (1 + TOLERANCE) * floor)]} the noise of {few(floor)}"
         said.append(words)
     return asked.said("", said)
 
@@ -131,9 +133,9 @@ def kfold(asked: Asked) -> Said | None:
             of_set.setdefault(run.setting(asked.study.x), []).append(loss)
     if not found:
         return None
-    hits, n = sum(chosen == best for chosen, best in found.values()), len(found)
-    wrong = {name: pair for name, pair in found.items() if pair[0] != pair[1]}
-    costs = [fmean(losses[name][chosen]) / fmean(losses[name][best]) for name, (chosen, best) in wrong.items()]
+    pairs = [(fmean(losses[name][chosen]), fmean(losses[name][best])) for name, (chosen, best) in found.items()]
+    costs = [chosen / best if best else math.inf for chosen, best in pairs if chosen > best]
+    n, hits = len(pairs), len(pairs) - len(costs)
     test = binomtest(hits, n)
     verdict: Verdict = "undecided" if test.pvalue > 0.05 else "yes" if hits > n / 2 else "no"
     low, high = (100 * end for end in test.proportion_ci(method="wilson"))

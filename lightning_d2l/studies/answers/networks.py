@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.answers.rule import Asked, Said, Verdict, rule
-from lightning_d2l.studies.answers.words import Change, a_list, change, few, noun, value
+from lightning_d2l.studies.answers.words import Change, a_list, at_most, change, few, noun, value
 from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.points import Point
 from lightning_d2l.theory.problem import NUM_CLASSES, is_fashion_mnist
@@ -25,13 +25,17 @@ def width(asked: Asked) -> Said | None:
     for series, points in asked.measured(select):
         first, best = points[0], asked.best(select, points)[0]
         fit = next((point for point in points if value(point, select) <= limit), None)
-        words = f"{asked.curve(series)}going from {asked.shown(first)} to {asked.shown(best)} hidden units "
-        words += f"{change(first, best, select, len(points) - 1).moves()}, to {few(value(best, select))}"
+        other = best if best is not first else points[-1]
+        words = f"{asked.curve(series)}going from {asked.shown(first)} to {asked.shown(other)} hidden units "
+        words += f"{change(first, other, select, len(points) - 1).moves()}, to {few(value(other, select))}"
         if fit is None:
             words += f"; none of these widths reaches the noise of {few(floor)}"
         else:
             enough.append(fit)
-            words += f"; {asked.shown(fit)} are enough for {few(value(fit, select))}, near the noise of {few(floor)}"
+            sure = at_most(fit, select, limit)
+            words += f"; {asked.shown(fit)} {'are' if sure else 'may be'} enough for {few(value(fit, select))}, near "
+            words += f"the noise of {few(floor)}"
+            words += "" if sure else f", with an interval up to {few(fit.estimates[select].high)}"
         said.append(words)
     bound, theory = asked.line("best h + 1 straight pieces", select), ""
     if few_units := max((h for h, loss in bound.items() if loss > limit), default=None):
@@ -48,15 +52,19 @@ def width_fashion_mnist(asked: Asked) -> Said | None:
         least = next(point for point in points if value(point, ACCURACY) >= value(best, ACCURACY) - POINT)
         chosen.append(least)
         widest = least is best is points[-1]
+        wider = [change(least, point, ACCURACY) for point in points if asked.x(point) > asked.x(least)]
+        sure = all(gain.comparison.high <= POINT for gain in wider)
         if widest:
             words = (
                 f"{asked.curve(series)}none of these widths is surely enough: the largest, {asked.shown(best)} hidden "
             )
             words += f"units, has the highest {noun(ACCURACY)}, {few(value(best, ACCURACY))}"
         else:
-            words = f"{asked.curve(series)}{asked.shown(least)} hidden units are enough: {noun(ACCURACY)} "
-            words += few(value(least, ACCURACY))
-        words += f", and {few(value(best, ACCURACY))} at best with {asked.shown(best)}" if least is not best else ""
+            words = f"{asked.curve(series)}{asked.shown(least)} hidden units {'are' if sure else 'may be'} enough: "
+            words += f"{noun(ACCURACY)} {few(value(least, ACCURACY))}"
+        if least is not best:
+            words += f", and {few(value(best, ACCURACY))} at best with {asked.shown(best)}"
+            words += "" if sure else f", higher {change(least, best, ACCURACY).size}"
         if less := [point for point in points if asked.x(point) < asked.x(least)]:
             words += f"; {asked.shown(less[-1])} reach {few(value(less[-1], ACCURACY))}"
             words += ", so that more may be better still" if widest else ""
@@ -117,7 +125,8 @@ def _layers(asked: Asked, point: Point) -> str:
 @rule("model.num_layers", GRADIENT, FIT, curves=["model.init"])
 def depth_init(asked: Asked) -> Said | None:
     """Which initialisations train the deepest network, and the first layer's initial gradient in each."""
-    trains, fails, best = list[str](), list[str](), list[Point]()
+    found: dict[bool | None, list[str]] = {True: [], None: [], False: []}
+    best = list[Point]()
     deepest = max(asked.points, key=asked.x)
     for series in asked.series:
         deep = series.points[-1]
@@ -127,12 +136,14 @@ def depth_init(asked: Asked) -> Said | None:
             show(series.setting[key]) for key in sorted(series.setting, key=lambda k: k != "model.init")
         )
         words = f"{name} (accuracy {few(value(deep, FIT))}, gradient {few(value(deep, GRADIENT))})"
-        best += [deep] if (learnt := _learnt(deep)) else []
-        (trains if learnt else fails).append(words)
-    if not trains and not fails:
+        found[learnt := _learnt(deep)].append(words)
+        best += [deep] if learnt else []
+    trains, perhaps, fails = found.values()
+    if not trains and not perhaps and not fails:
         return None
-    depth = f"{asked.shown(deepest)} layers"
-    said = [f"at {depth} these train: {a_list(trains)}" if trains else f"at {depth} none trains"]
+    depth, none = f"{asked.shown(deepest)} layers", "none surely trains" if perhaps else "none trains"
+    said = [f"at {depth} these train: {a_list(trains)}" if trains else f"at {depth} {none}"]
+    said += [f"the runs do not tell whether these do: {a_list(perhaps)}"] if perhaps else []
     said += [f"these stay near guessing: {a_list(fails)}"] if fails else []
     last = f"The gradient is that of the first layer at the start.{_against_theory(asked)}"
     return asked.said("", said, last, asked.best(FIT, best)[0] if best else None)
@@ -154,8 +165,8 @@ def _against_theory(asked: Asked) -> str:
     return f" At {show(depth)} layers it is {times} times that of theory for wide layers."
 
 
-def _learnt(point: Point) -> bool:
-    """Whether a training accuracy is told to be above twice that of guessing."""
-    found = point.estimates[FIT]
+def _learnt(point: Point) -> bool | None:
+    """Whether a training accuracy is above twice that of guessing; None if the runs do not tell."""
     chance = 1 / NUM_CLASSES if is_fashion_mnist(point.runs[0].config) else 0.5
-    return (found.low if found.n > 1 else found.value) > min(2 * chance, 0.75)
+    below = at_most(point, FIT, min(2 * chance, 0.75))
+    return None if below is None else not below

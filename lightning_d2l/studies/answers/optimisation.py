@@ -22,11 +22,11 @@ def learning_rate(asked: Asked) -> Said | None:
         stable, lost = _stable(series)
         words = f"with {settings(series.setting)}, training" if series.setting else "training"
         if stable and lost:
-            words += f" is stable up to {asked.shown(stable[-1])} and diverges at {asked.shown(lost)}"
+            words += f" is stable up to {asked.shown(stable[-1])} and {_lost(asked, lost)}"
         elif stable:
             words += f" is stable up to {asked.shown(stable[-1])}, the largest rate tried"
         elif lost:
-            words += f" diverges at {asked.shown(lost)}, the smallest rate tried"
+            words += f" {_lost(asked, lost)}, the smallest rate tried"
         else:
             continue
         if limit := asked.line("stability limit", TRAIN, series.setting):
@@ -36,6 +36,14 @@ def learning_rate(asked: Asked) -> Said | None:
         said.append(words)
     theory = "For full batches theory's limit is 2 / λ_max of the Hessian; the noise of smaller batches lowers it."
     return asked.said("", said, theory if limits else "")
+
+
+def _lost(asked: Asked, point: Point) -> str:
+    """`diverges at 0.3`, in how many runs if not in all, or that the loss explodes."""
+    lost, n = point.count("diverged"), len(point.runs)
+    if not lost:
+        return f"explodes at {asked.shown(point)}, where the {noun(TRAIN)} is {few(value(point, TRAIN))}"
+    return f"diverges at {asked.shown(point)}" + (f" in {lost} of {n} runs" if lost < n else "")
 
 
 def _stable(series: Series) -> tuple[list[Point], Point | None]:

@@ -41,9 +41,14 @@ def _as_ridge(asked: Asked, what: str) -> Said | None:
         said.append(words)
         if ranked := asked.best(select, [p for p in points if select in p.estimates and TEST in p.estimates]):
             most = f"the {noun(select)} is {superlative(select)}"
-            at = f"{most} at {asked.shown(ranked[0])}"
-            effect = f", which {change(first, ranked[0], TEST).moves()}" if TEST in first.estimates else ""
-            said.append(at + effect if ranked[0] is not first else f"{most} {least}")
+            is_first = ranked[0] is first
+            other = ranked[1] if is_first and len(ranked) > 1 else ranked[0]
+            known = TEST in first.estimates and other is not first
+            effect = change(first, other, TEST, len(points) - 1).moves() if known else ""
+            words = f"{most} {least}" if is_first else f"{most} at {asked.shown(other)}"
+            if effect:
+                words += f"; {asked.shown(other)} {effect}" if is_first else f", which {effect}"
+            said.append(words)
     return asked.said(unanimous(verdicts, "no"), said)
 
 
@@ -73,13 +78,17 @@ def weight_decay(asked: Asked) -> Said | None:
     select, said, verdicts, chosen = asked.study.select, list[str](), list[str](), list[Point]()
     for series, points in asked.measured(TEST, NORM, select):
         first, best = points[0], asked.best(select, points)[0]
-        effect = change(first, best, TEST, len(points) - 1)
+        other = best if best is not first else asked.best(select, points[1:])[0]
+        effect = change(first, other, TEST, len(points) - 1)
         chosen.append(best)
-        helps_not = asked.x(first) == 0 if best is first else effect.same
+        helps_not = effect.same or (best is first and asked.x(first) == 0 and effect.higher)
         verdicts.append("yes" if effect.lower else "no" if helps_not else "undecided")
         words = f"{asked.curve(series)}λ = {asked.shown(best)} is best"
-        words += f" and {effect.moves()}" if best is not first else ", so that more weight decay does not help"
-        words += f" against λ = {asked.shown(first)}" if best is not first and asked.x(first) else ""
+        if best is first:
+            words += f"; λ = {asked.shown(other)} {effect.moves()}"
+            words += ", so that more weight decay does not help" if helps_not else ""
+        else:
+            words += f" and {effect.moves()}" + (f" against λ = {asked.shown(first)}" if asked.x(first) else "")
         ridge = asked.line("ridge, solved exactly", NORM, series.setting)
         rest = asked.line("ridge + what is left", NORM, series.setting)
         compared = [point for point in points if asked.x(point) in ridge]

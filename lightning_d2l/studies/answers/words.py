@@ -45,6 +45,12 @@ def value(point: Point, metric: str) -> float:
     return point.estimates[metric].value
 
 
+def at_most(point: Point, metric: str, limit: float) -> bool | None:
+    """Whether a point's metric is at most a limit; None if its interval has values on both sides of it."""
+    found = point.estimates[metric]
+    return None if found.low <= limit < found.high else found.value <= limit
+
+
 def a_list(values: Iterable[str]) -> str:
     """Values in words, cut if there are many: `1, 2 and 3`, or `1, 2, 3, 4, 5 and 7 more`."""
     shown = list(values)
