@@ -2,9 +2,12 @@
 
 The pages are README.md and docs/*.md as they are, the notebooks with their outputs, and the reference from the
 docstrings, in English and below zh/ in Chinese; a page that has no translation is not listed there. Links to files
-of the repository lead to copies of these. Every warning of Sphinx is an error. Needs `pip install -e '.[docs]'`.
+of the repository lead to copies of these. Every warning of Sphinx is an error, and so is a picture without a text
+that describes it. Both languages share MathJax and the pictures. Needs `pip install -e '.[docs]'`.
 """
 
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -72,25 +75,59 @@ ACCESSIBLE = {
 """What the theme lacks for screen readers and keyboards."""
 EMPTY = re.compile(r"<th([^>]*)>(&nbsp;|<p></p>|\s*)</th>")
 LINK = re.compile(r"(!?\[([^\]]*)\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
+OTHER = re.compile(r"^\[(?:中文|English)\]\([^)]+\)(?: · |\n\n)", re.M)  # the site has it in the sidebar
+HEADING = re.compile(r"^#+ (?:\d+\. )?(.+)$", re.M)
+IMAGE = re.compile(r"<img\b[^>]*>")
+DESCRIBED = re.compile(r'\balt="(?!"|[^"]*_images/|[^"]*\.(?:png|svg)")')
+PICTURE = re.compile(r"(?<=[\"'])((?:\.\./)*_images/)")
+MATHJAX = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
 
 
 def build(into: Path) -> None:
-    """Build the site in both languages; raises CalledProcessError if Sphinx has a warning."""
+    """Build the site in both languages.
+
+    Raises CalledProcessError if Sphinx has a warning, and SystemExit if a picture has no description.
+    """
     shutil.rmtree(into, ignore_errors=True)
     places = {language: places_of(language) for language in ("en", "zh")}
     both = ",".join(sorted({*places["en"].values()} & {*places["zh"].values()}))
     for language, folder, code in (("en", into, "en"), ("zh", into / "zh", "zh_CN")):
         with tempfile.TemporaryDirectory() as made:
-            write_source(Path(made), language, places[language])
+            source, html = Path(made, "source"), Path(made, "html")
+            write_source(source, language, places)
             flags = ["-W", "--keep-going", "-q", "-b", "html", "-d", f"{made}/.doctrees", "-c", str(HERE)]
             settings = {"LANGUAGE": code, "IN_BOTH": both}
-            command = [sys.executable, "-m", "sphinx", *flags, made, str(folder)]
+            command = [sys.executable, "-m", "sphinx", *flags, str(source), str(html)]
             subprocess.run(command, check=True, env=os.environ | settings)
+            shutil.copytree(html, folder)
+    share(into)
+    bare = []
     for path in into.rglob("*.html"):
         text = path.read_text()
         for found, instead in ACCESSIBLE.items():
             text = text.replace(found, instead)
         path.write_text(EMPTY.sub(r"<td\1></td>", text))
+        bare += [f"{path.relative_to(into)}: {tag[:160]}" for tag in IMAGE.findall(text) if not DESCRIBED.search(tag)]
+    if bare:
+        raise SystemExit("\n".join(["pictures without a description:", *bare]))
+
+
+def share(into: Path) -> None:
+    """Keep one MathJax and one copy of each picture for both languages."""
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    assert package
+    assert package.origin
+    for name in MATHJAX:
+        part = Path(package.origin).parent / "static" / "mathjax" / name
+        copy = into / "_static" / "mathjax" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if part.is_dir() else shutil.copy)(part, copy)
+    for picture in (into / "zh" / "_images").iterdir():
+        there = into / "_images" / picture.name
+        assert not there.exists() or there.read_bytes() == picture.read_bytes(), picture.name
+        picture.replace(there)
+    for path in (into / "zh").rglob("*.html"):
+        path.write_text(PICTURE.sub(r"../\1", path.read_text()))
 
 
 def places_of(language: str) -> dict[Path, str]:
@@ -99,24 +136,42 @@ def places_of(language: str) -> dict[Path, str]:
     files = [*DOCS.glob("*.md"), *(DOCS / "notebooks").glob("*.ipynb")]
     own = [path for path in files if (".zh-CN." in path.name) == bool(suffix)]
     places = {path: path.relative_to(DOCS).with_suffix("").as_posix().removesuffix(suffix) for path in sorted(own)}
-    if language == "en":
-        places[DOCS / "README.md"] = "contents"
-    return places | {ROOT / f"README{suffix}.md": "index"}
+    return places | {DOCS / f"README{suffix}.md": "contents", ROOT / f"README{suffix}.md": "index"}
 
 
-def write_source(source: Path, language: str, places: dict[Path, str]) -> None:
+def write_source(source: Path, language: str, all_places: dict[str, dict[Path, str]]) -> None:
     """Write the pages of a language as Sphinx reads them."""
-    (source / "notebooks").mkdir()
+    (source / "notebooks").mkdir(parents=True)
+    places = all_places[language]
+    other = all_places["zh" if language == "en" else "en"]
     for path, name in places.items():
         text = path.read_text()
         if path.suffix == ".md":
-            text = LINK.sub(_linked(source, path.parent, places, language), text)
+            text = LINK.sub(_linked(source, path.parent, places, other, language), OTHER.sub("", text, count=1))
+        else:
+            text = described(text, language)
         (source / f"{name}{path.suffix}").write_text(text + (trees(places, language) if name == "index" else ""))
     if language == "en":
         write_reference(source / "reference.md")
 
 
-def _linked(source: Path, folder: Path, places: dict[Path, str], language: str) -> Callable[[re.Match[str]], str]:
+def described(notebook: str, language: str) -> str:
+    """A notebook whose pictures are described by the question of their section and the code that draws them."""
+    document, heading = json.loads(notebook), ""
+    for cell in document["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            heading = (HEADING.findall(source) or [heading])[-1]
+        else:
+            *_, last = source.strip().splitlines() or [""]
+            text = f"{'Figure' if language == 'en' else '图'}: {heading} ({last})".replace('"', "'")
+            cell["metadata"]["mystnb"] = {"image": {"alt": text}}
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _linked(
+    source: Path, folder: Path, places: dict[Path, str], other: dict[Path, str], language: str
+) -> Callable[[re.Match[str]], str]:
     """What a link of a page in `folder` becomes: another page, or a copy of a file."""
 
     def replaced(link: re.Match[str]) -> str:
@@ -128,9 +183,8 @@ def _linked(source: Path, folder: Path, places: dict[Path, str], language: str) 
             return f"{before}{places[there]}{there.suffix}{after}"
         if there.is_dir():
             return text
-        if there.suffix == ".md":  # of the other language
-            name = "index" if there.parent == ROOT else there.name.removesuffix(".md").removesuffix(".zh-CN")
-            return f'<a href="{"zh" if language == "en" else ".."}/{name}.html">{text}</a>'
+        if there in other:
+            return f'<a href="{"zh" if language == "en" else ".."}/{other[there]}.html">{text}</a>'
         copy = source / "_files" / there.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(there, copy)

@@ -4,10 +4,12 @@ import os
 import re
 from typing import Any
 
+from sphinx.search import SearchLanguage
+
 project = "lightning_d2l"
 author = "the lightning_d2l authors"
 language = os.environ["LANGUAGE"]
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx_copybutton", "sphinx-mathjax-offline"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "sphinx_copybutton"]
 root_doc = "index"
 exclude_patterns = ["_files"]
 
@@ -16,6 +18,8 @@ myst_heading_anchors = 4
 myst_links_external_new_tab = True
 nb_execution_mode = "off"  # docs/notebooks/make.py executes them
 suppress_warnings = ["misc.highlighting_failure"]  # the lexer of Chinese comments in a shell block
+
+mathjax_path = f"{'' if language == 'en' else '../../_static/'}mathjax/tex-chtml.js"  # a copy that build.py makes
 
 default_role = "code"  # docstrings say `name`
 autodoc_member_order = "bysource"
@@ -57,6 +61,33 @@ def escape(_app: Any, _what: str, _name: str, _object: Any, _options: Any, lines
     ]
 
 
+class Chinese(SearchLanguage):
+    """Chinese is searched by pairs of characters; the search of Sphinx 9 for Chinese has an error in the browser."""
+
+    lang = "zh"
+    language_name = "Chinese"
+    js_stemmer_code = (
+        SearchLanguage.js_stemmer_code
+        + r"""
+var splitQuery = (query) =>
+  (query.match(/[a-zA-Z0-9_]+|[\u4e00-\u9fff]+/g) || []).flatMap((word) =>
+    /\w/.test(word) || word.length === 1
+      ? [word]
+      : [...word].slice(1).map((last, i) => word[i] + last));
+"""
+    )
+
+    def split(self, input: str) -> list[str]:
+        words = list[str]()
+        for word in re.findall(r"[a-zA-Z0-9_]+|[\u4e00-\u9fff]+", input):
+            words += [word] if word.isascii() else [*word, *map("".join, zip(word, word[1:], strict=False))]
+        return words
+
+    def stem(self, word: str) -> str:
+        return word.lower()
+
+
 def setup(app: Any) -> None:
     """What Sphinx calls."""
     app.connect("autodoc-process-docstring", escape)
+    app.add_search_language(Chinese)
