@@ -17,7 +17,7 @@ from lightning_d2l.config.text import exit_code
 
 PLACES = ("data.root=", "data.path=")  # of a run's data
 OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")  # take data.root=FOLDER or data.path=FILE
-COMMANDS = (*OF_RUNS, "demo", "reproduce", "report")
+COMMANDS = (*OF_RUNS, "demo", "reproduce", "report", "board")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -124,4 +124,19 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     several = "of a sweep, or latest; several are compared"
     sub.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help=several)
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the report (default: the sweep's own folder)")
+
+    text = "Start TensorBoard on a run, a sweep or a folder with several, and print the address of its view."
+    _take_board(command("board", commands.do_board, text, help="show runs in TensorBoard"))
     return parser
+
+
+def _take_board(sub: argparse.ArgumentParser) -> None:
+    """The arguments of the command that starts TensorBoard."""
+    shown = "that is shown (default latest: the newest run or sweep below outputs/)"
+    sub.add_argument("folder", nargs="?", type=Path, default=Path("latest"), metavar="FOLDER", help=shown)
+    sub.add_argument("--host", default="localhost", metavar="NAME", help="where it listens (default localhost)")
+    sub.add_argument("--port", type=int, metavar="N", help="(default: the first free one from 6006 up)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

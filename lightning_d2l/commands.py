@@ -202,6 +202,13 @@ def do_report(args: argparse.Namespace) -> int:
     return 0
 
 
+def do_board(args: argparse.Namespace) -> int:
+    from lightning_d2l.studies.served import serve
+
+    serve(args.folder, args.host, args.port)
+    return 0
+
+
 def _show(args: argparse.Namespace, found: object, text: Callable[[], str]) -> None:
     """Print what a command found as JSON, in which numbers that are not finite are null, or with --format=text so."""
     print(json.dumps(finite(found), indent=2, allow_nan=False) if args.format == "json" else text())

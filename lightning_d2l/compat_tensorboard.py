@@ -5,7 +5,9 @@ Seen in tensorboard 2.21.0 with torch 2.8.0, 2.14.1 and 2.15.0; tests/test_compa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # an entry of an event file; the start of a session
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Event",
+    "EventFile",
     "SessionLog",
     "Summary",
     "add_summary",
@@ -36,6 +39,23 @@ def write_records(file: IO[bytes], events: Iterable[Event], wall_time: float) ->
         writer.write(event.SerializeToString())
 
 
+class EventFile:
+    """A new event file to which events are appended; each is in the file when `add` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("xb")
+        self._writer = RecordWriter(self._file)
+        self.add(Event(file_version="brain.Event:2"))
+
+    def add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._writer.write(event.SerializeToString())
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
 def image_summary(tag: str, png: bytes, metadata: Mapping[str, str] | None = None) -> Summary:
     """A PNG file as it is; SummaryWriter.add_image takes pixels alone and encodes them again."""
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # PNG's header chunk
@@ -50,11 +70,14 @@ def text_summary(tag: str, text: str) -> Summary:
     return text_pb(tag, text)
 
 
-def hparams_summary(values: Mapping[str, bool | int | float | str], trial: str) -> Summary:
-    """The hyperparameters of a run, for the HParams page; SummaryWriter.add_hparams writes into a folder of its own."""
+def hparams_summary(values: Mapping[str, bool | int | float | str]) -> Summary:
+    """The hyperparameters of a run, for the HParams page; SummaryWriter.add_hparams writes into a folder of its own.
+
+    The row is named by the run's folder, since runs with equal names of a trial would share one row.
+    """
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    return hparams_pb(dict(values), trial_id=trial)
+    return hparams_pb(dict(values), trial_id="")
 
 
 def layout_summary(categories: Mapping[str, Mapping[str, str]]) -> Summary:

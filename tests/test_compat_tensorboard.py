@@ -47,6 +47,14 @@ def test_record_writer_event_and_summary_make_a_file_that_tensorboard_reads(tmp_
     assert events.file_version == 2.0
 
 
+def test_an_event_file_holds_an_event_when_it_was_added(tmp_path):
+    file = compat.EventFile(tmp_path / "events.out.tfevents.1")
+    for step in (1, 2):
+        file.add(scalar(step, 0.5))
+        assert [e.step for e in read(tmp_path).Scalars("loss/val")] == [*range(1, step + 1)]
+    file.close()
+
+
 def test_session_log_start_hides_later_steps_of_an_earlier_file(tmp_path):
     write(tmp_path, "1", *(scalar(step, 1.0) for step in (1, 2, 3)))
     write(tmp_path, "2", Event(step=2, session_log=SessionLog(status=SessionLog.START)), scalar(2, 0.5))
@@ -71,12 +79,12 @@ def test_summary_image_holds_a_png_file_as_it_is(tmp_path):
     assert events.SummaryMetadata("figure").summary_description == "what it shows"
 
 
-def test_hparams_pb_holds_the_values_and_the_name_of_the_trial(tmp_path):
+def test_hparams_pb_holds_the_values_and_no_name_of_a_trial(tmp_path):
     values = {"model": "MLP", "optimizer.lr": 0.1, "nesterov": True, "seed": 3}
-    events = summary(tmp_path, compat.hparams_summary(values, "17"))
+    events = summary(tmp_path, compat.hparams_summary(values))
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     start = HParamsPluginData.FromString(content).session_start_info
-    assert start.group_name == "17"
+    assert start.group_name == ""  # the row has the name of the run
     assert {key: getattr(value, value.WhichOneof("kind")) for key, value in start.hparams.items()} == values
 
 

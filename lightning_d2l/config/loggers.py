@@ -26,7 +26,7 @@ _TAGS = Rule(
     lambda v: isinstance(v, Mapping) and all(isinstance(text, str) for pair in v.items() for text in pair),
 )
 LOGGERS: dict[str, Settings] = {
-    TENSORBOARD: Settings({"graph": FLAG, "histograms_every_n_epochs": whole(0), "figures": FLAG}),
+    TENSORBOARD: Settings({"graph": either(FLAG, NULL), "histograms_every_n_epochs": whole(0), "figures": FLAG}),
     CSV: Settings({"prefix": _PREFIX}),
     WANDB: Settings(
         {

@@ -189,7 +189,18 @@ def _commands(folder: Path, jobs: Sequence[RunSpec]) -> list[str]:
         found.append(shlex.join(["mlflow", "ui", "--backend-store-uri", f"sqlite:///{folder / MLFLOW_STORE}"]))
     if WANDB in targets and all(group["offline"] for group in groups if group["_target_"] == WANDB):
         found.append(f"wandb sync {shlex.quote(str(folder))}/*/wandb/offline-run-*")
-    return [f"look at it    {terminal(command)}" for command in found]
+    return [*_board(folder), *(f"look at it    {terminal(command)}" for command in found)]
+
+
+def _board(folder: Path) -> list[str]:
+    """The command that shows a sweep in TensorBoard and the address that it opens, as lines; none without events."""
+    from lightning_d2l.studies import view
+
+    try:
+        address = view.address(folder)
+    except (RequestError, OSError):
+        return []
+    return [f"look at it    {terminal(view.command(folder))}", f"              {terminal(address)}"]
 
 
 def _report(

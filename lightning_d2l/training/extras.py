@@ -11,22 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pytorch_lightning.loggers.logger import Logger
+from torch import Tensor
 
 from lightning_d2l.config.check import flat
+from lightning_d2l.config.escape import markdown, terminal
 from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.optimizers import EXACT
+from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.build import BuiltRun
 from lightning_d2l.training.console import from_here
 from lightning_d2l.training.files import Row
+from lightning_d2l.training.hparams import Value, configuration, hyperparameters
+from lightning_d2l.training.hparams import identity as named_data
 from lightning_d2l.training.loggers import build_loggers
-from lightning_d2l.training.record import lookup
 from lightning_d2l.training.run_logger import Ids
 from lightning_d2l.training.signals import Stopped
 from lightning_d2l.training.spec import RunSpec
-from lightning_d2l.training.tensorboard import TensorBoard, write_events
+from lightning_d2l.training.tensorboard import TensorBoard, write_events, write_graph
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,24 +75,27 @@ class Loggers:
         named = [found[label] for label in self.spec.config["logger"] if label in found]
         return [*named, *self.given]
 
-    def open(self, built: BuiltRun) -> dict[str, Ids]:
-        """Start to log: the hyperparameters, and TensorBoard's graph unless the run is part of a sweep.
+    def open(self, built: BuiltRun, identity: Mapping[str, Any] | None = None) -> dict[str, Ids]:
+        """Start to log: the settings, and in a single run the graph, histograms and texts for TensorBoard.
 
-        Returns what the record keeps, by the name of each logger.
+        `identity` is that of the data. Returns what the record keeps, by the name of each logger.
         """
         if self.board:
+            alone = self.board.apart = not self.spec.part_of_sweep
             self.board.by_step = built.supervised is None
-            self.board.open(self.spec.folder, hyperparameters(built), built.metric_names, built.rows)
-            if not self.spec.part_of_sweep and built.data.task:  # without one, only a custom module knows its batches
-                x, _ = built.data.samples("train", 1)
-                self.board.watch(built.net, as_input(x, next(built.module.parameters()).dtype))
+            texts = _texts(built, identity) if alone else {}
+            self.board.open(self.spec.folder, _hyperparameters(built), built.metric_names, built.rows, texts)
+            if (alone or self.board.graph) and (example := _example(built)) is not None:
+                self.board.add_graph(built.net, example)
+            if alone:
+                self.board.watch(built.supervised.net if built.supervised else built.net)
         return self.open_others(built, built.rows)
 
     def open_others(self, built: BuiltRun, history: Sequence[Row]) -> dict[str, Ids]:
         """Start to log with all but TensorBoard; `history` holds the rows so far of a resumed run."""
         if not self.others:
             return {}
-        parameters = hyperparameters(built) | flat({k: v for k, v in self.spec.config.items() if k != "resume"})
+        parameters = _named(built) | flat({k: v for k, v in self.spec.config.items() if k != "resume"})
         ids = {each.label: each.open(parameters, history) for each in self.others}
         return {label: found for label, found in ids.items() if found}
 
@@ -98,6 +105,7 @@ class Loggers:
         if self.board:
             end = int(final["step" if self.board.by_step else "epoch"])
             self.board.log_metrics(of_the_end(final), end)
+            self.board.end(end)
             self.board.add_pictures(pictures, end)
         for logger in self.given:
             with optional(type(logger).__name__):
@@ -123,8 +131,7 @@ class Loggers:
     def commands(self) -> list[str]:
         """The commands that show what was logged."""
         here = from_here(self.spec.folder)
-        seen = "outputs" if here.parts[:1] == ("outputs",) else str(here)
-        board = [shlex.join(["tensorboard", "--logdir", seen])] if self.board else []
+        board = [shlex.join([*tool_words("board"), str(here)])] if self.board else []
         return [*board, *(command for each in self.others if (command := each.look()))]
 
 
@@ -137,10 +144,13 @@ def of_the_end(final: Row) -> Row:
 def write_board(built: BuiltRun, rows: Sequence[Row], test: Row) -> None:
     """Write TensorBoard's events, where they are asked for, of a run that has trained among others."""
     spec = built.spec
-    if any(group["_target_"] == TENSORBOARD for group in spec.config["logger"].values()):
+    boards = [group for group in spec.config["logger"].values() if group["_target_"] == TENSORBOARD]
+    if boards:
         with optional("TensorBoard"):
             end = int(rows[-1]["epoch"]) if rows else built.max_epochs
-            write_events(spec.folder, hyperparameters(built), built.metric_names, rows, test, end)
+            write_events(spec.folder, _hyperparameters(built), built.metric_names, rows, test, end)
+            if boards[0]["graph"] and (example := _example(built)) is not None:
+                write_graph(spec.folder, built.net, example)
 
 
 def log_member(
@@ -179,10 +189,28 @@ def figures_of(built: BuiltRun, stopped: Mapping[str, Any] | None) -> dict[str, 
     return figures.drawn(built.data, built.net, built.rows, title, epoch if stopped else None)
 
 
-def hyperparameters(built: BuiltRun) -> dict[str, Any]:
-    """What TensorBoard's HParams shows: the settings in which runs mostly differ, and those of the command line."""
-    found = {"model": built.model, "data": built.data.name, "source": built.data.source}
-    usual = ("seed", "optimizer.lr", "optimizer.weight_decay", "data.batch_size", "trainer.max_epochs")
-    given = [override.partition("=")[0].lstrip("+~") for override in built.spec.overrides]
-    values = {key: lookup(built.spec.config, key)[0] for key in [*usual, *given]}
-    return found | {k: v for k, v in values.items() if v is not None and not isinstance(v, Mapping)}
+def _named(built: BuiltRun) -> dict[str, str]:
+    return {"model": built.model, "data": built.data.name, "source": built.data.source}
+
+
+def _hyperparameters(built: BuiltRun) -> dict[str, Value]:
+    """The row of a run on TensorBoard's page HParams."""
+    return hyperparameters(built.spec.config, built.spec.overrides, _named(built))
+
+
+def _texts(built: BuiltRun, identity: Mapping[str, Any] | None) -> dict[str, str]:
+    """The texts of a single run for TensorBoard, by tag."""
+    found = {"command": f"    {terminal(built.spec.command)}"} if built.spec.command else {}
+    found["configuration"] = configuration(built.spec.config)
+    if identity:
+        sizes = ", ".join(f"{n:,} {split}" for split, n in built.data.sizes().items() if n is not None)
+        found["data"] = markdown(f"{named_data(identity)}; samples: {sizes}")
+    return found
+
+
+def _example(built: BuiltRun) -> Tensor | None:
+    """An input of the network; None where only a custom module knows its batches."""
+    if not built.data.task:
+        return None
+    x, _ = built.data.samples("train", 1)
+    return as_input(x, next(built.module.parameters()).dtype)

@@ -195,7 +195,7 @@ def train(
     def first_write() -> None:
         begin()
         record.update(**built.fields())
-        if ids := loggers.open(built):
+        if ids := loggers.open(built, record.fields.get("data")):
             record.update(loggers=ids)
 
     def tell(row: Row) -> None:

@@ -20,11 +20,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 from lightning_d2l import compat_tensorboard as events
 from lightning_d2l.config.trainer import RUNNING
+from lightning_d2l.modules.foreign import metric_name
+from lightning_d2l.nets.layer_names import parameter_names
 from lightning_d2l.training.files import Row, replacing
+from lightning_d2l.training.hparams import Value
 
 log = logging.getLogger(__name__)
 
-
+SPLITS = ("train", RUNNING, "val", "test")
 Arguments = ParamSpec("Arguments")
 
 
@@ -47,23 +50,28 @@ def _never_fails(
 
 
 class TensorBoard(Logger):
-    """Logs scalars by epoch, hyperparameters, the graph, histograms and figures; all splits of a metric share a chart.
+    """Logs scalars by epoch, hyperparameters, texts, the graph, histograms and figures.
 
     With `by_step`, set before `open`, the x axis is Lightning's own, for a custom module, which may log at any step.
+    With `apart`, set before `open`, each split has a folder of its own inside the run's: TensorBoard takes it for a run
+    and so draws the splits of a metric on one chart in different colours. Else one file holds them, `loss/val` and so
+    on, and one chart of the page Custom Scalars has the splits of a metric in the run's colour.
+
     Before `open` nothing is written. An error, such as a full disk, is a warning: training does not need the events.
-    `histograms_every_n_epochs` is the interval for histograms of weights and gradients; 0 writes none. Runs of a sweep
-    have no graph, histograms or figures.
+    `histograms_every_n_epochs` is the interval for histograms of weights and gradients, which the last epoch has too; 0
+    writes none. Runs of a sweep have no histograms, texts or figures, and a graph only if `graph` is True, not None.
     """
 
     name, version = "tensorboard", ""
 
-    def __init__(self, graph: bool, histograms_every_n_epochs: int, figures: bool) -> None:
+    def __init__(self, graph: bool | None, histograms_every_n_epochs: int, figures: bool) -> None:
         super().__init__()
         self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
         self.net: nn.Module | None = None
-        self.next_histogram = 1
-        self.failed = self.by_step = False
+        self.next_histogram, self.last_histogram = 1, 0
+        self.failed = self.by_step = self.apart = False
         self.writer: SummaryWriter | None = None
+        self.splits: dict[str, events.EventFile] = {}
 
     @property
     def experiment(self) -> SummaryWriter | None:
@@ -71,21 +79,33 @@ class TensorBoard(Logger):
         return self.writer
 
     @_never_fails
-    def open(self, folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], history: list[Row]) -> None:
-        """Start writing into a run's folder; `history` holds the logged rows of a resumed run."""
-        last = int(history[-1]["step" if self.by_step else "epoch"]) if history else 0
-        self.writer = SummaryWriter(str(folder), purge_step=last or None)  # later events are hidden
-        self.metrics, self.has_layout = metrics, False
+    def open(
+        self,
+        folder: Path,
+        hparams: Mapping[str, Value],
+        metrics: tuple[str, ...],
+        history: list[Row],
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start writing into a run's folder; `history` has the rows of a resumed run, `texts` Markdown by tag."""
+        self.folder, self.last = folder, int(history[-1]["step" if self.by_step else "epoch"]) if history else 0
+        self.writer = SummaryWriter(str(folder), purge_step=self.last or None)  # later events are hidden
+        self.metrics, self.has_layout = metrics, self.apart
         if history and not self.by_step:  # its last events may be lost
-            self.log_metrics(_scalars(history[-1]), last)
+            self.log_metrics(_scalars(history[-1]), self.last)
         if not history:
-            events.add_summary(self.writer, _hparams(folder, hparams))
+            events.add_summary(self.writer, events.hparams_summary(hparams))
+            for tag, text in (texts or {}).items():
+                events.add_summary(self.writer, events.text_summary(tag, text))
+
+    def watch(self, net: nn.Module) -> None:
+        """Write histograms of a network's parameters and gradients at later logging points."""
+        self.net = net
 
     @_never_fails
-    def watch(self, net: nn.Module, example: Tensor) -> None:
-        """Write the graph of a network for an input (1, ...), and its histograms at later logging points."""
-        self.net = net
-        if self.graph and self.writer:
+    def add_graph(self, net: nn.Module, example: Tensor) -> None:
+        """Write the graph of a network for an input (1, ...), unless `graph` is False."""
+        if self.graph is not False and self.writer:
             net.eval()  # without dropout, tracing draws no random numbers of the run
             try:
                 with torch.no_grad(), redirect_stdout(io.StringIO()):  # on failure add_graph prints the whole error
@@ -108,15 +128,49 @@ class TensorBoard(Logger):
         if not self.has_layout and measured:
             events.add_summary(self.writer, _layout(self.metrics, metrics))
             self.has_layout = True
+        placed: dict[str, dict[str, float]] = {}
         for name, value in metrics.items():
-            self.writer.add_scalar(name, value, step)
-        due = self.histograms_every_n_epochs and step is not None and step >= self.next_histogram
-        if self.net and step is not None and due and measured:
-            for name, parameter in self.net.named_parameters():
-                _add_histogram(self.writer, f"weights/{name}", parameter.detach(), step)
-                if parameter.grad is not None:
-                    _add_histogram(self.writer, f"gradients/{name}", parameter.grad, step)
-            self.next_histogram = step + self.histograms_every_n_epochs
+            tag, split = self._placed(name)
+            placed.setdefault(split, {})[tag] = value
+        for tag, value in placed.pop("", {}).items():
+            self.writer.add_scalar(tag, value, step)
+        for split, values in placed.items():
+            self._file_of(split).add(_scalar_event(step or 0, values))
+        if step is not None and step >= self.next_histogram and measured:
+            self._add_histograms(step)
+
+    def _placed(self, name: str) -> tuple[str, str]:
+        """The tag of a metric and the split whose folder has it; the run's own folder has no split."""
+        if not self.apart:
+            return name, ""
+        of_step = "_step" if self.by_step and name.endswith("_step") else ""
+        known = (metric_name(name.removesuffix("_step")) or name) if self.by_step else name
+        tag, _, split = known.rpartition("/")
+        return (f"{tag}{of_step}", split) if tag and split in SPLITS else (name, "")
+
+    def _file_of(self, split: str) -> events.EventFile:
+        if split not in self.splits:
+            (self.folder / split).mkdir(exist_ok=True)
+            file = events.EventFile(self.folder / split / _file_name(time.time_ns(), split))
+            if self.last:
+                file.add(_start(self.last))
+            self.splits[split] = file
+        return self.splits[split]
+
+    def _add_histograms(self, step: int) -> None:
+        if not (self.net and self.writer and self.histograms_every_n_epochs) or step == self.last_histogram:
+            return
+        words = parameter_names(self.net)
+        for name, parameter in self.net.named_parameters():
+            _add_histogram(self.writer, f"weights/{words[name]}", parameter.detach(), step)
+            if parameter.grad is not None:
+                _add_histogram(self.writer, f"gradients/{words[name]}", parameter.grad, step)
+        self.last_histogram, self.next_histogram = step, step + self.histograms_every_n_epochs
+
+    @_never_fails
+    def end(self, step: int) -> None:
+        """Write the histograms of the last epoch."""
+        self._add_histograms(step)
 
     @_never_fails
     def add_pictures(self, pictures: list[Path], step: int) -> None:
@@ -134,6 +188,8 @@ class TensorBoard(Logger):
 
     @_never_fails
     def close(self) -> None:
+        for file in self.splits.values():
+            file.close()
         if self.writer:
             self.writer.close()
 
@@ -157,22 +213,26 @@ def _add_histogram(writer: SummaryWriter, tag: str, values: Tensor, step: int) -
 
 
 def write_events(
-    folder: Path, hparams: Mapping[str, Any], metrics: tuple[str, ...], rows: Sequence[Row], test: Row, step: int
+    folder: Path, hparams: Mapping[str, Value], metrics: tuple[str, ...], rows: Sequence[Row], test: Row, step: int
 ) -> None:
     """Write a finished run's events in one file, eight times as fast as `TensorBoard`; `test` metrics are at `step`."""
     now = time.time()
     points = [(int(row["epoch"]), _scalars(row)) for row in rows] + ([(step, test)] if test else [])
     names = dict.fromkeys(name for _, values in points for name in values)
-    start = events.SessionLog(status=events.SessionLog.START)  # hides these steps of an interrupted attempt
-    found = [events.Event(step=1, session_log=start)]
-    found += [events.Event(summary=summary) for summary in (_hparams(folder, hparams), _layout(metrics, names))]
-    for at, values in points:
-        scalars = [events.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        found.append(events.Event(step=at, summary=events.Summary(value=scalars)))
+    found = [_start(1)]  # hides these steps of an interrupted attempt
+    found += [events.Event(summary=each) for each in (events.hparams_summary(hparams), _layout(metrics, names))]
+    found += [_scalar_event(at, values) for at, values in points]
     # TensorBoard reads the files of a folder by name; the time sorts this file after older ones.
-    name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.whole"
-    with replacing(folder / name) as file:
+    with replacing(folder / _file_name(int(now), "whole")) as file:
         events.write_records(file, found, now)
+
+
+def write_graph(folder: Path, net: nn.Module, example: Tensor) -> None:
+    """Write the graph of a run that has trained among others."""
+    board = TensorBoard(graph=True, histograms_every_n_epochs=0, figures=False)
+    board.writer = SummaryWriter(str(folder), filename_suffix=".graph")
+    board.add_graph(net, example)
+    board.close()
 
 
 def write_text(folder: Path, tag: str, text: str) -> None:
@@ -180,17 +240,26 @@ def write_text(folder: Path, tag: str, text: str) -> None:
     for old in folder.glob(f"events.out.tfevents.*.{tag}"):
         old.unlink()
     now = time.time()
-    with replacing(folder / f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.{tag}") as file:
+    with replacing(folder / _file_name(int(now), tag)) as file:
         events.write_records(file, [events.Event(summary=events.text_summary(tag, text))], now)
+
+
+def _file_name(now: int, what: str) -> str:
+    return f"events.out.tfevents.{now:010}.{socket.gethostname()}.{os.getpid()}.{what}"
+
+
+def _start(step: int) -> events.Event:
+    """An event that hides those of this step and of later ones in older files."""
+    return events.Event(step=step, session_log=events.SessionLog(status=events.SessionLog.START))
+
+
+def _scalar_event(step: int, values: Mapping[str, float]) -> events.Event:
+    scalars = [events.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    return events.Event(step=step, summary=events.Summary(value=scalars))
 
 
 def _scalars(row: Row) -> Row:
     return {name: value for name, value in row.items() if name not in ("epoch", "step")}
-
-
-def _hparams(folder: Path, hparams: Mapping[str, Any]) -> events.Summary:
-    plain = {k: v if isinstance(v, (bool, int, float)) else str(v) for k, v in hparams.items()}
-    return events.hparams_summary(plain, folder.name)
 
 
 def _layout(metrics: Iterable[str], names: Iterable[str]) -> events.Summary:

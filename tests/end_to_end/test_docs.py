@@ -190,6 +190,8 @@ def test_commands_run(page, capsys, monkeypatch, tmp_path):
         assert "RUN_FOLDER" not in line or folder, line
         if program == "tensorboard":
             assert words == ["--logdir", "outputs"]
+        elif words[0] == "board":  # a server, which tests/studies/test_board.py starts
+            assert cli._parser().parse_args(words).command
         elif program == "python":
             assert words[0] == "train.py"
             monkeypatch.setattr("sys.argv", ["train.py"])

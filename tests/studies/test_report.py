@@ -131,26 +131,30 @@ def test_a_report_of_the_same_records_is_the_same(sweep):
     assert first == second
 
 
-def test_tensorboard_reads_each_curve_over_the_swept_value_or_its_index(tmp_path):
-    for x, steps in ((AXES["optimizer.lr"], [0, 1, 2]), ([1, 10, 100], [1, 10, 100])):
-        sweep = tmp_path / str(steps)
-        axes = {"optimizer.lr": x, "optimizer": ["sgd", "adam"], "seed": range(2)}
-        write_sweep(sweep, axes, lambda lr, optimizer, seed: {"loss/val": lr + seed})
-        report([sweep])
-        folder = report([sweep]).paths["tensorboard"]
-        read = EventAccumulator(str(folder / "optimizer=adam"))
-        read.Reload()
-        scalars = read.Scalars("by optimizer.lr/loss/val")
-        assert [event.step for event in scalars] == steps
-        assert [event.value for event in scalars] == pytest.approx([value + 0.5 for value in x])
+def test_tensorboard_reads_each_split_of_a_curve_over_whole_numbers_and_else_the_figure_alone(tmp_path):
+    degrees, rates = tmp_path / "degrees", tmp_path / "rates"
+    axes = {"optimizer": ["sgd", "adam"], "seed": range(2)}
+    losses = lambda x, optimizer, seed: {"loss/train": x + seed, "loss/val": 2 * x + seed, "norm/weights": x}  # noqa: E731
+    write_sweep(degrees, {"data.degree": [1, 2, 4], **axes}, losses)
+    report([degrees])
+    folder = report([degrees]).paths["tensorboard"]
+    for split, factor in (("train", 1), ("val", 2)):
+        read = EventAccumulator(str(folder / "optimizer=adam" / split)).Reload()
+        scalars = read.Scalars("by polynomial degree/loss")
+        assert [(event.step, event.value) for event in scalars] == [(x, factor * x + 0.5) for x in (1, 2, 4)]
+    read = EventAccumulator(str(folder / "optimizer=adam")).Reload()
+    assert [event.value for event in read.Scalars("by polynomial degree/norm/weights")] == [1, 2, 4]
     assert len(list(folder.glob("events*"))) == 1  # the earlier report's are gone
-    read = EventAccumulator(str(folder))
-    read.Reload()
-    assert read.Tags()["images"] == ["figure"]
-    (said,) = read.Tensors("answer")
-    assert b"has the lowest loss/val" in said.tensor_proto.string_val[0]
-    (diagnosed,) = read.Tensors("diagnosis")
-    assert b"- optimizer=adam: underfitting at optimizer.lr " in diagnosed.tensor_proto.string_val[0]
+
+    write_sweep(rates, {"optimizer.lr": AXES["optimizer.lr"], **axes}, losses)
+    assert {path.parent for path in report([rates]).paths["tensorboard"].glob("**/events*")} == {rates / "summary"}
+    for sweep in (degrees, rates):
+        read = EventAccumulator(str(sweep / "summary")).Reload()
+        assert read.Tags()["images"] == ["figure"]
+        said = {tag: read.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in read.Tags()["tensors"]}
+        assert "has the lowest validation loss" in said["answer"] or "has the lowest loss/val" in said["answer"]
+        assert "- seed: 0, 1\n" in said["configuration"] + "\n"
+        assert "12 runs" in said["data"]
 
 
 def test_the_tables_have_the_share_of_the_way_to_the_noise_and_the_gap(tmp_path):

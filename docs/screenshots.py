@@ -1,0 +1,103 @@
+"""Make the pictures of docs/tensorboard.md: what TensorBoard shows of a run, a sweep of 12 and a study of 200 runs.
+
+    python docs/screenshots.py              the runs in a temporary folder, about five minutes
+    python docs/screenshots.py FOLDER       the runs in FOLDER, where those of an earlier call are used again
+
+Needs playwright and a Chromium, which the variable CHROMIUM may name, and Fashion-MNIST (LIGHTNING_D2L_DATA, or the
+network).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from lightning_d2l.studies.served import start
+from lightning_d2l.studies.view import View, view_of
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "images"
+LARGEST = 150_000  # bytes of a picture
+COMMANDS = {
+    "run": ["model=mlp", "trainer.max_epochs=15", "gradients=true"],
+    "sweep": ["-m", "model=mlp", "data.n_train=3000", "model.dropout=0,0.5", "optimizer.lr=0.03,0.1,0.3", "seed=0,1"],
+    "study": ["study=capacity", "data.degree=range(20)", "seed=range(10)", "optimizer=sgd"],
+}
+"""The arguments of `python train.py` for the three folders."""
+PAGES = {
+    "run": ["timeseries", "scalars", "images", "graphs", "distributions", "histograms", "text", "hparams"],
+    "sweep": ["timeseries", "scalars", "custom_scalars", "images", "text", "hparams"],
+    "study": ["timeseries", "scalars", "custom_scalars", "images", "text", "hparams"],
+}
+READY = {
+    "timeseries": "card-view",
+    "scalars": "tf-scalar-card",
+    "custom_scalars": "tf-custom-scalar-multi-line-chart-card",
+    "images": "tf-image-loader img",
+    "graphs": "tf-graph-scene",
+    "distributions": "tf-distribution-loader",
+    "histograms": "tf-histogram-loader",
+    "text": "tf-text-loader",
+    "hparams": "tf-hparams-table-view",
+}
+"""What of a page is there when it is drawn."""
+
+
+def make(folder: Path) -> None:
+    """Train what is shown, unless it is there."""
+    for name, words in COMMANDS.items():
+        if not (folder / name).exists():
+            place = f"hydra.{'run' if name == 'run' else 'sweep'}.dir={folder / name}"
+            subprocess.run([sys.executable, str(ROOT / "train.py"), *words, place], check=True, cwd=folder)
+
+
+def show(browser: Any, view: View, name: str) -> None:
+    """Take the pictures of the pages of a folder."""
+    url = start(view, "localhost", 0).rstrip("/") + view.path
+    for page_name in PAGES[name]:
+        page = browser.new_page(viewport={"width": 1360, "height": 860})
+        page.goto(f"{url}#{page_name}")
+        page.wait_for_selector(READY[page_name], timeout=120_000)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(3000)  # charts move to their places
+        small(page.screenshot(), PICTURES / f"tensorboard_{name}_{page_name}.png")
+        page.close()
+
+
+def small(png: bytes, path: Path) -> None:
+    """Write a picture with as many of 256 colours as its size allows."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    for colours in (256, 128, 64, 32, 16):
+        picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            break
+    print(f"{path.relative_to(ROOT)}  {path.stat().st_size:,} bytes")
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
+        browser = driver.chromium.launch(executable_path=found, args=options)
+        for name in COMMANDS:
+            show(browser, view_of(folder / name), name)
+        browser.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]).resolve())
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))
