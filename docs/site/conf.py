@@ -1,5 +1,6 @@
 """Sphinx's settings of the site. build.py sets `LANGUAGE`, and `IN_BOTH`: the pages that both languages have."""
 
+import itertools
 import os
 import re
 from typing import Any
@@ -80,7 +81,7 @@ var splitQuery = (query) =>
     def split(self, input: str) -> list[str]:
         words = list[str]()
         for word in re.findall(r"[a-zA-Z0-9_]+|[\u4e00-\u9fff]+", input):
-            words += [word] if word.isascii() else [*word, *map("".join, zip(word, word[1:], strict=False))]
+            words += [word] if word.isascii() else [*word, *map("".join, itertools.pairwise(word))]
         return words
 
     def stem(self, word: str) -> str:
