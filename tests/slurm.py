@@ -70,6 +70,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.env = {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        self.node = socket.gethostname().partition(".")[0]
 
     def start(self) -> None:
         """Start the daemons; raises RuntimeError if the node does not get idle."""
@@ -79,7 +80,7 @@ class Cluster:
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         ports = dict(zip(("control", "node"), _free_ports(2), strict=True))
-        words = {"folder": self.folder, "host": socket.gethostname().partition(".")[0], "array": ARRAY, **ports}
+        words = {"folder": self.folder, "host": self.node, "array": ARRAY, **ports}
         (self.folder / "slurm.conf").write_text(CONF.format(**words))
         places = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munged.pid",
                   "log-file": "munged.log", "seed-file": "munged.seed"}  # fmt: skip
@@ -100,8 +101,7 @@ class Cluster:
     def heal(self) -> str:
         """The node's state; SLURM drains a node that still trained a task which it had queued again: it is resumed."""
         if "drain" in (state := self.run("sinfo", "-h", "-o", "%T", check=False)):
-            host = socket.gethostname().partition(".")[0]
-            self.run("scontrol", "update", f"NodeName={host}", "State=RESUME", check=False)
+            self.run("scontrol", "update", f"NodeName={self.node}", "State=RESUME", check=False)
         return state
 
     def described(self) -> str:
@@ -118,9 +118,15 @@ class Cluster:
             raise RuntimeError(f"{words}: {done.stderr}")
         return done.stdout
 
-    def start_node(self) -> None:
-        """Start slurmd; tasks that ran when it was killed run on."""
-        self.run("slurmd")
+    def start_node(self, hidden: Path | None = None) -> None:
+        """Start slurmd; tasks that ran when it was killed run on. Its tasks see the folder `hidden` empty.
+
+        Raises RuntimeError if nothing can be mounted here.
+        """
+        if hidden is None:
+            self.run("slurmd")
+        else:
+            self.run("unshare", "--mount", "sh", "-c", f"mount -t tmpfs none '{hidden}' && exec slurmd")
 
     def kill_node(self) -> None:
         """Kill slurmd."""

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 from lightning_d2l import __version__
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.program import program
 from lightning_d2l.sweeps import claims
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import changed_at, clock, give_up, words_of
 from lightning_d2l.sweeps.in_rungs import in_order
+from lightning_d2l.sweeps.one_source import settle_source
 from lightning_d2l.sweeps.plan import plan
 from lightning_d2l.sweeps.sweep import Sweep
 from lightning_d2l.training.record import RunRecord
@@ -96,20 +98,20 @@ def drive(sweep: Sweep, jobs: Sequence[RunSpec], executor: Executor, limits: Lim
             Chunks(sweep.folder).remove()  # of a driver that was killed after its last run had ended
         return
     driver = _Driver(sweep, jobs, executor, limits)
-    if not limits.waits:
-        executor.submit(driver.chunks, list(driver.free))
-        print(executor.leave(driver.chunks), flush=True)
-        return
-    while driver.asked:
-        began = time.process_time()
-        try:
+    try:
+        if not limits.waits:
+            executor.submit(driver.chunks, list(driver.free))
+            print(executor.leave(driver.chunks), flush=True)
+            return
+        while driver.asked:
+            began = time.process_time()
             if not driver.look():
                 return
-        except RequestError:
-            if not any(chunk.claims for chunk in driver.chunks.listed()[0].values()):  # nothing has been trained
-                driver.chunks.remove()
-            raise
-        time.sleep(max(POLL, SHARE * (time.process_time() - began)) if driver.asked else 0)
+            time.sleep(max(POLL, SHARE * (time.process_time() - began)) if driver.asked else 0)
+    except RequestError:
+        if not any(chunk.claims for chunk in driver.chunks.listed()[0].values()):  # nothing has been trained
+            driver.chunks.remove()
+        raise
     sweep.progress.in_chunks(0.0, driver.words(0), last=True)
     driver.chunks.remove()
 
@@ -125,11 +127,12 @@ class _Driver:
         self.seen: dict[Path, tuple[float, float]] = {}  # when a claim was renewed, and when that was seen
         self.total = self.failed = 0
         self.written, base, kept = self._kept({job.name: job for job in jobs})
+        official = settle_source(jobs)
         self.chunks.begin({
             "version": __version__, "program": asdict(program()), "sweep": sweep.id, "stops": sweep.stops,
             "verbose": sweep.verbose, "attempts": self.attempts, "vectorized": dict(limits.vectorized),
             "word": secrets.token_hex(8), "plugins": sweep.fields.get("plugins") or [],
-            "lean": sweep.lean.told(), "config": base or jobs[0].config,
+            "lean": sweep.lean.told(), "config": base or jobs[0].config, "official": official,
         })  # fmt: skip
         rest = [job for job in jobs if job.name not in kept]
         rest = in_order(sweep.rungs, rest) if sweep.rungs else rest
@@ -233,11 +236,14 @@ class _Driver:
             names, counts = dict(outcome.get("left_out") or {}), {k: int(v) for k, v in outcome["ended"].items()}
             best, failures = outcome.get("best"), dict(outcome.get("failures") or {})
             best = math.inf if best is None else float(best)
+            alone = {str(k): int(v) for k, v in dict(outcome.get("one_by_one") or {}).items()}
         except (RequestError, KeyError, TypeError, ValueError, AttributeError) as error:
             print(f"chunk {number} ended, and does not say how ({error})"[:160], flush=True)
-            names, counts, best, failures = {}, {}, math.inf, {}
+            names, counts, best, failures, alone = {}, {}, math.inf, {}, {}
         self.sweep.left_out |= {job: str(names[job.name]) for job in jobs if job.name in names}
         self.sweep.progress.chunk_ended(counts, best, {str(k): str(v) for k, v in failures.items()})
+        for reason, runs in alone.items():
+            self.sweep.tell_one_by_one(runs, terminal(reason, keep="\n"))
         self.chunks.forget(chunk)
         return self.sweep.stops and bool(counts.get("failed"))
 

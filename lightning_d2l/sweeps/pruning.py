@@ -6,8 +6,8 @@ a setting is compared with all settings that have come to this rung so far, here
 stops there for good. Runs that train at once come to a rung together; others wait for those of their setting.
 
 What settings had at each rung, and what was decided, is in the folder `.rungs` of the sweep: `plan.json`, and a file
-for each process, of one JSON document a line. A decision that is there is kept, so that a sweep that is resumed decides
-the same.
+for each process, of one JSON document a line. One process decides at a time, and a decision that is there is kept: all
+processes act by it, and a sweep that is resumed decides the same.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ import math
 import os
 import socket
 import statistics
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.metrics import higher_is_better
 from lightning_d2l.config.pruning import RULES
 from lightning_d2l.training.fields import is_number
 from lightning_d2l.training.files import read_json, write_json
+from lightning_d2l.training.lock import hold
 from lightning_d2l.training.spec import RunSpec
 
 FOLDER = ".rungs"
 PLAN = "plan.json"
 LARGEST_PLAN = 1_000_000  # bytes
 LARGEST = 200_000_000  # bytes of a process's file that are read
+PATIENCE = 60.0  # seconds to wait for a process that decides
 Standing = tuple[float, float]
 """What a setting has at a rung, of which less is better: the value that is judged, and that which judges others."""
 Row = Mapping[str, float]
@@ -149,17 +153,31 @@ class Rungs:
 
     def judge(self, rung: int, arrived: Mapping[str, Sequence[Standing]]) -> set[str]:
         """Which of the settings whose runs have come to a rung stop there; it is on the disk when the call returns."""
-        self._look()
-        stopped = {name for name in arrived if any(name in each for each in self.stopped[: rung + 1])}
-        known = self.standings[rung]
-        new = {name: together(runs) for name, runs in arrived.items() if name not in known and name not in stopped}
-        if new:
-            found = self._hopeless(rung, new)
-            self._tell(rung, new, found)
-            known |= new
-            self.stopped[rung] |= found
-            stopped |= found
+        with contextlib.ExitStack() as stack:
+            self._hold(stack)
+            self._look()
+            stopped = {name for name in arrived if any(name in each for each in self.stopped[: rung + 1])}
+            known = self.standings[rung]
+            new = {name: together(runs) for name, runs in arrived.items() if name not in known and name not in stopped}
+            if new:
+                found = self._hopeless(rung, new)
+                self._tell(rung, new, found)
+                known |= new
+                self.stopped[rung] |= found
+                stopped |= found
         return stopped
+
+    def _hold(self, stack: contextlib.ExitStack) -> None:
+        """Let no other process decide meanwhile; one that is paused for too long is not waited for."""
+        self.folder.mkdir(exist_ok=True)
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with contextlib.suppress(RequestError):
+                stack.enter_context(hold(self.folder, f"{self.folder}"))
+                break
+            time.sleep(0.05)
+        with contextlib.suppress(OSError):
+            os.utime(self.folder)  # a network file system lists it anew
 
     def _hopeless(self, rung: int, new: Mapping[str, Standing]) -> set[str]:
         if self.plan.by_optuna:
@@ -171,7 +189,6 @@ class Rungs:
     def _tell(self, rung: int, new: Mapping[str, Standing], stopped: set[str]) -> None:
         found = {name: [_or_none(value) for value in standing] for name, standing in new.items()}
         line = json.dumps({"rung": rung, "settings": found, "stopped": sorted(stopped)}) + "\n"
-        self.folder.mkdir(exist_ok=True)
         with (self.folder / self._own).open("a") as file:
             file.write(line)
             file.flush()
@@ -196,9 +213,9 @@ class Rungs:
         if not isinstance(rung, int) or not 0 <= rung < len(self.standings):
             return
         standings = {str(name): (_from(own), _from(mean)) for name, (own, mean) in settings.items()}
-        for name, standing in standings.items():
-            self.standings[rung].setdefault(name, standing)
-        self.stopped[rung] |= {str(name) for name in stopped} & standings.keys()
+        new = {name: standing for name, standing in standings.items() if name not in self.standings[rung]}
+        self.standings[rung] |= new  # of two decisions, as of nodes that share no folder, the first counts
+        self.stopped[rung] |= {str(name) for name in stopped} & new.keys()
 
 
 def _or_none(value: float) -> float | None:

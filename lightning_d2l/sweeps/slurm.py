@@ -13,7 +13,8 @@ from typing import Any
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.program import tool_words
-from lightning_d2l.sweeps import slurm_site
+from lightning_d2l.config.text import cut
+from lightning_d2l.sweeps import slurm_probe, slurm_site
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import words_of
 from lightning_d2l.sweeps.slurm_site import FOLDER, LAUNCHER, SlurmError, Task
@@ -40,6 +41,7 @@ class Slurm:
         self._seen: set[Path] = set()  # claims
         self._rounds, self._claimed = 0, False  # submissions in a row that came to nothing
         self._last = ""  # the last task that has ended
+        self._probed, self._told = False, ""  # why tasks wait, as was said last
 
     def check(self) -> None:
         """See Executor."""
@@ -48,6 +50,10 @@ class Slurm:
     def submit(self, chunks: Chunks, waiting: Sequence[int]) -> None:
         """Submit as many tasks as are missing; see Executor."""
         self._of(chunks)
+        if not self._probed:
+            self._probed = True
+            if not self.tasks:
+                self._probe(str(chunks.common["word"]))
         pending = sum(task.state != "R" for task in self.tasks.values())
         number = min(self.workers - len(self.tasks), len(waiting) - pending)
         if number < 1 or time.monotonic() < self._not_before:
@@ -69,6 +75,13 @@ class Slurm:
         with contextlib.suppress(SlurmError):
             self.tasks = slurm_site.tasks(self.name)
 
+    def _probe(self, word: str) -> None:
+        """See on one node whether tasks could train the sweep; raises RequestError if they could not."""
+        with _outside_of_slurm():
+            known = slurm_probe.probe(self.sweep, word, self.name, self.settings, self._parameters()["setup"])
+        if not known:
+            print("no node answered a probe: the first task will see whether it shares the folder", flush=True)
+
     def _submitted(self, number: int) -> list[str]:
         """The ids of new tasks; fewer than asked for, with a line, if SLURM takes no more."""
         import submitit
@@ -83,7 +96,7 @@ class Slurm:
                 executor.update_parameters(**parameters)
                 while len(ids) < number:
                     size = min(number - len(ids), largest)
-                    ids += [job.job_id for job in executor.map_array(SlurmTask(), [str(self.sweep)] * size)]
+                    ids += [job.job_id for job in executor.map_array(SlurmTask(), [str(self.sweep.absolute())] * size)]
         except (FailedJobError, SlurmError, ValueError, RuntimeError) as error:
             said = str(error).strip().splitlines() or [type(error).__name__]
             if not (ids or self.tasks or self._last):
@@ -137,7 +150,10 @@ class Slurm:
             self._last = ended
             if REFUSED in (said := _said(self._log(ended))):
                 raise RequestError(said[said.index(REFUSED) - 1].removeprefix("error: "))
+            if not said:
+                self._without_log(ended)
         self.tasks = tasks
+        self._tell_of_waiting()
         words = {number: words_of(chunk.claims[-1]) for number, chunk in found.items() if chunk.claims}
         self._owners = {number: str(said["owner"]) for number, said in words.items() if said.get("owner")}
         return {
@@ -145,6 +161,33 @@ class Slurm:
             for number, owner in self._owners.items()
             if owner not in tasks or tasks[owner].state == "PD"
         }
+
+    def _without_log(self, task: str) -> None:
+        """Use no longer the node of a task that failed before it could print: it does not see the sweep's folder.
+
+        Raises RequestError if no task has claimed a chunk yet, so that perhaps no node sees it.
+        """
+        try:
+            job = slurm_site.job(task)
+        except SlurmError:
+            return
+        if job.get("JobState") != "FAILED" or not (node := job.get("BatchHost", "")):
+            return  # such as one that was cancelled while it waited
+        if not self._seen:
+            raise RequestError(slurm_probe.unshared(self.sweep, node))
+        excluded = [*(str(self.settings.get("exclude") or "").split(",")), node]
+        self.settings["exclude"] = ",".join(dict.fromkeys(filter(None, excluded)))
+        print(f"node {node} does not see the sweep's folder: no more tasks run there", flush=True)
+        for number in {waiting.partition("_")[0] for waiting, state in self.tasks.items() if state.state == "PD"}:
+            with contextlib.suppress(SlurmError):
+                slurm_site.ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={self.settings['exclude']}")
+
+    def _tell_of_waiting(self) -> None:
+        """Say once why no task runs, unless tasks wait for their turn alone."""
+        why = slurm_site.blocked(self.tasks)
+        if why and why != self._told:
+            print(cut(f"no task of SLURM runs: {why}", 160), flush=True)
+        self._told = why
 
     def _log(self, task: str) -> Path:
         return self.sweep / FOLDER / f"{task}_0_log.out"

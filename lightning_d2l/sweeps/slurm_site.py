@@ -30,6 +30,8 @@ _WORDS = {
     "timeout_min": ("time limit",), "gpus_per_node": ("gres", "generic resource"), "gres": ("gres",),
     "mem_gb": ("memory",),
 }  # fmt: skip
+# Reasons of SLURM for which a task waits for its turn, or until other tasks have ended.
+TURN = ("", "None", "Priority", "Resources", "BeginTime", "JobArrayTaskLimit", "Dependency")
 # The settings that a node may not have.
 _OF_A_NODE = ("cpus_per_task", "gpus_per_node", "gres", "mem_gb", "mem_per_cpu", "constraint")
 
@@ -167,12 +169,33 @@ def tasks(name: str) -> dict[str, Task]:
     return {number: Task(state, reason) for number, state, reason in lines}
 
 
+def job(number: str) -> dict[str, str]:
+    """What SLURM knows of a job or a task, such as JobState, ExitCode and BatchHost, for some minutes after its end.
+
+    Raises SlurmError if it knows none, or does not answer.
+    """
+    lines = ask("scontrol", "--oneliner", "show", "job", number).splitlines()
+    return dict(re.findall(r"(\w+)=(\S*)", lines[0] if lines else ""))
+
+
 def described(tasks: Mapping[str, Task]) -> str:
     """How many tasks run and wait, and why those wait that do."""
     states = Counter("run" if task.state in ("R", "CG") else "wait" for task in tasks.values())
     reasons = Counter(task.reason for task in tasks.values() if task.state == "PD" and task.reason not in ("", "None"))
     why = f" ({reasons.most_common(1)[0][0]})" if reasons else ""
     return f"{states['run']} tasks run, {states['wait']} wait{why}"
+
+
+def blocked(tasks: Mapping[str, Task]) -> str:
+    """Why all tasks wait, and which nodes are down or drained, if it is not for their turn or for others' tasks."""
+    reasons = Counter(task.reason for task in tasks.values() if task.state == "PD" and task.reason not in TURN)
+    if not reasons or any(task.state != "PD" for task in tasks.values()):
+        return ""
+    nodes = []
+    with contextlib.suppress(SlurmError):
+        lines = [line.split("|") for line in ask("sinfo", "-h", "-R", "-o", "%N|%E").splitlines()]
+        nodes = [f"{node} ({reason})" for node, reason, *_ in lines]
+    return "; ".join([reasons.most_common(1)[0][0], *nodes])
 
 
 def cancel(name: str, *, waiting: bool = False) -> None:

@@ -32,7 +32,7 @@ class SlurmTask:
         signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))
         for name in IMPORTED:
             importlib.import_module(name)
-        from lightning_d2l.sweeps.submitted import settle
+        from lightning_d2l.sweeps.submitted import settle, train_ends_of_lean
         from lightning_d2l.sweeps.worker import main
 
         queue_again, asked = signal.getsignal(signal.SIGUSR2), []
@@ -42,7 +42,7 @@ class SlurmTask:
             os.kill(os.getpid(), signal.SIGTERM)
 
         signal.signal(signal.SIGUSR2, stop)
-        code = main([sweep], owner=task_id())
+        code = main([sweep], owner=task_id(), then=train_ends_of_lean)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # SLURM ends a task that it queues again
         if code > 128 and asked and callable(queue_again):
             queue_again(signal.SIGUSR2, None)  # does not return

@@ -17,9 +17,11 @@ from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import Chunks
 from lightning_d2l.sweeps.claims import LAPSE, changed_at, words_of
-from lightning_d2l.sweeps.folder import resume_command
+from lightning_d2l.sweeps.folder import FINISHED, resume_command
 from lightning_d2l.training.files import write_json
 from lightning_d2l.training.lock import hold, holder
+from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.spec import RunSpec
 
 
 @dataclass
@@ -121,6 +123,33 @@ def settle(folder: Path) -> bool:
     except (RequestError, OSError, ValueError):  # another process does it, or will
         return False
     return True
+
+
+def train_ends_of_lean(folder: Path) -> None:
+    """Make the folders of the best and the worst runs of a lean sweep that nobody waits for, when its chunks are done.
+
+    Raises Stopped after a signal; whoever calls it again resumes.
+    """
+    from lightning_d2l.sweeps.lean import best_and_worst
+    from lightning_d2l.sweeps.vectorized import VectorizedSettings, train
+    from lightning_d2l.sweeps.work import Work
+    from lightning_d2l.sweeps.worker import Said
+
+    with contextlib.suppress(RequestError, OSError, ValueError, KeyError):  # another process does it, or a resume will
+        if (state := look(folder)) is None or not state.over or not (common := Chunks(folder).common)["lean"]["on"]:
+            return
+        with hold(folder, f"{folder}"):
+            fields, work = _fields(folder), Work(folder, Said(), stops=False, verbose=common["verbose"])
+            work.lean.look()
+            there, runs = work.lean.there.runs, dict[RunSpec, RunRecord]()
+            for job in fields["jobs"]:
+                if run := there.get(job["folder"]):
+                    given = list(run.fields["overrides"]), str(run.fields["command"]), job["number"], fields["id"]
+                    runs[RunSpec(dict(run.config), folder / job["folder"], *given, silent=True)] = run
+            kept = best_and_worst(folder, fields, runs)
+            again = [job for job in kept if RunRecord.read_or_missing(job.folder).state not in FINISHED]
+            work.lean.again = frozenset(job.name for job in again)
+            train(work, again, VectorizedSettings(**common["vectorized"]))
 
 
 def take_back(folder: Path, sweep: str) -> None:

@@ -34,7 +34,7 @@ from lightning_d2l.sweeps.work import Work
 from lightning_d2l.training.files import remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
 from lightning_d2l.training.machine import uses_generated_garments
-from lightning_d2l.training.record import RUN_FILE, RunRecord, git_revision, versions
+from lightning_d2l.training.record import RunRecord, git_revision, versions
 from lightning_d2l.training.same_data import on_the_data_of_its_runs, overrides_of_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
@@ -224,7 +224,7 @@ class Sweep(Work):
         left = [job for job in self.jobs if job.name not in self.lean.there.runs]
         self.absorb([job for job in left if job.folder.exists()])
         kept = best_and_worst(self.folder, self.fields, self.records())
-        again = [job for job in kept if not (job.folder / RUN_FILE).exists()]
+        again = [job for job in kept if RunRecord.read_or_missing(job.folder).state not in FINISHED]
         if not again or self.must_stop(self.records().values()):
             return
         print(f"the best and the worst runs are trained again, for their folders: {len(again)}", flush=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import os
 import traceback
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_disk
 from lightning_d2l.sweeps.heap import give_back
 from lightning_d2l.sweeps.in_rungs import train_in_rungs
@@ -53,15 +54,14 @@ class VectorizedSettings:
 
 def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs in groups, then the others one by one, with the reason in a line; raises Stopped after a signal."""
-    said: set[str] = set()
     if work.rungs:
-        train_in_rungs(work, work.rungs, jobs, lambda some: _train(work, some, settings, said))
+        train_in_rungs(work, work.rungs, jobs, lambda some: _train(work, some, settings))
     else:
-        _train(work, jobs, settings, said)
+        _train(work, jobs, settings)
 
 
-def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings, said: set[str]) -> None:
-    """Train jobs, each to its end or to where it waits for others; reasons that were `said` are not repeated."""
+def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
+    """Train jobs, each to its end or to where it waits for others."""
     with without_garbage_collection():
         importlib.import_module("lightning_d2l.sweeps.group")
     wrong = settings.wrong()
@@ -75,10 +75,7 @@ def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings, sa
     finally:
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
-        if reason in said:
-            continue
-        said.add(reason)
-        print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {reason}"), flush=True)
+        work.tell_one_by_one(number, reason)
     work.train_each([job for job in jobs if job in launch.reasons])
 
 
@@ -190,9 +187,18 @@ class _Vectorized:
                 return
             if self.work.verbose:
                 traceback.print_exc()
-            self._apart(jobs, _line(error))
+            self._apart(jobs, f"{_line(error)}\nat {_place(error)}; verbose=true shows the traceback")
 
 
 def _line(error: BaseException) -> str:
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """The last line before library code where an error arose: in a custom model, or in this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    libraries = {f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}"}
+    own = [frame for frame in frames if not any(part in frame.filename for part in libraries)]
+    frame = (own or frames)[-1]
+    return f"{os.sep.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"

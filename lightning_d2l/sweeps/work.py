@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.disk import require_written
 from lightning_d2l.sweeps.folder import FINISHED
 from lightning_d2l.sweeps.in_rungs import Turn, train_in_rungs
@@ -47,6 +48,7 @@ class Work:
         self.left_out: dict[RunSpec, str] = {}
         self.in_use: list[RunSpec] = []
         self.lean = Lean(folder)
+        self.one_by_one: dict[str, int] = {}  # the reasons why runs trained so, each with the runs that had it first
         self._finished: dict[RunSpec, RunRecord] = {}
 
     @functools.cached_property
@@ -117,6 +119,15 @@ class Work:
                 remove_run(job.folder)
         job.config = {**job.config, "resume": str(job.folder) if resumes else None}
         return job
+
+    def tell_one_by_one(self, number: int, reason: str) -> None:
+        """Say once for each reason that runs train one by one; a second line of the reason says where it arose."""
+        if reason not in self.one_by_one:
+            self.one_by_one[reason] = number
+            first, _, place = reason.partition("\n")
+            print(cut(f"{number} {'run' if number == 1 else 'runs'} one by one: {first}"), flush=True)
+            if place:
+                print(cut(f"  {place}"), flush=True)
 
     def train_in_turn(self, jobs: Sequence[RunSpec]) -> None:
         """Train jobs one after another in this process.

@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from lightning_d2l.plugins import attach
 from lightning_d2l.sweeps import claims
 from lightning_d2l.sweeps.chunks import COMMON, Chunks
 from lightning_d2l.sweeps.claims import alive, changed_at, give_up, renew
+from lightning_d2l.sweeps.one_source import require_official
 from lightning_d2l.sweeps.progress import MOST_FAILURES, monitored
 from lightning_d2l.sweeps.vectorized import VectorizedSettings, train
 from lightning_d2l.sweeps.work import Work
@@ -74,7 +75,8 @@ def probe(sweep: Path, word: str = "") -> str:
     """Why this process could not train chunks of a sweep, in one line, or "" if it could.
 
     The folder of the sweep must be seen here, with the same `word` in it as in that of the driver, which is
-    `Chunks.common["word"]`, and this process must have the driver's version of this package and its plugins.
+    `Chunks.common["word"]`, and this process must have the driver's version of this package, its plugins, and the
+    official files of Fashion-MNIST if the runs use them.
     """
     try:
         _require_same(Chunks(sweep), word)
@@ -96,6 +98,7 @@ def _require_same(chunks: Chunks, word: str = "") -> None:
         )
     attach(Program.read(there["program"]))
     require_plugins({**there, "config": None}, f"{sweep}: the worker on {here}", every=True, same=True)
+    require_official(there.get("official") or [])
 
 
 def run_chunk(sweep: Path, number: int, owner: str = "") -> bool:
@@ -136,7 +139,8 @@ def _train(chunks: Chunks, number: int, claim: Path) -> None:
             todo = work.again()
         left_out = {job.name: reason for job, reason in work.left_out.items()}
         seconds = round(time.monotonic() - began, 3)
-        chunks.end(number, {"seconds": seconds, "left_out": left_out, **said.words(), **said.outcome()})
+        alone = {"one_by_one": work.one_by_one}
+        chunks.end(number, {"seconds": seconds, "left_out": left_out, **alone, **said.words(), **said.outcome()})
 
 
 def run_chunks(sweep: Path, *, waits: bool = False, owner: str = "") -> None:
@@ -164,8 +168,11 @@ def _trained(chunks: Chunks, number: int, owner: str) -> bool:
         return False
 
 
-def main(words: list[str] | None = None, owner: str = "") -> int:
-    """The program; returns its exit code: 0, 1 if a chunk could not be trained, 2 if asked wrongly, 128 + signal."""
+def main(words: list[str] | None = None, owner: str = "", then: Callable[[Path], None] | None = None) -> int:
+    """The program; returns its exit code: 0, 1 if a chunk could not be trained, 2 if asked wrongly, 128 + signal.
+
+    `then` is called with the folder of the sweep when this worker finds no more chunks.
+    """
     parser = argparse.ArgumentParser(prog="python -m lightning_d2l.sweeps.worker", description="Train chunks.")
     parser.add_argument("sweep", type=Path, help="the folder of a sweep")
     parser.add_argument("chunk", type=int, nargs="?", help="the number of a chunk; all that are left without it")
@@ -183,6 +190,8 @@ def main(words: list[str] | None = None, owner: str = "") -> int:
                 return 0
             if asked.chunk is None:
                 run_chunks(asked.sweep, waits=asked.watch, owner=owner)
+                if then is not None:
+                    then(asked.sweep)
             else:
                 run_chunk(asked.sweep, asked.chunk, owner)
     except Stopped as stop:

@@ -1,6 +1,7 @@
 """Worker processes train what one process trains; what one had that died is trained by another."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ DYING = """
 import os
 import torch
 from lightning_d2l import register
+from lightning_d2l.scratch import linreg  # a worker has imported other parts of the package when it loads this file
 
 @register.model
 class Dying(torch.nn.Module):
@@ -36,10 +38,12 @@ class Dying(torch.nn.Module):
 """
 
 
-def program(*words: str, folder: Path, launcher: str = "processes") -> subprocess.Popen[str]:
+def program(
+    *words: str, folder: Path, launcher: str = "processes", clone: Path = ROOT, **more: str
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *words, f"hydra/launcher={launcher}"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        [sys.executable, str(clone / "train.py"), *words, f"hydra/launcher={launcher}"],
+        env={**os.environ, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1", **more},
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
@@ -48,14 +52,25 @@ def records(folder: Path) -> dict[str, RunRecord]:
     return {job["folder"]: RunRecord.read_or_missing(folder / job["folder"]) for job in read_sweep(folder)["jobs"]}
 
 
+def cloned(folder: Path) -> Path:
+    """A folder with train.py and all that it needs, as a clone of the repository has them."""
+    for name in ("lightning_d2l", "hydra_plugins", "conf"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy2(ROOT / "train.py", folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.apart
 def test_a_run_that_kills_its_workers_fails_alone_and_the_others_equal_those_of_one_process(tmp_path):
-    (tmp_path / "dying.py").write_text(DYING)
-    words = ["--plugin", "dying.py", *SMALL, "model=Dying", "trainer.max_epochs=4", "seed=0,1"]
+    """Its model is a plugin beside train.py and this package, which are no part of the plugin."""
+    (clone := tmp_path / "clone").mkdir()
+    (cloned(clone) / "dying.py").write_text(DYING)
+    words = ["--plugin", "clone/dying.py", *SMALL, "model=Dying", "trainer.max_epochs=4", "seed=0,1"]
     dying = [*words, "model.deadly=false,true", "hydra.launcher.retries=0", "hydra.launcher.chunk_size=2"]
-    many = program(*dying, "hydra.sweep.dir=many", folder=tmp_path)
-    one = program(*words, "model.deadly=false", "hydra.sweep.dir=one", folder=tmp_path, launcher="sequential")
+    many = program(*dying, "hydra.sweep.dir=many", folder=tmp_path, clone=clone)
+    plain = [*words, "model.deadly=false", "hydra.sweep.dir=one"]
+    one = program(*plain, folder=tmp_path, launcher="sequential", clone=clone)
     output = many.communicate(timeout=PATIENCE)[0]
     assert one.wait(PATIENCE) == 0, one.communicate()[0]
     assert many.returncode == 1, output

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lightning_d2l.studies.lean import LeanFolder
 from lightning_d2l.sweeps import ray_executor
 from lightning_d2l.sweeps.chunks import CHUNKS
 from lightning_d2l.sweeps.folder import read_sweep
@@ -146,6 +148,32 @@ def test_without_a_shared_folder_chunks_data_and_runs_go_through_ray(tmp_path: P
     assert stopped.returncode == 130, output
     nodes.remove(-1)
     assert {record.state for record in records(tmp_path / "stopped").values()} == {"interrupted"}
+
+
+def test_lean_records_and_pruned_runs_come_back_without_a_shared_folder(tmp_path: Path, nodes: Nodes):
+    (tmp_path / "blind.py").write_text(BLIND)
+    words = ["--plugin", "blind.py", *SMALL, "model=Blind", "optimizer.lr=0.0001,0.003,0.1", "seed=range(4)",
+             "trainer.max_epochs=24", "trainer.log_every_n_epochs=1"]  # fmt: skip
+    few = ["sweep.prune=halving", "sweep.prune.min_epochs=2", "sweep.records=lean", "hydra.launcher.chunk_size=12"]
+    nodes.add(BLIND="1")
+    many = program(*words, *few, "hydra.sweep.dir=many", folder=tmp_path, nodes=nodes)
+    one = program(*words, "hydra.sweep.dir=one", folder=tmp_path, launcher="vectorized")
+    output = many.communicate(timeout=PATIENCE)[0]
+    assert one.wait(PATIENCE) == 0, one.communicate()[0]
+    assert many.returncode == 0, output
+    assert "nodes do not see the sweep's folder" in output
+    lean = LeanFolder(tmp_path / "many")
+    lean.look()
+    whole, ends = records(tmp_path / "one"), Counter[tuple[str, str]]()
+    assert lean.runs.keys() == whole.keys()
+    for name, record in lean.runs.items():
+        ends[name.partition(",")[0], record.state] += 1
+        for row, there in zip(record.history, whole[name].history, strict=False):
+            assert {key: row.get(key) for key in there} == pytest.approx(there, rel=1e-5)
+    assert sorted(ends.values()) == [4, 4, 4]  # a setting ends as a whole
+    assert sorted(state for _, state in ends) == ["completed", "pruned", "pruned"]
+    assert len([*(tmp_path / "many").glob("*/run.json")]) == 2
+    nodes.remove(-1)
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,14 @@ import pytest
 
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.studies.lean import LeanFolder
 from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import CHUNKS
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.training.files import MetricsFile
 from lightning_d2l.training.record import RunRecord
 from tests import slurm
-from tests.forked import Forked
+from tests.forked import TRAIN, Forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.apart, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing())]
 PATIENCE = 240  # seconds
@@ -27,6 +28,7 @@ SMALL = [
     "trainer.precision=64-true", "trainer.checkpoint_every_n_seconds=0.1", "trainer.log_every_n_epochs=50",
 ]  # fmt: skip
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.chunk_size=2"]
+IMPATIENT = f"from lightning_d2l.sweeps import slurm_probe\nslurm_probe.START = 0.5\n{TRAIN}"
 REFUSED: list[tuple[dict[str, object], str]] = [
     ({"partition": "nope"}, "hydra.launcher.partition=nope: .*it has main, short"),
     ({"gpus_per_node": 8}, "hydra.launcher.gpus_per_node=8: "),
@@ -57,6 +59,23 @@ def cluster(started: slurm.Cluster) -> slurm.Cluster:
     """SLURM, with a node that is ready."""
     started.wait_for_node()
     return started
+
+
+@pytest.fixture
+def unshared(cluster: slurm.Cluster, tmp_path: Path) -> Iterator[Path]:
+    """A folder in which the node sees nothing of what is in it."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    cluster.kill_node()
+    try:
+        cluster.start_node(hidden=folder)
+        cluster.wait_for_node()
+        yield folder
+    except RuntimeError as error:
+        pytest.skip(f"nothing can be mounted here: {error}")
+    finally:
+        cluster.kill_node()
+        cluster.start_node()
 
 
 def records(folder: Path) -> dict[str, RunRecord]:
@@ -137,7 +156,7 @@ def test_nobody_waits_and_the_last_task_marks_the_sweep_done(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["data.degree=1,2", "seed=range(2)", "trainer.max_epochs=3000", "sweep.wait=false", "hydra.sweep.dir=runs"]
-    driver = Forked(*SMALL, *words, *SLURM, "hydra.launcher.workers=2")
+    driver = Forked(*SMALL, *words, *SLURM, "hydra.launcher.workers=2", "sweep.records=lean")
     output = driver.communicate(PATIENCE)[0]
     assert driver.poll() == 0, output
     assert "lightning-d2l report runs" in output
@@ -148,7 +167,15 @@ def test_nobody_waits_and_the_last_task_marks_the_sweep_done(
     assert "0 of 2 chunks done" in capsys.readouterr().out
     wait_for(lambda: read_sweep(tmp_path / "runs")["status"] != "submitted")
     assert read_sweep(tmp_path / "runs")["status"] == "completed"
-    assert {record.state for record in records(tmp_path / "runs").values()} == {"completed"}
+    lean = LeanFolder(tmp_path / "runs")
+    lean.look()
+    losses = {name: record.metric("loss/val") or 0.0 for name, record in lean.runs.items()}
+    assert len(losses) == 4
+    best_and_worst = [min(losses, key=losses.__getitem__), max(losses, key=losses.__getitem__)]
+    kept = {name: record for name, record in records(tmp_path / "runs").items() if record.state == "completed"}
+    assert sorted(kept) == sorted(best_and_worst)  # which the last task trained again
+    for name, record in kept.items():
+        assert record.metric("loss/val") == pytest.approx(losses[name], rel=1e-9)
     assert cli.main(["report", "runs"]) == 0
     assert "chunks done" not in capsys.readouterr().out
 
@@ -170,6 +197,59 @@ def test_a_killed_driver_s_tasks_go_on_and_a_second_driver_takes_them_over(
     assert {record.state for record in records(tmp_path / "runs").values()} == {"completed"}
     assert not any("resumed" in record.fields for record in records(tmp_path / "runs").values())
     assert len(list((tmp_path / "runs" / ".slurm").glob("*_submission.sh"))) == 1  # the task of the first driver
+
+
+def test_a_folder_that_a_node_does_not_share_is_found_before_a_task_is_submitted(
+    unshared: Path, cluster: slurm.Cluster
+) -> None:
+    sweep = unshared / "runs"
+    driver = Forked(*SMALL, *SLURM, "seed=0,1", f"hydra.sweep.dir={sweep}")
+    output, error = driver.communicate(PATIENCE)
+    assert driver.poll() == 2, output
+    assert error.startswith(f"error: {sweep}: is not shared with ")
+    assert error.count("\n") == 1
+    assert not (sweep / slurm_site.FOLDER).exists()
+    assert not (sweep / CHUNKS).exists()
+    assert cluster.run("squeue", "-h") == ""
+    resumed = Forked("-m", f"sweep.resume={sweep}", "hydra/launcher=vectorized")
+    assert resumed.wait(PATIENCE) == 0
+    assert {record.state for record in records(sweep).values()} == {"completed"}
+
+
+def test_in_a_long_queue_the_first_task_finds_that_the_folder_is_not_shared_and_the_others_are_cancelled(
+    unshared: Path, cluster: slurm.Cluster
+) -> None:
+    others = ["sbatch", "--parsable", "--exclusive", "--output=/dev/null", "--wrap", "sleep 600"]
+    queue = [cluster.run(*others).strip() for _ in range(2)]
+    wait_for(lambda: "R" in cluster.run("squeue", "-h", "-o", "%t", "-j", queue[0]))
+    sweep = unshared / "runs"
+    words = [*SMALL, *SLURM, "seed=range(8)", "hydra.launcher.workers=4", f"hydra.sweep.dir={sweep}"]
+    driver = Forked(*words, "hydra.launcher.array_parallelism=1", program=IMPATIENT)
+    tasks = lambda: cluster.run("squeue", "-h", "-r", "-o", "%j").count("d2l-")  # noqa: E731
+    wait_for(lambda: tasks() == 4, driver)
+    cluster.run("scancel", *queue)
+    output, error = driver.communicate(PATIENCE)
+    assert driver.poll() == 2, output
+    assert "no node answered a probe: the first task will see whether it shares the folder" in output
+    assert error.startswith(f"error: {sweep}: is not shared with ")
+    assert error.count("\n") == 1
+    wait_for(lambda: tasks() == 0)
+    assert not (sweep / CHUNKS).exists()
+    assert read_sweep(sweep)["status"] == "stopped"
+
+
+def test_a_line_says_why_no_task_runs_while_the_nodes_are_drained(
+    cluster: slurm.Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cluster.run("scontrol", "update", f"NodeName={cluster.node}", "State=DRAIN", "Reason=broken fan")
+    driver = Forked(*SMALL, *SLURM, "seed=0,1", "hydra.sweep.dir=runs", program=IMPATIENT)
+    said = Path(driver.output.name) / "out"
+    wait_for(lambda: said.exists() and "no task of SLURM runs: " in said.read_text(), driver)
+    line = next(line for line in said.read_text().splitlines() if line.startswith("no task of SLURM runs: "))
+    cluster.heal()
+    assert driver.wait(PATIENCE) == 0
+    assert f"{cluster.node} (broken fan)" in line
 
 
 def test_without_a_controller_nothing_is_submitted(cluster: slurm.Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

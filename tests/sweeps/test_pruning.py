@@ -6,6 +6,7 @@ import math
 import os
 import random
 import statistics
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,44 @@ def test_what_was_decided_stays_decided_whoever_asks_again(tmp_path):
     assert other.judge(0, {"d": [(0.5, 0.5)], "e": [(4.0, 4.0)]}) == {"e"}
     assert first.judge(1, {"b": [(0.0, 0.0)], "e": [(0.0, 0.0)], "a": [(1.0, 1.0)]}) == {"b", "e"}
     assert first.stopped_until(3) == {"b": 0, "c": 0, "e": 0}
+
+
+def test_of_two_processes_that_come_to_a_rung_at_once_one_decides_for_both(tmp_path):
+    """Each would stop the other's best setting, and together they would stop all."""
+    (tmp_path / ".rungs").mkdir()
+    rows = [{"a": (1.0, 1.0), "b": (2.0, 2.0), "c": (3.0, 3.0)}, {"a": (3.0, 3.0), "b": (1.0, 1.0), "c": (2.0, 2.0)}]
+    both = [Rungs(tmp_path, plan(min_settings=3)) for _ in rows]
+    for process in both:
+        process.stopped_until(1)  # nothing is there yet
+    barrier, found = threading.Barrier(2), {}
+
+    def judge(number):
+        barrier.wait()
+        found[number] = both[number].judge(0, {name: [values] for name, values in rows[number].items()})
+
+    threads = [threading.Thread(target=judge, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+    assert both[0].stopped_until(9) == both[1].stopped_until(9) == dict.fromkeys(found[0], 0)
+
+
+def test_of_decisions_on_nodes_that_share_no_folder_the_first_counts(tmp_path):
+    there = []
+    for number, values in enumerate(((1.0, 2.0, 3.0), (3.0, 1.0, 2.0))):
+        apart = Rungs(tmp_path / str(number), plan(min_settings=3))
+        apart.folder.parent.mkdir()
+        apart.judge(0, {name: [(value, value)] for name, value in zip("abc", values, strict=True)})
+        there += apart.folder.glob("*.jsonl")
+    (tmp_path / ".rungs").mkdir()
+    for number, path in enumerate(there):
+        path.rename(tmp_path / ".rungs" / f"{number}.jsonl")
+    driver = Rungs(tmp_path, plan(min_settings=3))
+    assert driver.stopped_until(9) == {"b": 0, "c": 0}
+    assert driver.judge(0, {"a": [(9.0, 9.0)]}) == set()
 
 
 def test_damaged_files_of_other_processes_are_passed_over(tmp_path):

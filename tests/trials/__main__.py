@@ -15,6 +15,7 @@ from tests.trials import (
     hostile_config,
     hostile_files,
     kills,
+    pruned_kills,
     races,
     slurm_kills,
 )
@@ -30,8 +31,9 @@ TRIALS: dict[str, tuple[Callable[[], list[Case]], int]] = {
     "disk": (disk.cases, 6),
     "races": (races.cases, 2),
     "chunk_kills": (chunk_kills.cases, 2),
-    "ray_kills": (chunk_kills.cases_of_ray, 0),
-    "slurm_kills": (slurm_kills.cases, 0),
+    "pruned_kills": (pruned_kills.cases, 1),
+    "ray_kills": (lambda: chunk_kills.cases_of_ray() + pruned_kills.cases_of_ray(), 0),
+    "slurm_kills": (lambda: slurm_kills.cases() + pruned_kills.cases_of_slurm(), 0),
     "environment": (environment.cases, 4),
 }
 """Name of a trial to its cases, and how many of them a sample has."""

@@ -31,12 +31,12 @@ from tests.trials.trial import Case, Fault
 KILLS = 5  # in a case
 CASES = 40
 PATIENCE = 120.0  # seconds for a round on a machine that others use, too
-_WORDS = (
+RUNS = (
     *STATEFUL, "logger=none", "trainer.max_epochs=60", "trainer.log_every_n_epochs=20", "seed=range(16)",
     "trainer.checkpoint_every_n_seconds=0.05",
 )  # fmt: skip
 _CHUNKS = ("hydra.launcher.chunk_size=2", "hydra.launcher.retries=50")
-TOGETHER = Program("the same in one process", (*_WORDS, "hydra.launcher.max_members=2"), True, exact=False)
+TOGETHER = Program("the same in one process", (*RUNS, "hydra.launcher.max_members=2"), True, exact=False)
 
 
 @dataclass
@@ -50,10 +50,11 @@ class Site:
     prepare: Callable[[], None] = lambda: None
     environment: dict[str, str] = field(default_factory=dict)
     kills: dict[str, Callable[[Room], bool]] = field(default_factory=dict)
+    runs: tuple[str, ...] = RUNS
 
     @property
     def program(self) -> Program:
-        return Program("sweep of 8 chunks", (*_WORDS, *_CHUNKS, *self.words), True, exact=False)
+        return Program("sweep of 8 chunks", (*self.runs, *_CHUNKS, *self.words), True, exact=False)
 
     def start(self, room: Room) -> Child:
         return start(room, self.program.again(room), prepare=self.prepare, environment=self.environment)
@@ -61,12 +62,12 @@ class Site:
 
 def cases() -> list[Case]:
     """Kills of what a random choice says, each with its own stream of moments."""
-    return [_killed(number, here) for number in range(CASES)] + [_paused(number) for number in range(4)]
+    return [case(number, here) for number in range(CASES)] + [_paused(number) for number in range(4)]
 
 
 def cases_of_ray() -> list[Case]:
     """The same with tasks of a Ray cluster of two nodes, which are killed, too."""
-    return [_killed(number, ray) for number in range(CASES)]
+    return [case(number, ray) for number in range(CASES)]
 
 
 def here() -> Site:
@@ -187,8 +188,8 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _finished(room: Room) -> dict[str, Any]:
-    """The metrics of the runs that are complete."""
+def finished(room: Room) -> dict[str, Any]:
+    """The metrics of the runs that are complete and have a folder."""
     found = {}
     for path in (room.work / "there").glob("*/run.json"):
         with contextlib.suppress(OSError, ValueError):
@@ -198,7 +199,7 @@ def _finished(room: Room) -> dict[str, Any]:
     return found
 
 
-def _wait(child: Child, seconds: float) -> bool:
+def wait(child: Child, seconds: float) -> bool:
     """Wait for a moment; returns whether the program still runs."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and not child.ended():
@@ -210,13 +211,22 @@ killed: dict[str, int] = {}
 """How often what was killed, of all cases."""
 
 
-def _killed(number: int, at: Callable[[], Site]) -> Case:
+Known = Callable[[Room], dict[str, Any]]
+"""The metrics of the runs that have finished."""
+Whole = Callable[[Room, Outcome, dict[str, Any]], Iterator[Fault]]
+"""What is wrong with a sweep that was completed, of which runs had finished before the last round."""
+
+
+def case(
+    number: int, at: Callable[[], Site], name: str = "", check: Whole | None = None, known: Known | None = None
+) -> Case:
+    """A sweep at a site, of which something is killed KILLS times."""
     chance = random.Random(number)
 
     def disturb(child: Child, room: Room, site: Site) -> bool:
         """Kill something; returns whether that was the driver."""
         owners, until = _owners(room), time.monotonic() + chance.choice([0.0, 5.0, 5.0])
-        while not owners and time.monotonic() < until and _wait(child, 0.01):
+        while not owners and time.monotonic() < until and wait(child, 0.01):
             owners = _owners(room)
         what = chance.choice(["driver", "worker", "worker", "all", *2 * list(site.kills)] if owners else ["driver"])
         if what in site.kills:
@@ -236,8 +246,8 @@ def _killed(number: int, at: Callable[[], Site]) -> Case:
         while True:
             child = site.start(room)
             over = False
-            while left and not over and _wait(child, chance.uniform(0.1, 2.5)):
-                before |= _finished(room)
+            while left and not over and wait(child, chance.uniform(0.1, 2.5)):
+                before |= (known or finished)(room)
                 over = disturb(child, room, site)
                 left -= 1
             outcome = child.wait(PATIENCE)
@@ -246,9 +256,9 @@ def _killed(number: int, at: Callable[[], Site]) -> Case:
                 print(outcome.text, file=sys.stderr)
             if not over:
                 break
-        yield from _whole(room, outcome, before)
+        yield from (check or whole)(room, outcome, before)
 
-    return Case(f"{KILLS} kills ({number})", work)
+    return Case(f"{name or f'{KILLS} kills'} ({number})", work)
 
 
 def _paused(number: int) -> Case:
@@ -258,34 +268,39 @@ def _paused(number: int) -> Case:
     def work(room: Room) -> Iterator[Fault]:
         before = dict[str, Any]()
         child = Site(here().words, forked(1.0, ends=ends, locks=ends)).start(room)
-        while not _owners(room) and _wait(child, 0.01):
+        while not _owners(room) and wait(child, 0.01):
             pass
-        _wait(child, chance.uniform(0.0, 0.5))
+        wait(child, chance.uniform(0.0, 0.5))
         if owners := _owners(room):
             victim = chance.choice(owners)
             os.kill(victim, signal.SIGSTOP)
-            _wait(child, 4.0)
-            before = _finished(room)
+            wait(child, 4.0)
+            before = finished(room)
             if _lives(victim):
                 os.kill(victim, signal.SIGCONT)
         outcome = child.wait(PATIENCE)
         yield from outcome.faults()
-        yield from _whole(room, outcome, before)
+        yield from whole(room, outcome, before)
 
     return Case(f"a worker is paused ({number})", work)
 
 
-def _whole(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Fault]:
+def whole(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Fault]:
     """What is wrong with a sweep that was completed after what happened to it."""
     if outcome.code != 0:
         yield "stuck", f"exit code {outcome.code}: {outcome.last_line()}"
         return
     yield from honest(room)
     yield from same_folders(undisturbed(TOGETHER, PATIENCE).folder, room.work / "there", exact=False)
-    after = _finished(room)
+    after = finished(room)
     for name, metrics in before.items():
         if after.get(name) != metrics:
             yield "lost", f"{name} was finished, and was trained again with other numbers"
+    yield from of_chunks(room)
+
+
+def of_chunks(room: Room) -> Iterator[Fault]:
+    """What is left in the folder of a sweep that is complete."""
     if (room.work / "there" / CHUNKS).exists():
         yield "leftovers", f"{sorted(path.name for path in (room.work / 'there' / CHUNKS).iterdir())}"[:200]
     yield from leftovers(room)

@@ -21,7 +21,7 @@ from lightning_d2l.sweeps.chunks import CHUNKS
 from lightning_d2l.sweeps.claims import words_of
 from tests import slurm
 from tests.trials.children import Child, Room, start
-from tests.trials.chunk_kills import _WORDS, _finished, _wait, _whole, killed
+from tests.trials.chunk_kills import RUNS, Known, Whole, finished, killed, wait, whole
 from tests.trials.results import Program
 from tests.trials.trial import Case, Fault
 
@@ -31,13 +31,12 @@ PATIENCE = 400.0  # seconds for a round on a machine that others use, too
 IN_TASKS = (
     "hydra/launcher=slurm", "hydra.launcher.workers=2", "hydra.launcher.chunk_size=2", "hydra.launcher.retries=50",
 )  # fmt: skip
-CHUNKED = Program("sweep of 8 chunks", (*_WORDS, *IN_TASKS), True, exact=False)
 _made: list[slurm.Cluster] = []
 
 
 def cases() -> list[Case]:
     """Kills of what a random choice says, each with its own stream of moments; none where SLURM can't be started."""
-    return [] if slurm.missing() else [_killed(number) for number in range(CASES)]
+    return [] if slurm.missing() else [case(number) for number in range(CASES)]
 
 
 def _cluster() -> slurm.Cluster:
@@ -57,8 +56,11 @@ def _cluster() -> slurm.Cluster:
     return _made[0]
 
 
-def _killed(number: int) -> Case:
-    chance = random.Random(number)
+def case(
+    number: int, runs: tuple[str, ...] = RUNS, name: str = "", check: Whole = whole, known: Known = finished
+) -> Case:
+    """A sweep on SLURM, of which something is killed KILLS times."""
+    chance, program = random.Random(number), Program("sweep of 8 chunks", (*runs, *IN_TASKS), True, exact=False)
 
     def disturb(child: Child, room: Room) -> bool:
         """Kill something; returns whether that was the driver."""
@@ -90,16 +92,16 @@ def _killed(number: int) -> Case:
         _cluster()
         left, before = KILLS, dict[str, Any]()
         while True:
-            child = start(room, CHUNKED.again(room))
+            child = start(room, program.again(room))
             over = False
-            while left and not over and _wait(child, chance.uniform(2.0, 12.0)):
-                before |= _finished(room)
+            while left and not over and wait(child, chance.uniform(2.0, 12.0)):
+                before |= known(room)
                 over = disturb(child, room)
                 left -= 1
             outcome = child.wait(PATIENCE)
             yield from (fault for fault in outcome.faults() if fault[0] != "executed")  # the commands of SLURM are
             if not over:
                 break
-        yield from _whole(room, outcome, before)
+        yield from check(room, outcome, before)
 
-    return Case(f"{KILLS} kills on SLURM ({number})", work)
+    return Case(f"{name or f'{KILLS} kills'} on SLURM ({number})", work)
