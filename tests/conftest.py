@@ -14,7 +14,8 @@ from hydra.plugins.config_source import ConfigResult
 from lightning_d2l.config.compose import CONF
 from lightning_d2l.data.download import MD5, data_root
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, in all programs that the tests start
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it, in all programs that the tests start
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,9 +61,9 @@ def official_root() -> str:
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs and reports draw no figures, which take most of a small one's time; test_run and tests/studies see them."""
     from lightning_d2l.studies import report
-    from lightning_d2l.training import figures
+    from lightning_d2l.training import extras
 
-    monkeypatch.setattr(figures, "draw", lambda *_: [])
+    monkeypatch.setattr(extras, "draw", lambda *_: [])
     monkeypatch.setattr(report, "_drawn", lambda findings: None)
 
 

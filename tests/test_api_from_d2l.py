@@ -10,7 +10,7 @@ import torch
 from lightning_d2l import api
 from lightning_d2l.data import fashion_mnist
 from lightning_d2l.data.garments import draw_garments
-from lightning_d2l.training import figures
+from lightning_d2l.training import extras
 from tests.conftest import ROOT
 
 PAGES = [(ROOT / "docs" / name).read_text() for name in ("from-d2l.md", "from-d2l.zh-CN.md")]
@@ -44,7 +44,7 @@ def test_every_name_of_the_chapters_is_on_the_page_and_on_its_twin() -> None:
 @pytest.mark.slow
 def test_every_line_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fashion_mnist, "generated_garments", lambda split: draw_garments(2000, len(split)))
-    monkeypatch.setattr(figures, "draw", lambda *_: [])  # of each run's folder; they take most of a small run
+    monkeypatch.setattr(extras, "draw", lambda *_: [])  # of each run's folder; they take most of a small run
     Path("docs").symlink_to(ROOT / "docs")
     (block,) = re.findall(r"```python\n(.*?)```", PAGES[0], re.S)
     names: dict[str, Any] = {}

@@ -131,13 +131,14 @@ class Run:
         if not (rows := record.history):
             raise RequestError(f"{self.folder}: has no figures: no epoch has ended")
         from lightning_d2l.api.notebook import show_figures
-        from lightning_d2l.training import figures
+        from lightning_d2l.studies.labels import quantity
+        from lightning_d2l.training.learning_curves import curves
 
         show_figures()
 
         if name == "curves":
             stopped = record.fields.get("stopped")
-            made = figures.curves(rows, stopped["epoch"] if stopped else None)
+            made = curves(rows, stopped["epoch"] if stopped else None, quantity("loss", record.config))
             if made is not None:
                 return made
         from lightning_d2l.training.extras import figures_of
@@ -147,7 +148,9 @@ class Run:
         found = figures_of(built, record.fields.get("stopped"))
         if name not in found:
             raise RequestError(f"figure: {name}: must be one of {', '.join(found)}{nearest(str(name), list(found))}")
-        return found[name]
+        if (drawn := found[name]()) is None:
+            raise RequestError(f"figure: {name}: does not suit the data or the network of this run")
+        return drawn
 
     @property
     @library_call

@@ -91,7 +91,7 @@ class NotebookDisplay:
 
         began = time.monotonic()
         if self.rows:
-            from lightning_d2l.training.figures import curves
+            from lightning_d2l.training.learning_curves import curves
 
             figure = curves(self.rows)
             self._shown.picture = inline(figure, "learning curves so far") if figure else ""

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Rectangle
 
-from lightning_d2l.training.panels import BLUE, GREY, RED
+from lightning_d2l.config.colours import BLUE, GREY, RED
 
 SIZE = 0.42  # half the side of a square, the radius of a circle
 WIDE = 0.75  # the radius of the circle of the norms

@@ -17,8 +17,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from lightning_d2l.config.colours import BLUE, GREY, ORANGE, RED
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import BLUE, GREY, ORANGE, RED
+from lightning_d2l.training.panels import plain_ticks
 
 Noise = Callable[[int], Tensor]
 """A function from a number of copies m to the noisy inputs (m, n, d)."""
@@ -97,8 +98,9 @@ def picture(result: Convergence, penalised: str, noise: str) -> Figure:
     panel.loglog(result.copies, result.to_penalised, "o-", color=BLUE, markersize=4, label=f"to {penalised}")
     label = r"expected from chance, $\propto 1/\sqrt{\mathrm{copies}}$"
     panel.loglog(result.copies, result.standard_error, "--", color=RED, label=label)
-    panel.set(title=f"Least squares on inputs with {noise}", xlabel="noisy copies of the training set")
-    panel.set(ylabel="distance of the weights")
+    panel.set_title(f"Least squares on inputs with {noise} tends to {penalised}", fontsize=10)
+    panel.set(xlabel="noisy copies of the training set", ylabel="distance of the weights")
     panel.grid(alpha=0.3)
     panel.legend(fontsize=9)
+    plain_ticks(panel)
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from torch import Tensor, nn
 
+from lightning_d2l.config.colours import BLUE, GREEN, RED
 from lightning_d2l.config.escape import label
-from lightning_d2l.training.panels import BLUE, GREEN, RED, with_panels
+from lightning_d2l.training.panels import with_panels
 from lightning_d2l.training.predictions import Prediction, probabilities
 
+SPLITS = {"train": "training", "val": "validation"}
 MOST_CLASSES = 100  # of a confusion matrix
 MOST_NAMED = 12  # classes whose probabilities are shown together; of more, the most probable ones
 SMALLEST_KERNEL = 3  # pixels wide, that can be seen as an image
+TALLEST = 20.0  # inches of a figure, whatever the shape of its images
+CROSS = " \N{MULTIPLICATION SIGN}"
 
 
 def pictures(x: Tensor, *, ink: bool = False) -> Tensor | None:
@@ -65,19 +70,21 @@ def predicted_images(
     h, w = images.shape[1:3]
     down, across = max(h // 2, w // 3), w // 3
     rows = -(-len(shown) // 8)
-    figure, (panel,) = with_panels(1, 1, 9, 0.9 + 1.25 * rows)
+    figure, (panel,) = with_panels(1, 1, 9, min(0.85 + 9 * rows * (h + down) / (8 * (w + across)), TALLEST))
     mosaic(panel, images, 8, (down, across), cmap="gray", vmin=0, vmax=1)
     for number, index in enumerate(shown):
         true, guess = label(names[int(y[index])]), label(names[int(predicted[index])])
         at = (number % 8 * (w + across) + w / 2, number // 8 * (h + down) + down - 1)
-        text = f"{_cut(true)}\n{_cut(guess)} {confidence[index]:.0%}"
-        panel.text(*at, text, fontsize=7, color=GREEN if true == guess else RED, ha="center", va="bottom")
-    panel.text(
-        0, (h + down) * rows + h / 9,
-        "true name, below it the prediction with its probability\n"
-        f"first the first {split} images, then the most confident mistakes",
-        fontsize=8, va="top",
-    )  # fmt: skip
+        right = int(y[index]) == int(predicted[index])
+        text = f"{_cut(true)}\n{_cut(guess)} {100 * confidence[index]:.0f} %{'' if right else CROSS}"
+        panel.text(*at, text, fontsize=7.5, color=GREEN if right else RED, ha="center", va="bottom")
+    accuracy = float((predicted == y).double().mean())
+    panel.set_title(
+        f"{SPLITS.get(split, split).capitalize()} accuracy {100 * accuracy:.1f} %: the first {min(16, len(x))} images, "
+        "then the most confident mistakes\nabove an image its true name, below that the prediction with its "
+        f"probability,{CROSS} if wrong",
+        fontsize=9.5,
+    )
     return figure
 
 
@@ -85,7 +92,7 @@ def _cut(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure | None:
+def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str], split: str = "test") -> Figure | None:
     """Percentage of each true class (row) that is predicted as each class (column); none for too many classes."""
     n = len(names)
     if n > MOST_CLASSES:
@@ -94,21 +101,35 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str]) -> Figure 
     share = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
     more = max(n - 12, 0)  # classes that need more room, and smaller letters
     figure, (panel,) = with_panels(1, 1, 6.2 + 0.11 * more, 5.6 + 0.11 * more)
-    picture = panel.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    picture = panel.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=100)
     for row, column in counts.nonzero().tolist():
         percent = round(float(share[row, column]))
         if more and not percent:
             continue
         colour = "white" if share[row, column] > 50 else "black"
-        size = 7.5 if not more else max(7.5 - 0.08 * more, 3)
+        size = 9 if not more else max(7.5 - 0.08 * more, 3)
         panel.text(column, row, str(percent or "·"), ha="center", va="center", fontsize=size, color=colour)
-    size, turned = (8.0, 45) if not more else (max(8 - 0.1 * more, 5.5), 90)
+    size, turned = (9.0, 45) if not more else (max(8 - 0.1 * more, 5.5), 90)
     style: Any = {"rotation": turned, "ha": "right" if turned == 45 else "center", "fontsize": size}
     panel.set_xticks(range(n), [*map(label, names)], **style)
     panel.set_yticks(range(n), [*map(label, names)], fontsize=size)
-    panel.set(xlabel="predicted", ylabel="true")
+    panel.set(xlabel="predicted class", ylabel="true class")
+    panel.spines[:].set_visible(True)
+    panel.set_title("\n".join(textwrap.wrap(_confusion(counts, share, names, split), 60)), fontsize=10)
     figure.colorbar(picture, ax=panel, label="% of the true class", shrink=0.8)
     return figure
+
+
+def _confusion(counts: Tensor, share: Tensor, names: Sequence[str], split: str) -> str:
+    """The accuracy, and the pair of classes that is confused most often."""
+    accuracy = float(counts.diagonal().sum() / counts.sum().clamp(min=1))
+    wrong = share.clone().fill_diagonal_(0)
+    said = f"{SPLITS.get(split, split).capitalize()} accuracy {100 * accuracy:.1f} %"
+    if not float(wrong.max()):
+        return said
+    true, guess = divmod(int(wrong.argmax()), len(names))
+    confused = f"{label(_cut(names[true]))} taken for {label(_cut(names[guess]))} ({float(wrong.max()):.0f} %)"
+    return f"{said}; most often confused: {confused}"
 
 
 def first_weight(net: nn.Module, num_inputs: int) -> Tensor | None:
@@ -140,15 +161,14 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     gap, columns = max(w // 9, 1), 5 if classes else 8
     # Letters above an image take a fraction of its height, whatever its number of pixels.
     down = max(h // 3, 1)
-    figure, (panel,) = with_panels(
-        1, 1, 8, 3.6 * -(-len(shown) // columns) / 2 if classes else 0.6 + 1.0 * -(-len(shown) // columns)
-    )
+    rows = -(-len(shown) // columns)
+    figure, (panel,) = with_panels(1, 1, 8, min(0.6 + 6.9 * rows * (h + down) / (columns * (w + gap)), TALLEST))
     # Some weights are saturated, so that the others are visible.
     largest = float(weight[shown].abs().max()) / (2 if what == "unit" else 1) or 1.0
     if len(weight[0]) == 3:
         colours = (weight[shown] / (2 * largest) + 0.5).clamp(0, 1)
         picture = mosaic(panel, colours.permute(0, 2, 3, 1), columns, (down, gap))
-        below = -(-len(shown) // columns) * (h + down)
+        below = rows * (h + down)
         panel.text(0, below, "colours: weights of red, green and blue; grey is 0", fontsize=7, va="top")
     else:
         style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
@@ -157,7 +177,14 @@ def first_layer_weights(net: nn.Module, image: Sequence[int], names: Sequence[st
     for number, unit in enumerate(shown):
         at = (number % columns * (w + gap) + w / 2 - 0.5, number // columns * (h + down) + down - 0.6)
         text = label(names[unit]) if classes else f"{what} {unit}"
-        panel.text(*at, text, fontsize=7, ha="center", va="bottom")
+        panel.text(*at, text, fontsize=8 if classes else 7, ha="center", va="bottom")
+    signs = ": red pixels speak for it, blue ones against it" if len(weight[0]) == 1 else ""
+    said = {
+        "class": f"What each class looks for{signs}",
+        "unit": f"What hidden units look for: the {len(shown)} of {len(weight)} with the largest weights",
+        "kernel": f"What the first layer looks for: {len(shown)} of {len(weight)} kernels",
+    }
+    panel.set_title(said["class" if classes else what], fontsize=10)
     return figure
 
 
@@ -185,5 +212,6 @@ def images_with_probabilities(items: Sequence[Prediction], names: Sequence[str],
         right.set_yticks(range(len(best)), [label(names[number]) for number in best], fontsize=6)
         right.invert_yaxis()
         right.set_xlim(0, 1)
+        right.grid(axis="x", alpha=0.3)
     panels[-1].set_xlabel("probability")
     return figure

@@ -16,9 +16,11 @@ from torch import Tensor
 from lightning_d2l.config.check import flat
 from lightning_d2l.config.escape import markdown, terminal
 from lightning_d2l.config.loggers import TENSORBOARD
+from lightning_d2l.config.metrics import LOSSES
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.trainer import RUNNING
+from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.build import BuiltRun
@@ -33,7 +35,7 @@ from lightning_d2l.training.spec import RunSpec
 from lightning_d2l.training.tensorboard import TensorBoard, write_events, write_graph
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from lightning_d2l.training.figures import Drawing
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class Loggers:
 
     def finish(self, built: BuiltRun, final: Row) -> None:
         """Draw the figures of a single run, and close the loggers with them and the test metrics."""
-        pictures = [] if self.spec.part_of_sweep else _draw(built)
+        pictures = [] if self.spec.part_of_sweep else draw(built)
         if self.board:
             end = int(final["step" if self.board.by_step else "epoch"])
             self.board.log_metrics(of_the_end(final), end)
@@ -169,24 +171,37 @@ def log_member(
     return ids
 
 
-def _draw(built: BuiltRun) -> list[Path]:
+def draw(built: BuiltRun) -> list[Path]:
+    """Draw the figures of a run into its folder; returns the PNG files. One that can't be drawn is a warning."""
+    paths: list[Path] = []
     with optional("figures"):
-        from lightning_d2l.training.figures import draw
+        from lightning_d2l.training.figures import save
 
-        return draw(built.spec.folder, figures_of(built, built.stopped_after(built.rows[-1]["epoch"])))
-    return []
+        for name, make in figures_of(built, built.stopped_after(built.rows[-1]["epoch"])).items():
+            with optional(f"figures/{name}.png"):
+                if (figure := make()) is not None:
+                    paths.append(save(figure, built.spec.folder / "figures" / f"{name}.png"))
+    return paths
 
 
-def figures_of(built: BuiltRun, stopped: Mapping[str, Any] | None) -> dict[str, Figure]:
-    """The figures of a trained run by name; `stopped` is that field of its record."""
+def figures_of(built: BuiltRun, stopped: Mapping[str, Any] | None) -> dict[str, Drawing]:
+    """What draws the figures of a trained run, by name; `stopped` is that field of its record."""
     from lightning_d2l.training import figures  # matplotlib: a second that the runs of a sweep need not spend
 
     exact = (built.spec.config["optimizer"] or {}).get("_target_") == EXACT
     epoch = int(built.rows[-1]["epoch"])
-    how = f"stopped early after {epoch} epochs" if stopped else f"{built.max_epochs} epochs"
+    how = f"stopped early after {epoch} epochs" if stopped else f"{epoch} epochs"
     how = "exact solution" if exact else how
-    title = f"{built.name}, seed {built.spec.config['seed']}, {how}"
-    return figures.drawn(built.data, built.net, built.rows, title, epoch if stopped else None)
+    title = f"{built.model} on {_in_words(built.data)}, {how}, seed {built.spec.config['seed']}"
+    loss = LOSSES.get(built.supervised.loss_name, "loss") if built.supervised else "loss"
+    return figures.drawings(built.data, built.net, built.rows, title, epoch if stopped else None, loss)
+
+
+def _in_words(data: TensorDataModule) -> str:
+    if data.name == "fashion_mnist":
+        return "Fashion-MNIST" if data.source == "official" else "GENERATED GARMENTS, not Fashion-MNIST"
+    name = data.name if "." in data.name else data.name.replace("_", " ")
+    return name if data.source in ("synthetic", "csv") else f"{name} ({data.source})"
 
 
 def _named(built: BuiltRun) -> dict[str, str]:

@@ -213,10 +213,11 @@ def train(
         if settings["save_predictions"]:
             with optional("predictions.csv"):
                 save_predictions(folder / "predictions.csv", built.data, built.net)
+        outcome = judged(spec, record, "completed", built.outcome(final, best), judge)
+        record.update(status="completed", **outcome)  # before the figures, whatever becomes of them
         loggers.finish(built, final)
     if settings["enable_checkpointing"] is False:  # they were needed to measure the best epoch
         remove_checkpoints(folder)
-    outcome = judged(spec, record, "completed", built.outcome(final, best), judge)
     tell_end(spec, outcome, loggers.commands())
     return outcome
 

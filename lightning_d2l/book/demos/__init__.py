@@ -62,9 +62,9 @@ def run_demo(name: str, seed: int = 0) -> Demo:
         raise RequestError(f"demo {name}: unknown{nearest(name, list(DEMOS))} (allowed: {', '.join(DEMOS)})")
     import matplotlib
 
-    from lightning_d2l.training.figures import NO_LATEX  # matplotlib, after the checks
+    from lightning_d2l.training.panels import PAPER  # matplotlib, afterthechecks
 
     module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
-    with matplotlib.rc_context(NO_LATEX):
+    with matplotlib.rc_context(PAPER):
         demo: Demo = module.run(seed)
     return demo

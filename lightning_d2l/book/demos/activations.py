@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.nets.mlp import ACTIVATIONS
-from lightning_d2l.training.panels import BLUE, GREY, ORANGE
 
 SHOWN = {"relu": "ReLU", "prelu": "pReLU, slope 0.25", "sigmoid": "sigmoid", "tanh": "tanh"}
 

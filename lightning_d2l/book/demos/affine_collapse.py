@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, ORANGE
 from lightning_d2l.nets.mlp import MLP
-from lightning_d2l.training.panels import BLUE, ORANGE
 
 WIDTHS = [32, 32, 32, 32]
 

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, ORANGE, RED
 from lightning_d2l.scratch.regularisation import dropout_layer
-from lightning_d2l.training.panels import BLUE, ORANGE, RED
 
 PROBABILITIES = (0.0, 0.5, 1.0)
 
@@ -70,6 +70,7 @@ def picture(shown: dict[float, Tensor], h: Tensor, measured: dict[float, tuple[T
                 panel.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9, color=RED if dropped else "black")
         panel.set_title(f"p = {p:g}")
         panel.set(xticks=[], yticks=[])
+        panel.spines[:].set_visible(True)
     left, right = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
     probabilities = torch.linspace(0, 0.83, 200, dtype=torch.float64)
     left.axhline(1, color=ORANGE, linestyle="--", label="theory: h")

@@ -33,5 +33,5 @@ def run(seed: int, n: int = 20, d: int = 5, q: float = 0.2) -> Demo:
         "as 1/sqrt(copies)."
     )
     return Demo(
-        text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout, q = {q}")}
+        text, result.numbers(), {"dropout_ridge": picture(result, "the penalised solution", f"dropout (q = {q})")}
     )

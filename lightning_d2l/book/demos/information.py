@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.modules.information import (
     cross_entropy,
     entropy,
@@ -16,7 +17,6 @@ from lightning_d2l.modules.information import (
     prediction_information,
     surprisal,
 )
-from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 
 def coin(p: Tensor | float) -> Tensor:

@@ -28,4 +28,4 @@ def run(seed: int, n: int = 20, d: int = 5, s: float = 0.5) -> Demo:
         f"to ridge, {result.limit:.3f} away from plain least squares. The remaining distance is\n"
         "random, and falls as 1/sqrt(copies), as the standard error does."
     )
-    return Demo(text, result.numbers(), {"input_noise": picture(result, "ridge", f"added noise, s = {s}")})
+    return Demo(text, result.numbers(), {"input_noise": picture(result, "ridge", f"added noise (s = {s})")})

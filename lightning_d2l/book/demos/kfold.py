@@ -12,9 +12,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.data.synthetic import PolynomialData
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import BLUE, GREY, ORANGE
+from lightning_d2l.training.panels import plain_ticks
 
 FOLDS, DEGREES = 5, range(1, 11)
 
@@ -39,8 +40,10 @@ def run(seed: int) -> Demo:
     panel.plot(list(test), list(test.values()), "s--", color=ORANGE, markersize=4, label="test, trained on all")
     panel.axhline(0.01, color="black", linestyle=":", linewidth=1, label="noise floor")
     panel.set(xlabel="degree of the polynomial", ylabel="mean squared error", yscale="log", xticks=list(DEGREES))
+    panel.set_title(f"{FOLDS} folds choose degree {best}; the data are of degree 3")
     panel.legend(fontsize=8)
     panel.grid(alpha=0.3)
+    plain_ticks(panel)
     numbers = {"best degree": float(best), "mean of fold errors": means[3], "difference": difference}
     return Demo("\n".join(lines), numbers, {"folds": figure})
 

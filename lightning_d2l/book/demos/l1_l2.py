@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.nets.least_squares import lasso, ridge_solution
-from lightning_d2l.training.panels import BLUE, GREY, ORANGE
 
 
 def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:

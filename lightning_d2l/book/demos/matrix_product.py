@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.data.streams import generator
-from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 N, MATRICES = 4, 101
 PUBLISHED = (20, 27)
@@ -107,7 +107,8 @@ def picture(grown: Tensor) -> Figure:
         expected = [expected_largest_entry(N, int(c), variance) / math.log(10) for c in (1, len(grown))]
         left.plot([1, len(grown)], expected, "--", color=ORANGE)
     left.plot([], [], "--", color=ORANGE, label="theory, mean")
-    left.set(xlabel="matrices multiplied", ylabel="log10 of the largest entry")
+    left.set(xlabel="matrices multiplied", ylabel="log₁₀ of the largest entry")
+    left.set_title("Entries N(0, 1) explode, halved ones vanish")
     left.legend(fontsize=8)
     right.axvspan(*PUBLISHED, color=GREY, alpha=0.15, label="range of the book's runs")
     right.hist(grown[-1].tolist(), bins=40, density=True, color=BLUE, alpha=0.4, label=f"{grown.shape[1]:,} draws")
@@ -118,7 +119,8 @@ def picture(grown: Tensor) -> Figure:
     right.axvline(
         expected_largest_entry(N, len(grown)) / math.log(10), color=ORANGE, linestyle="--", label="theory, mean"
     )
-    right.set(xlabel=f"log10 of the largest entry after {len(grown)} matrices", ylabel="density")
+    right.set(xlabel="log₁₀ of the largest entry", ylabel="density")
+    right.set_title(f"After {len(grown)} matrices, entries N(0, 1)")
     right.set_ylim(top=1.45 * right.get_ylim()[1])  # room for the legend
     right.legend(fontsize=8, loc="upper left", ncols=2, framealpha=1)
     for panel in (left, right):

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 W, B, SIGMA = torch.tensor([2.0, -3.4], dtype=torch.float64), 4.2, 0.5
 

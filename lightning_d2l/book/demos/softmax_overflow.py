@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE
 from lightning_d2l.scratch.softmax_regression import (
     accuracy,
     cross_entropy,
@@ -17,7 +19,6 @@ from lightning_d2l.scratch.softmax_regression import (
     softmax,
     stable_softmax,
 )
-from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -101,27 +102,35 @@ def _row(probabilities: Tensor) -> str:
 
 def picture(s: Tensor) -> Figure:
     """Losses and gradients of both forms by s (n,); the ranges where the naive form fails are shaded."""
-    figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(12, 4.6), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     wrong, undefined, infinite, no_softmax = failures(s).values()
     values, gradients = loss_and_gradient(cross_entropy_with_logits, *spread_logits(s))
     naive_values, naive_gradients = loss_and_gradient(naive, *spread_logits(s))
-    naive_style = {"color": ORANGE, "linewidth": 5, "alpha": 0.6, "zorder": 1}
-    left.plot(s, values, color=BLUE, label="LogSumExp form")
-    left.plot(s, naive_values, **naive_style, label="softmax, then log")
-    left.set(ylabel="loss of logits (s, 0, -s), third class")
-    for j, (logit, colour) in enumerate({"s": BLUE, "0": GREEN, "-s": RED}.items()):
-        right.plot(s, gradients[:, j], color=colour, label=f"LogSumExp form, logit {logit}")
-        right.plot(s, naive_gradients[:, j], **naive_style, label=None if j else "softmax, then log")
-    right.set(ylabel="gradient of the loss", ylim=(-1.15, 1.75))
+    band: dict[str, Any] = {"linewidth": 7, "alpha": 0.3, "zorder": 1, "solid_capstyle": "butt"}
+    left.plot(s, values, color=BLUE)
+    left.plot(s, naive_values, color=BLUE, **band)
+    left.set(ylabel="loss (nats)", title=f"Softmax, then log: an infinite loss from s = {infinite:g} on")
+    colours = {"s": BLUE, "0": ORANGE, "\N{MINUS SIGN}s": GREEN}
+    for j, ((logit, colour), line) in enumerate(zip(colours.items(), ("-", "--", "-."), strict=True)):
+        right.plot(s, gradients[:, j], line, color=colour)
+        right.plot(s, naive_gradients[:, j], color=colour, **band)
+        at = (float(s[-1]) - 1, float(gradients[-1, j]) + 0.05)
+        right.text(*at, f"of the logit {logit}", color=colour, ha="right", va="bottom", fontsize=10)
+    right.set(ylabel="gradient of the loss", ylim=(-1.35, 2.1))
+    right.set_title(f"Its gradient: wrong from s = {wrong:g} on, undefined from {undefined:g} on")
     for panel, start, middle, names in (
         (left, infinite, no_softmax, ("loss infinite", "softmax nan, too")),
-        (right, wrong, undefined, ("gradient wrong", "gradient nan")),
+        (right, wrong, undefined, ("wrong", "nan")),
     ):
-        panel.axvspan(start, middle, color=GREY, alpha=0.15, linewidth=0, label=names[0])
-        panel.axvspan(middle, float(s[-1]), color=GREY, alpha=0.35, linewidth=0, label=names[1])
-        panel.set(xlabel="s", xlim=(0, float(s[-1])))
+        end = float(s[-1])
+        panel.axvspan(start, middle, color=GREY, alpha=0.15, linewidth=0)
+        panel.axvspan(middle, end, color=GREY, alpha=0.3, linewidth=0)
+        for name, x in zip(names, ((start + middle) / 2, (middle + end) / 2), strict=True):
+            panel.text(x, 0.03, name, transform=panel.get_xaxis_transform(), ha="center", fontsize=9, color="#333333")
+        panel.set(xlabel="s, where the logits are (s, 0, \N{MINUS SIGN}s) and the third class is true", xlim=(0, end))
+        panel.plot([], [], color="#333333", label="LogSumExp form")
+        panel.plot([], [], color="#333333", label="softmax, then log", **band)
         panel.grid(alpha=0.3)
-    left.legend(fontsize=8, loc="upper left", framealpha=1)
-    right.legend(fontsize=8, loc="upper left", framealpha=1, ncols=2)
+        panel.legend(loc="upper left")
     return figure

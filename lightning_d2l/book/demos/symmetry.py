@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, ORANGE
 from lightning_d2l.data.batches import Batches
 from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import Init
 from lightning_d2l.nets.mlp import MLP
-from lightning_d2l.training.panels import BLUE, GREEN, ORANGE
 
 UNITS, EPOCHS, LR = 8, 40, 0.05
 CASES: dict[str, tuple[Init, float]] = {
@@ -103,7 +103,9 @@ def picture(results: dict[str, Trained]) -> Figure:
         panel.sharey(others[0])
     others[0].set_ylabel("first weight of each hidden unit")
     left.set_xscale("symlog", linthresh=1)
+    left.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
     left.set(xlabel="minibatch", ylabel=f"distinct hidden units of {UNITS}", ylim=(0, UNITS + 3))
+    left.set_title("Units that start equal stay equal")
     left.legend(fontsize=8, loc="upper left")
     for panel in (left, *others):
         panel.grid(alpha=0.3)

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.book.demos.activations import value_and_gradient
+from lightning_d2l.config.colours import BLUE, GREEN, ORANGE, RED
 from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import gain
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
-from lightning_d2l.training.panels import BLUE, GREEN, ORANGE, RED
 
 SHOWN = ("identity", "relu", "leaky_relu", "sigmoid", "tanh")
 WIDTH, DEPTH, BATCH, SEEDS = 128, 50, 64, 4
-STYLES = {"default": (ORANGE, "-"), "normal": (RED, "-"), "xavier_normal": (BLUE, "-"), "kaiming": (GREEN, "--")}
+STYLES = {"default": (ORANGE, "-"), "normal": (RED, "-."), "xavier_normal": (BLUE, "-"), "kaiming": (GREEN, "--")}
 """Colour and line of each initialisation."""
 NAMES = {"default": "default", "normal": "normal, std 0.01", "xavier_normal": "Xavier", "kaiming": "Kaiming"}
+ACTIVATION_NAMES = {"identity": "no activation", "relu": "ReLU", "leaky_relu": "leaky ReLU"}
 
 
 def weight_and_bias_variance(init: str, activation: str, width: int) -> tuple[float, float]:
@@ -144,11 +145,11 @@ def picture(measured: Logarithms, expected: Logarithms) -> Figure:
         panel.set_ylim(-20, 6)
         panel.grid(alpha=0.3)
     for panel, activation in zip(panels[0], SHOWN, strict=True):
-        panel.set_title(activation)
+        panel.set_title(ACTIVATION_NAMES.get(activation, activation))
     for panel in panels[1]:
         panel.set_xlabel("hidden layer")
-    panels[0, 0].set_ylabel("signals forward: log10 variance")
-    panels[1, 0].set_ylabel("gradients back: log10 variance")
+    panels[0, 0].set_ylabel("signals forward: log₁₀ variance")
+    panels[1, 0].set_ylabel("gradients back: log₁₀ variance")
     panels[0, 0].plot([], [], ":", color="black", label="theory, wide layers")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(STYLES) + 1)
     return figure

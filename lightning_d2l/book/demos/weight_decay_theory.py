@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import BLUE, GREEN, GREY, ORANGE, RED
 
 N, D, BATCH, LR, DECAY, EPOCHS = 20, 200, 5, 0.003, 3.0, 100  # the book's experiment
 STEPS = EPOCHS * N // BATCH

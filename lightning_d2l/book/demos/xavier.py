@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_d2l.book.demos import Demo
+from lightning_d2l.config.colours import BLUE, ORANGE, RED
 from lightning_d2l.data.streams import stream
 from lightning_d2l.nets.initialisation import initialise
-from lightning_d2l.training.panels import BLUE, ORANGE, RED
 
 SIZES = ((4, 8), (20, 256), (256, 10))
 NUMBERS = 100_000  # weights drawn for each size
