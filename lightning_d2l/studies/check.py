@@ -30,8 +30,11 @@ def check_study(node: Mapping[str, Any], planned: Sequence[RunRecord] = ()) -> N
         hint = nearest(theory, list(THEORIES))
         raise RequestError(f"study.theory={theory}: must be null or one of {', '.join(THEORIES)}{hint}")
     named = {"x": [node.get("x") or ""], "curves": node.get("curves"), "replicates": node.get("replicates")}
-    if node.get("panels") not in PANELS:
-        named["panels"] = [node["panels"]]
+    panels, curves = node.get("panels"), node.get("curves") or ()
+    if planned and panels not in (*PANELS, *curves):
+        named["panels"] = [panels]
+    elif not planned:
+        check_panels(panels, curves)
     for field, keys in named.items() if planned else ():
         for key in keys or ():
             check_key(field, key, planned)

@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 
 from lightning_d2l.config.escape import label, terminal
@@ -34,7 +35,7 @@ STYLED = ("axes", "figure", "font", "grid", "legend", "lines", "mathtext", "text
 
 
 @functools.cache
-def style() -> dict[str, Any]:
+def style() -> Any:
     """The matplotlib settings under which figures are made."""
     own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.partition(".")[0] in STYLED}
     installed = set(font_manager.get_font_names())
@@ -44,7 +45,7 @@ def style() -> dict[str, Any]:
 def blank(rows: int, columns: int) -> tuple[Figure, tuple[float, float]]:
     """A figure for panels, and the width and height of the axes of a panel in inches, nearly."""
     width, height = PANEL[min(columns, max(PANEL))]
-    figure = Figure(figsize=(width * columns, height * rows), dpi=120, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width * columns, height * rows), dpi=120, facecolor="white")
     return figure, (width - AROUND[0], height - AROUND[1])
 
 
@@ -111,7 +112,7 @@ def finish(figure: Figure, title: str, note: str, entries: Sequence[tuple[Artist
     columns = _columns([(length + 2.4) * ENTRY / 72 + width_of(name, ENTRY) for _, name in entries], inside)
     rows = math.ceil(len(entries) / columns)
     above = EDGE + _height(title, TITLE) + (0.08 + rows * ENTRY * 1.6 / 72 if rows else 0.0)
-    below = EDGE + _height(note, NOTE)
+    below = EDGE + 0.05 + _height(note, NOTE)
     height = above + panels + below
     figure.set_size_inches(width, height)
     figure.suptitle(
@@ -119,8 +120,9 @@ def finish(figure: Figure, title: str, note: str, entries: Sequence[tuple[Artist
     )
     figure.text(EDGE / width, EDGE / height, note, va="bottom", fontsize=NOTE, color=FAINT, linespacing=SPACING)
     if entries:
+        handles: Any = [handle for handle, _ in entries]  # HandlerTuple takes tuples of artists
         figure.legend(
-            [handle for handle, _ in entries],
+            handles,
             [label(name) for _, name in entries],
             loc="upper left",
             bbox_to_anchor=(EDGE / width, 1 - (EDGE + 0.04 + _height(title, TITLE)) / height),
@@ -134,10 +136,10 @@ def finish(figure: Figure, title: str, note: str, entries: Sequence[tuple[Artist
             handlelength=length,
             handler_map={tuple: HandlerTuple(ndivide=None, pad=0.5)},
         )
-    pads: dict[str, Any] = {"w_pad": 0.06, "h_pad": 0.06, "wspace": 0.03, "hspace": 0.03}
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.set(rect=(0.0, below / height, 1.0, panels / height), **pads)
+    layout = ConstrainedLayoutEngine(
+        rect=(0.0, below / height, 1.0, panels / height), w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03
+    )
+    figure.set_layout_engine(layout)
 
 
 def _height(text: str, size: float) -> float:

@@ -6,6 +6,7 @@ Places are parts of a panel's width and height, so that they are known before th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -97,10 +98,10 @@ def write_at_ends(panel: Axes, shown: Panel, heights: Mapping[str, float]) -> No
 
 def readable(colour: str) -> str:
     """A colour, darkened as far as text on white needs it."""
-    rgb = np.array(to_rgb(colour))
-    while contrast(to_hex(rgb)) < READABLE:
-        rgb = rgb * 0.95
-    return to_hex(rgb)
+    while contrast(colour) < READABLE:
+        red, green, blue = to_rgb(colour)
+        colour = to_hex((0.95 * red, 0.95 * green, 0.95 * blue))
+    return colour
 
 
 def entries(picture: Picture, *, lines: bool) -> list[Entry]:
@@ -110,7 +111,7 @@ def entries(picture: Picture, *, lines: bool) -> list[Entry]:
     """
     found: dict[str, list[Artist]] = {}
     for line in (line for panel in picture.panels for line in panel.lines if lines and line.label):
-        look = {"color": line.colour, "marker": line.marker, "markersize": 5.5, "linewidth": 1.7}
+        look: dict[str, Any] = {"color": line.colour, "marker": line.marker, "markersize": 5.5, "linewidth": 1.7}
         found.setdefault(line.label, []).append(Line2D([], [], label=line.style, **look))
     for each in (each for panel in picture.panels for each in panel.theory if not each.is_vertical):
         look = {"color": each.colour, "linestyle": each.dash, "linewidth": 1.5}
@@ -144,7 +145,7 @@ def name_marks(panel: Axes, shown: Panel, x: str, at: Mapping[str, float], size:
 def _along(places: Array) -> list[tuple[float, float]]:
     """Places (n, 2) along the line that joins them, close to each other."""
     if len(places) < 2:
-        return places.tolist()
+        return [(float(x), float(y)) for x, y in places]
     along = np.arange(0, len(places) - 1 + 1e-9, 1 / SAMPLES)
     x, y = (np.interp(along, np.arange(len(places)), places[:, i]) for i in (0, 1))
     return list(zip(x.tolist(), y.tolist(), strict=True))

@@ -26,10 +26,11 @@ FEW_OUTLIERS = 0.05
 """At most this part of the runs may lie beyond the ends of an axis (one in any case), else the axis shows all."""
 FAR = 6.0
 """An outlier is further from its estimate than this many times the median distance."""
-DIFFERENT = {"log": 100.0, "linear": 30.0}
-"""How many times its own range a panel may have to show for the sake of the other panels of its metric."""
-HIDDEN = 0.4
-"""If that also leaves it less than this part of a logarithmic axis, the panels have ranges of their own."""
+DIFFERENT, HIDDEN = 100.0, 0.4
+"""Panels of a metric have ranges of their own where a logarithmic one would have to show so many times its own range,
+which would then fill less than this part of it."""
+FLAT = 30.0
+"""The same for a linear axis."""
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def shared(ranges: Sequence[Range | None]) -> list[Range | None]:
     if scale == "log" and not all(each.low > 0 for each in known):
         return list(ranges)
     low, high = min(each.low for each in known), max(each.high for each in known)
-    lengths = [each.high / each.low if scale == "log" else each.high - each.low for each in known]
-    whole = high / low if scale == "log" else high - low
-    part = math.log(min(lengths)) / math.log(whole) if scale == "log" else 0.0
-    if whole > DIFFERENT[scale] * min(lengths) and part < HIDDEN:
+    place = math.log if scale == "log" else float
+    whole, least = place(high) - place(low), min(place(each.high) - place(each.low) for each in known)
+    hidden = whole - least > math.log(DIFFERENT) and least < HIDDEN * whole if scale == "log" else whole > FLAT * least
+    if hidden:
         return list(ranges)
     return [each and Range(scale, low, high) for each in ranges]

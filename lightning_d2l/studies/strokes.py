@@ -74,7 +74,7 @@ def _draw_arrow(panel: Axes, place: float, high: float, colour: str) -> None:
     """Draw the interval from 0 to `high` on a logarithmic axis: a bar at its end, and an arrow down from there."""
     panel.plot([place], [high], "_", color=colour, markersize=9, markeredgewidth=1.4, zorder=3)
     bottom, top = panel.get_ylim()
-    tip = max(high * (bottom / top) ** ARROW, bottom)
+    tip = max(high * (bottom**ARROW / top**ARROW), bottom)
     style = {"arrowstyle": "-|>", "color": colour, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
     panel.annotate("", xy=(place, tip), xytext=(place, high), arrowprops=style)
 

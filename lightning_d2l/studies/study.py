@@ -52,7 +52,7 @@ def study_of(sweeps: Sequence[SweepRecord]) -> Study:
     runs = [run for sweep in sweeps for run in sweep.runs]
     varied = dict.fromkeys(key for sweep in sweeps for key in sweep.varied)
     node: Mapping[str, Any] = next((s.fields["study"] for s in sweeps if s.fields.get("study")), {})
-    check_study(node)
+    check_study({**node, "panels": None})
     free = [key for key in varied if key not in (*(node.get("replicates") or ()), *REPLICATES)]
     x = node.get("x") or _x(free if free or len(sweeps) == 1 else ["sweep"], runs)
     compared = ["sweep"] if len(sweeps) > 1 and x != "sweep" else []

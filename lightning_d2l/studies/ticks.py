@@ -5,34 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axis import Axis
 from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
 STEPS = [1, 2, 2.5, 5, 10]
 MOST = 7  # powers of ten with a tick
+SHORT = 0.35  # decades, below which ticks are those of a linear axis
 PLAIN = 1e-4, 1e5  # between these, numbers on a logarithmic axis are written in digits
 LARGE = 1e4, 1e9  # whole numbers between these have commas
 
 
 class LogTicks(Locator):
-    """Powers of ten on a long axis, 1, 2 and 5 times them on a shorter one, and round numbers on a short one."""
+    """Powers of ten on a long axis, 1, 2, 5 and more times them on a shorter one, and round numbers on a short one."""
 
     def __call__(self) -> Sequence[float]:
-        return self.tick_values(*self.axis.get_view_interval())
+        return self.tick_values(*self.axis.get_view_interval()) if self.axis else []
 
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         low, high = sorted((max(vmin, 1e-300), max(vmax, 1e-300)))
-        decades = math.log10(high / low)
-        if decades < 1:
-            values = MaxNLocator(5, steps=STEPS).tick_values(low, high)
+        decades = math.log10(high) - math.log10(low)
+        if decades < SHORT:
+            values = [float(value) for value in MaxNLocator(5, steps=STEPS).tick_values(low, high)]
         else:
             step = max(1, math.ceil(decades / MOST))
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-            factors = (1, 2, 5) if decades < 2.5 else (1,)
-            values = np.array([f * 10.0**p for p in powers if p % step == 0 for f in factors])
+            factors = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+            values = [f * 10.0**p for p in powers if p % step == 0 for f in factors]
         near = 1 + 1e-9
-        return [float(v) for v in values if low / near <= v <= high * near and v > 0]
+        return [v for v in values if low / near <= v <= high * near and v > 0]
 
 
 class LogNumbers(Formatter):
@@ -63,7 +63,7 @@ class Numbers(ScalarFormatter):
         self.set_powerlimits((-4, 9))
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        formatted = list(super().format_ticks(values))  # type: ignore[no-untyped-call]
+        formatted = super().format_ticks(list(values))
         largest = max(map(abs, values), default=0.0)
         if LARGE[0] <= largest < LARGE[1] and all(value == round(value) for value in values):
             return [f"{value:,.0f}" for value in values]
@@ -76,7 +76,7 @@ def set_ticks(axis: Axis, scale: str, *, whole: bool = False) -> None:
         axis.set_major_locator(LogTicks())
         axis.set_major_formatter(LogNumbers())
         low, high = axis.get_view_interval()
-        long = high > low * 10.0**MOST > 0
+        long = low > 0 and math.log10(high) - math.log10(low) > MOST
         axis.set_minor_locator(LogLocator(subs=[1] if long else [2, 3, 4, 5, 6, 7, 8, 9], numticks=99))
         axis.set_minor_formatter(NullFormatter())
     else:

@@ -146,7 +146,7 @@ def _scale(study: Study, key: str, values: Sequence[Any]) -> str:
         return "names"
     numbers = sorted(set(values))
     asked = study.scale.get("x") if key == study.x else None
-    wide = numbers[0] > 0 and (numbers[-1] >= 30 * numbers[0] or geometric(numbers)) if numbers else False
+    wide = numbers[0] > 0 and (numbers[-1] >= 10 * numbers[0] or geometric(numbers)) if numbers else False
     return "log" if wide and asked != "linear" else "linear"
 
 
@@ -174,7 +174,12 @@ def _draw_parallel(panel: Axes, study: Study, keys: Sequence[str], trials: Seque
             )
     for i, key in enumerate([*keys, study.select]):
         words = frame.lines_of(label(labels.named(key) if i < len(keys) else y), axes.WORDS, 1.6)
-        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center", "va": "top"}
+        place: dict[str, Any] = {
+            "xycoords": ("data", "axes fraction"),
+            "textcoords": "offset points",
+            "ha": "center",
+            "va": "top",
+        }
         panel.annotate(words, (i, 0), (0, -6), fontsize=axes.WORDS, **place)
         below = -8 - axes.WORDS * frame.SPACING * (words.count("\n") + 1)
         panel.annotate(label(key), (i, 0), (0, below), fontsize=axes.KEY, color=FAINT, **place)
@@ -211,5 +216,6 @@ def _caption(study: Study, runs: Sequence[RunRecord], trials: Sequence[Point], p
     states = {"pruned": "pruned", "diverged": "diverged (crosses)", "failed": "failed"}
     counts = {words: sum(run.state == state for run in runs) for state, words in states.items()}
     lost = "".join(f", {count} {words}" for words, count in counts.items() if count)
-    caption = f"{completed} trials{lost}, a point each; steps: the {superlative(study.select)} {study.select} so far."
+    metric = labels.metric(study.select).removeprefix("the ")
+    caption = f"{completed} trials{lost}, a point each; steps: the {superlative(study.select)} {metric} so far."
     return caption + " Below, a line for each trial; the darker, the better." * parallel

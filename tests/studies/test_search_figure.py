@@ -45,7 +45,7 @@ def test_no_line_joins_trials_and_the_best_so_far_is_a_step_line(tmp_path, name)
     assert list(steps.get_ydata()) == pytest.approx(np.minimum.accumulate(losses).tolist())
     assert sorted(against.lines[0].get_xdata()) == pytest.approx(sorted(LRS))
     assert against.get_xscale() == "log"
-    assert caption.startswith("12 trials, a point each; steps: the lowest loss/val so far.")
+    assert caption.startswith("12 trials, a point each; steps: the lowest validation loss so far.")
     best = parallel.lines[0].get_ydata()
     assert len(best) == 4
     assert best[-1] == 0
