@@ -124,6 +124,8 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     several = "of a sweep, or latest; several are compared"
     sub.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help=several)
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the report (default: the sweep's own folder)")
+    touched = "a page that answers when touched (default: if plotly is installed)"
+    sub.add_argument("--interactive", action=argparse.BooleanOptionalAction, help=touched)
 
     text = "Start TensorBoard on a run, a sweep or a folder with several, and print the address of its view."
     _take_board(command("board", commands.do_board, text, help="show runs in TensorBoard"))

@@ -134,15 +134,17 @@ class Sweep(Results):
         return str(self.record["status"])
 
     @library_call
-    def report(self, into: Folder | None = None) -> Report:
+    def report(self, into: Folder | None = None, interactive: bool | None = None) -> Report:
         """Write the report: tables, figure, Markdown, HTML, and a summary for TensorBoard.
 
         Parameters
         ----------
         into : path, optional
             The folder for the files, by default that of the sweep.
+        interactive : bool, optional
+            Whether the page answers when touched, by default if plotly is installed.
         """
-        return _report([self.folder], into)
+        return _report([self.folder], into, interactive)
 
     def __repr__(self) -> str:
         try:
@@ -187,7 +189,7 @@ def load_sweep(folder: Folder) -> Sweep:
 
 
 @library_call
-def report(*folders: Folder, into: Folder | None = None) -> Report:
+def report(*folders: Folder, into: Folder | None = None, interactive: bool | None = None) -> Report:
     """Write the report of a sweep or a run, or a comparison of several.
 
     Parameters
@@ -196,6 +198,8 @@ def report(*folders: Folder, into: Folder | None = None) -> Report:
         The folders of the sweeps or runs.
     into : path, optional
         The folder for the files: by default that of the sweep, or outputs/reports/TIME for several.
+    interactive : bool, optional
+        Whether the page answers when touched, by default if plotly is installed.
 
     Returns
     -------
@@ -205,7 +209,7 @@ def report(*folders: Folder, into: Folder | None = None) -> Report:
     Raises
     ------
     RequestError
-        If there is nothing to report on, or the folder can't be written.
+        If there is nothing to report on, the folder can't be written, or `interactive` is True without plotly.
 
     Examples
     --------
@@ -216,13 +220,14 @@ def report(*folders: Folder, into: Folder | None = None) -> Report:
     """
     if not folders:
         raise RequestError("report: must have a folder, or latest")
-    return _report([path_of("report", folder) for folder in folders], into)
+    return _report([path_of("report", folder) for folder in folders], into, interactive)
 
 
-def _report(folders: list[Path], into: Folder | None) -> Report:
+def _report(folders: list[Path], into: Folder | None, interactive: bool | None) -> Report:
     from lightning_d2l.studies.report import report as write
+    from lightning_d2l.sweeps.fitted import fitted
 
-    made = write(folders, None if into is None else path_of("into", into))
+    made = write(folders, None if into is None else path_of("into", into), interactive=interactive, fitted=fitted)
     return Report([sweep.folder for sweep in made.findings.sweeps], made.paths)
 
 

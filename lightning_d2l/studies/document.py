@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,13 @@ from lightning_d2l.studies.diagnosis import TOLERANCE
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.labels import LONGEST, words
 from lightning_d2l.studies.points import best_first, summarised
+from lightning_d2l.studies.trials import is_search
 
 MOST_ROWS = 100
 """Longer tables show the best settings only."""
 MOST_DATA = 10
+MOST_CURVES = 8
+"""The diagnoses of more curves are counted; the table of settings has each."""
 RULE = (
     "Not learnt: no better than the trivial predictor, which knows the training targets alone. Well fitted: the "
     f"held-out loss is at most {TOLERANCE:.0%} above the reference, which is the noise of generated data or what "
@@ -81,7 +85,7 @@ def document(findings: Findings, caption: str | None) -> list[Block]:
     blocks += [Block("paragraph", "What to run next:"), Block("code", findings.next)] if findings.next else []
     blocks += [] if caption is None else [Block("picture", caption)]
     if found.diagnosis:
-        lines = [*(f"{line}." for line in found.diagnosis), RULE]
+        lines = [*_diagnoses(findings), RULE]
         blocks += [Block("heading", "Underfitting or overfitting"), *(Block("paragraph", line) for line in lines)]
     blocks += [Block("heading", "Settings"), _settings(findings)]
     if len(findings.points) > MOST_ROWS:
@@ -138,11 +142,23 @@ def _first(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return [*rows[:MOST_ROWS], *more]
 
 
+def _diagnoses(findings: Findings) -> list[str]:
+    """A sentence for each curve, or, for a search and for many curves, one that counts the settings."""
+    found = [point.diagnosis.name for point in findings.points if point.diagnosis]
+    searched = is_search(findings.study, findings.points, findings.runs)
+    if len(findings.answer.diagnosis) <= MOST_CURVES and not searched:
+        return [f"{line}." for line in findings.answer.diagnosis]
+    counted = ", ".join(f"{n} {name}" for name, n in Counter(found).most_common())
+    return [f"Of {len(found)} settings: {counted}. The table of settings has the diagnosis of each."]
+
+
 def _settings(findings: Findings) -> Block:
-    """A row for each setting, the best ones if there are more than MOST_ROWS."""
+    """A row for each setting, best first in a search; the best ones if there are more than MOST_ROWS."""
     study, points = findings.study, findings.points
-    if len(points) > MOST_ROWS:
-        points = best_first(study.select, points)[:MOST_ROWS]
+    if is_search(study, points, findings.runs) or len(points) > MOST_ROWS:
+        ranked = best_first(study.select, points)
+        there = {id(point) for point in ranked}
+        points = [*ranked, *(point for point in points if id(point) not in there)][:MOST_ROWS]
     metrics = dict.fromkeys([*study.metrics, study.select])
     header = [*study.keys, *(f"{summarised(metric, points)} [95 % interval]" for metric in metrics), "n", "diagnosis"]
     rows = []

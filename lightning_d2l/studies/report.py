@@ -24,7 +24,11 @@ from lightning_d2l.config.text import cut
 from lightning_d2l.studies import board, figure, tables
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
+from lightning_d2l.studies.interactive import content as interactive_parts
+from lightning_d2l.studies.interactive import is_wanted
+from lightning_d2l.studies.interactive_fits import Fitted
 from lightning_d2l.studies.labels import columns, settings
+from lightning_d2l.studies.picture import picture_of
 from lightning_d2l.studies.points import best_first, comparable, summarised
 from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import replacing
@@ -85,31 +89,54 @@ class Report:
         }
 
 
-def report(folders: Sequence[Path], into: Path | None = None) -> Report:
+def report(
+    folders: Sequence[Path],
+    into: Path | None = None,
+    *,
+    interactive: bool | None = None,
+    fitted: Callable[[Findings], Fitted | None] | None = None,
+) -> Report:
     """Write the report of one sweep, or a comparison of several, into a folder; returns it.
 
-    By default `into` is the folder of the sweep, or outputs/reports/TIME for several. Raises RequestError if there is
-    nothing to report on, or the folder can't be written.
+    By default `into` is the folder of the sweep, or outputs/reports/TIME for several. `write` explains the others.
+    Raises RequestError if there is nothing to report on, or the folder can't be written.
     """
+    interactive = is_wanted(interactive)
     findings = find(folders)
     if into is None:
         several = Path("outputs/reports") / time.strftime("%Y-%m-%d_%H-%M-%S")
         into = findings.sweeps[0].folder if len(findings.sweeps) == 1 else several
-    return write(findings, into)
+    return write(findings, into, interactive=interactive, fitted=fitted)
 
 
-def write(findings: Findings, into: Path) -> Report:
+def write(
+    findings: Findings,
+    into: Path,
+    *,
+    interactive: bool | None = None,
+    fitted: Callable[[Findings], Fitted | None] | None = None,
+) -> Report:
     """Write the report of findings into a folder; raises RequestError if it can't be written.
 
-    A figure or a summary for TensorBoard that can't be made is left out, with a warning.
+    The page is `interactive` by default if plotly is installed. `fitted` finds the functions of one variable that the
+    runs have fitted, which an interactive page shows. A figure or a summary for TensorBoard that can't be made is left
+    out, with a warning.
     """
+    touched = is_wanted(interactive)
     findings.failures.clear()
     drawn = _drawn(findings)
     png, svg, caption = drawn or (None, None, None)
     try:
         paths = {kind: _write(into / f"{kind}.csv", tables.csv_text(rows(findings))) for kind, rows in TABLES.items()}
         summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, png, caption, into))
-        content = {"title": findings.study.question, "blocks": document(findings, caption), "svg": _inline(svg)}
+        live = _live(findings, fitted) if touched and drawn else None
+        blocks = document(findings, caption)
+        content: dict[str, Any] = {
+            "title": findings.study.question,
+            "blocks": blocks,
+            "svg": _inline(svg),
+            "live": live,
+        }
         for kind, name in PAGES.items():
             paths[kind] = _write(into / name, render(f"{name}.j2", **content))
         for kind, picture in (("png", png), ("svg", svg)):
@@ -148,6 +175,20 @@ def _drawn(findings: Findings) -> tuple[bytes, bytes, str] | None:
         plain = dataclasses.replace(study, theory=None)
         made = _attempted(findings, "figure", lambda: _pictures(findings, plain))
     return made
+
+
+def _live(findings: Findings, fitted: Callable[[Findings], Fitted | None] | None) -> dict[str, Any] | None:
+    """The interactive parts of the page, without fitted functions or theory if those can't be had."""
+    fits = _attempted(findings, "slider over fitted functions", lambda: fitted(findings)) if fitted else None
+    study = findings.study
+    if any("theory" in line for line in findings.failures):  # it could not be drawn in the figure either
+        study = dataclasses.replace(study, theory=None)
+
+    def made() -> dict[str, Any] | None:
+        with np.errstate(all="ignore"):
+            return interactive_parts(findings, picture_of(study, findings.points, findings.runs), fits)
+
+    return _attempted(findings, "interactive figure", made)
 
 
 def _pictures(findings: Findings, study: Study) -> tuple[bytes, bytes, str]:

@@ -210,6 +210,7 @@ def _report(
     from lightning_d2l.studies import report, tables
     from lightning_d2l.studies.collect import of_runs
     from lightning_d2l.studies.findings import find_in
+    from lightning_d2l.sweeps.fitted import fitted
     from lightning_d2l.training.console import from_here
 
     runs = [record for record in records.values() if record.fields]
@@ -224,7 +225,7 @@ def _report(
             if written:
                 lost, place = [], []
                 if findings.counts["completed"]:
-                    made = report.write(findings, folder)
+                    made = report.write(findings, folder, fitted=fitted)
                     lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
                     place = [f"report        {terminal(str(from_here(made.paths['html'])))}"]
                 spared = "".join(f"{textwrap.fill(f'{each}.', 80)}\n\n" for each in findings.pruned)

@@ -96,7 +96,7 @@ class Links(html.parser.HTMLParser):
 
 
 def test_the_page_needs_nothing_beside_it_and_says_it_all(sweep):
-    made = report([sweep])
+    made = report([sweep], interactive=False)
     page, plain = made.paths["html"].read_text(), made.paths["markdown"].read_text()
     links = Links()
     links.feed(page)
@@ -115,7 +115,7 @@ def test_text_from_records_and_studies_is_escaped(tmp_path):
     study = {"x": "model", "question": f"Which {script}?"}
     write_sweep(tmp_path, {"model": ["mlp", script.replace("/", "")]}, lambda _: {"loss/val": 1.0}, study=study)
     write_run(tmp_path / "failed", {"model": "mlp"}, None, error=f"failed: {script}")
-    made = report([tmp_path])
+    made = report([tmp_path], interactive=False)
     page, links = made.paths["html"].read_text(), Links()
     links.feed(page)  # refuses script elements
     text = html.unescape(page)
