@@ -13,14 +13,15 @@ import argparse
 import contextlib
 import functools
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from measure import TRAIN, Results, in_turn, number, whole_command
+from measure import ROOT, TRAIN, Results, in_turn, number, whole_command
 
 from lightning_d2l.config.compose import compose_checked, plain
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
@@ -118,6 +119,20 @@ def planning(results: Results, pairs: int) -> None:
         results.row("executors", HEAD, what, f"{number(max(took))} s", str(pairs))
 
 
+@contextlib.contextmanager
+def ray_of(cores: int) -> Iterator[list[str]]:
+    """A Ray cluster with so many nodes of one core, and the setting that connects a sweep to it."""
+    sys.path.append(str(ROOT))
+    from tests.ray_nodes import Nodes
+
+    nodes = Nodes(cores)
+    os.environ |= nodes.environment
+    try:
+        yield [f"hydra.launcher.address='{nodes.environment['RAY_ADDRESS']}'"]
+    finally:
+        nodes.close()
+
+
 def throughput(results: Results, pairs: int, executor: str, settings: Sequence[str], epochs: int) -> None:
     """Whole sweeps by one worker beside two."""
     words = [
@@ -128,7 +143,9 @@ def throughput(results: Results, pairs: int, executor: str, settings: Sequence[s
     threads = {"processes": "threads", "ray": "num_cpus", "slurm": "cpus_per_task"}[executor]
 
     def seconds(workers: int) -> float:
-        return whole_command(TRAIN, *words, f"hydra.launcher.workers={workers}", f"hydra.launcher.{threads}=1")[0]
+        own = contextlib.nullcontext([f"hydra.launcher.workers={workers}"])
+        with ray_of(workers) if executor == "ray" else own as more:
+            return whole_command(TRAIN, *words, *more, f"hydra.launcher.{threads}=1")[0]
 
     found = in_turn(functools.partial(seconds, 1), {"two": functools.partial(seconds, 2)}, pairs)["two"]
     results.ratio("throughput", f"`{executor}`, two workers", "one worker", found)
@@ -139,7 +156,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help="of driver, plan, throughput (default: all)")
     parser.add_argument("--executor", nargs="+", default=["processes"], help="of the throughput")
     parser.add_argument("--setting", nargs="+", default=[], help="more settings of the launcher, such as partition=a")
-    parser.add_argument("--epochs", type=int, default=1700, help="of the runs of the throughput: about 2 s a chunk")
+    parser.add_argument("--epochs", type=int, default=2000, help="of the runs of the throughput: about 2 s a chunk")
     parser.add_argument("--pairs", type=int, default=3, help="how often each thing is measured")
     parser.add_argument("--out", type=Path, help="a folder for the results")
     args = parser.parse_args()

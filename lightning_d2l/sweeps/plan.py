@@ -54,7 +54,7 @@ def groups(jobs: Sequence[RunSpec]) -> list[list[RunSpec]]:
 
 
 def by_seed(jobs: Sequence[RunSpec]) -> list[RunSpec]:
-    """The jobs with those of one seed beside each other, which draw the orders of their minibatches once if together."""
+    """The jobs, those of one seed beside each other: in one group they draw the orders of their minibatches once."""
     alike: dict[str, list[RunSpec]] = {}
     for job in jobs:
         alike.setdefault(str(job.config["seed"]), []).append(job)

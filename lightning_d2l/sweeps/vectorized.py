@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from lightning_d2l.sweeps.disk import require_disk
-from lightning_d2l.sweeps.heap import give_back
+from lightning_d2l.sweeps.heap import give_back, kept_apart
 from lightning_d2l.sweeps.in_rungs import train_in_rungs
 from lightning_d2l.sweeps.plan import by_seed
 from lightning_d2l.training.imports import without_garbage_collection
@@ -68,10 +68,11 @@ def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) ->
     launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:
         several = len(jobs) > settings.max_members and not work.rungs  # which have an order of their own
-        for group in [] if wrong else launch.groups(by_seed(jobs) if several else jobs):
-            launch.train(group)
-            group.clear()  # before the next group is built
-            give_back()
+        with kept_apart():
+            for group in [] if wrong else launch.groups(by_seed(jobs) if several else jobs):
+                launch.train(group)
+                group.clear()  # before the next group is built
+                give_back()
     finally:
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():

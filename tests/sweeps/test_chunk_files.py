@@ -111,6 +111,14 @@ def test_runs_that_look_alike_share_chunks_of_equal_sizes(tmp_path, largest, wor
     assert [job for part in planned for job in part] == asked
 
 
+def test_runs_of_one_seed_share_a_chunk_since_they_draw_the_same_orders(tmp_path):
+    base = config(*POLYNOMIAL)
+    configs = [{**base, "seed": n % 6, "data": {**base["data"], "degree": 1 + n // 6}} for n in range(24)]
+    asked = [RunSpec(each, tmp_path / str(n), [], "", n) for n, each in enumerate(configs)]
+    seeds = [{job.config["seed"] for job in part} for part in plan(asked, 8, 1)]
+    assert seeds == [{0, 1}, {2, 3}, {4, 5}]
+
+
 def test_runs_of_many_structures_go_to_each_worker_several_times(tmp_path):
     base = config(*POLYNOMIAL)
     configs = [{**base, "data": {**base["data"], "n_train": 20 + n}} for n in range(30)]

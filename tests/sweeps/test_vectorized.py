@@ -18,6 +18,7 @@ from lightning_d2l import app, cli
 from lightning_d2l.config import registry
 from lightning_d2l.config.compose import quote
 from lightning_d2l.config.rules import ANYTHING
+from lightning_d2l.engine.batches import StackedBatches
 from lightning_d2l.sweeps import progress, saver
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.sweeps.group import Group
@@ -399,6 +400,20 @@ def test_what_has_no_other_like_it_does_not_keep_others_apart(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("2 at once") == 2
     assert "one by one" not in out
+
+
+def test_runs_of_one_seed_train_at_once_where_there_are_several_groups(tmp_path, monkeypatch):
+    groups: list[list[int]] = []
+    orders = StackedBatches.__init__
+
+    def noted(self, split, batch_size, shuffle_seeds):
+        groups.append(list(shuffle_seeds))
+        orders(self, split, batch_size, shuffle_seeds)
+
+    monkeypatch.setattr(StackedBatches, "__init__", noted)
+    words = ["data.degree=1,2", "seed=0,1,2", "hydra.launcher.max_members=2"]
+    assert sweep(tmp_path / "s", *SMALL, *words) == 0
+    assert [len(set(seeds)) for seeds in groups] == [1, 1, 1]
 
 
 def test_what_is_left_over_says_so(tmp_path, capsys):
