@@ -41,7 +41,9 @@ from lightning_d2l.config.compose import (
     plain,
     with_literal_paths,
 )
-from lightning_d2l.config.explain import explained
+from lightning_d2l.config.explain import explained, with_dashes
+from lightning_d2l.config.help import help_text
+from lightning_d2l.config.lines import columns
 from lightning_d2l.config.loader import SafeLoader
 from lightning_d2l.config.options import CONF, NAME
 from lightning_d2l.config.places import LAUNCHER, PLACES_OF_DATA
@@ -91,6 +93,10 @@ def done(arguments: list[str], started: Program, *, several: bool | None = None)
     require_plugins_of_resumed(args.overrides)
     overrides = args.overrides
     with hydra_with(args.config_dir, overrides) as hydra:
+        if args.help:
+            shown = composed(overrides, multirun=args.multirun, complete=False)
+            print(help_text(shown, [Path(args.config_dir)] if args.config_dir else [], columns()))
+            return 0, None
         config = None
         if not args.shell_completion and (overrides or not _asks(args)):
             config = composed(overrides, multirun=args.multirun)
@@ -149,7 +155,7 @@ def _check_number(config: DictConfig, loader: ConfigLoader) -> None:
 
 def _asks(args: argparse.Namespace) -> bool:
     """Whether a command line asks for information and for no training."""
-    return bool(args.help or args.hydra_help or args.info or args.cfg)
+    return bool(args.hydra_help or args.info or args.cfg)
 
 
 def _check_flags(args: argparse.Namespace) -> None:
@@ -200,7 +206,7 @@ def _overrides_of_sweep(args: argparse.Namespace) -> list[str]:
 
 
 def _refuse(message: str) -> NoReturn:
-    raise RequestError(f"{message} (see --help)")
+    raise RequestError(f"{with_dashes(message)} (see --help)")
 
 
 def _check_single(config: DictConfig) -> None:

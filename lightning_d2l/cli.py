@@ -12,19 +12,37 @@ from typing import Any, NoReturn
 
 from lightning_d2l import commands, plugins
 from lightning_d2l.config.check import RequestError, nearest
-from lightning_d2l.config.program import PLUGIN, Program, without_plugins
+from lightning_d2l.config.lines import cells, columns, fill
+from lightning_d2l.config.program import COMMANDS, OF_RUNS, PLUGIN, Program, without_plugins
 from lightning_d2l.config.text import exit_code
 
+MOST_COLUMNS = 100  # of help
 PLACES = ("data.root=", "data.path=")  # of a run's data
-OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")  # take data.root=FOLDER or data.path=FILE
-COMMANDS = (*OF_RUNS, "demo", "reproduce", "report", "board")
+
+
+class _Help(argparse.HelpFormatter):
+    """Help in which no word is broken, and lines that are short enough stay as they are."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26, width=min(columns(), MOST_COLUMNS))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return fill(text, width).splitlines()
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(line if cells(line) <= width else fill(line, width) for line in text.splitlines())
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"formatter_class": _Help, **settings})
+
     def error(self, message: str) -> NoReturn:
         if found := re.match(r"argument COMMAND: invalid choice: '(.+?)'", message):
             names = ["train", *COMMANDS]
-            message = f"{found[1]}: unknown command{nearest(found[1], names)} (allowed: {', '.join(names)})"
+            words = "; did you mean train, as in lightning-d2l train model=mlp?" if "=" in found[1] else ""
+            hint = words or nearest(found[1], names)
+            message = f"{found[1]}: unknown command{hint} (allowed: {', '.join(names)})"
         message = message.replace("RUN_FOLDER, FILE", "RUN_FOLDER")  # without files there are predictions too
         raise RequestError(f"{message}; see {self.prog} --help")
 
@@ -66,14 +84,13 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     text = "Experiments on linear networks and multilayer perceptrons."
     # several may be given, and anywhere, so that `_main` takes them out
     plugin = _shared(PLUGIN, metavar="FILE", help="a Python file or module that registers what a run uses")
-    parser = _Parser(prog="lightning-d2l", description=text, parents=[plugin])
+    more = "lightning-d2l COMMAND --help describes a command, and lightning-d2l train --help the settings of a run."
+    parser = _Parser(prog="lightning-d2l", description=text, epilog=more, parents=[plugin])
     subparsers = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
     text = "train, as `python train.py` does: lightning-d2l train model=mlp"
     subparsers.add_parser("train", help=text, add_help=False)
 
-    run = _shared("folder", type=Path, metavar="RUN_FOLDER")
-    checkpoint = _shared("--checkpoint", choices=("best", "last"), default="best", help="(default best)")
-    formats = _shared("--format", choices=("text", "json"), default="text")
+    formats = _shared("--format", choices=("text", "json"), default="text", help="text (default), or one JSON document")
     verbose = _shared("--verbose", action="store_true", help="show the traceback of an error")
 
     def command(
@@ -90,24 +107,9 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
         sub.set_defaults(command=work)
         return sub
 
-    sub = command("predict", commands.do_predict, "Predict with the best checkpoint of a run.", run, formats)
-    sub.add_argument("files", nargs="*", type=Path, metavar="FILE", help="images; for regression CSV files of inputs")
-    sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
-    sub.set_defaults(checkpoint="best")
-    command("evaluate", commands.do_evaluate, "Measure a run on its test data again.", run, formats)
-    text = "List the parameters and buffers of a run's network, or the values of one."
-    sub = command("inspect", commands.do_inspect, text, run, checkpoint, formats)
-    sub.add_argument("tensor", nargs="?", metavar="NAME", help="a parameter or buffer whose values are shown")
-    sub = command("export", commands.do_export, "Write the weights of a run for use elsewhere.", run, checkpoint)
-    sub.add_argument("--as", dest="form", choices=("safetensors", "state_dict", "onnx"), default="safetensors")
-    sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
-    sub = command("rerun", commands.do_rerun, "Do a run again from its record, and compare the numbers.", run)
-    sub.add_argument("--run", metavar="NAME", help="a run of the sweep in RUN_FOLDER, where it gets its folder")
-    sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
-
+    _take_runs(command, formats)
     text = commands.demos() if demos else ""
     sub = command("demo", commands.do_demo, text, formats, help="show what a chapter shows without training")
-    sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.add_argument("id", nargs="?", metavar="ID", help="a demo; without it they are listed")
     sub.add_argument("--seed", type=int, default=0, help="of the demo's random numbers (default 0)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the pictures (default outputs/demos/ID)")
@@ -117,7 +119,8 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     sub.add_argument("ids", nargs="*", metavar="ID", help="experiments, or all; without one they are listed")
     sub.add_argument("--seeds", type=int, help="how many (default: 5; 20 where a run takes about a second or less)")
     sub.add_argument("--into", type=Path, metavar="FOLDER", help="for the runs (default outputs/reproduce/TIME)")
-    sub.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
+    forms = ("text", "markdown", "csv", "json")
+    sub.add_argument("--format", choices=forms, default="text", help="of the table (default text)")
 
     text = "Make tables, a figure and a page with the answer of a sweep from its records."
     sub = command("report", commands.do_report, text, formats, help="summarise the runs of a sweep")
@@ -130,6 +133,29 @@ def _parser(*, demos: bool = False) -> argparse.ArgumentParser:
     text = "Start TensorBoard on a run, a sweep or a folder with several, and print the address of its view."
     _take_board(command("board", commands.do_board, text, help="show runs in TensorBoard"))
     return parser
+
+
+def _take_runs(command: Callable[..., argparse.ArgumentParser], formats: argparse.ArgumentParser) -> None:
+    """The commands on a run."""
+    run = _shared("folder", type=Path, metavar="RUN_FOLDER", help="the folder that a run prints at its end")
+    text = "the weights of the best or the last epoch (default best)"
+    checkpoint = _shared("--checkpoint", choices=("best", "last"), default="best", help=text)
+    sub = command("predict", commands.do_predict, "Predict with the best checkpoint of a run.", run, formats)
+    text = "images, or for regression CSV files of inputs; without one, ten samples of the test split"
+    sub.add_argument("files", nargs="*", type=Path, metavar="FILE", help=text)
+    sub.add_argument("--figure", type=Path, metavar="PNG", help="also draw the predictions")
+    sub.set_defaults(checkpoint="best")
+    command("evaluate", commands.do_evaluate, "Measure a run on its test data again.", run, formats)
+    text = "List the parameters and buffers of a run's network, or the values of one."
+    sub = command("inspect", commands.do_inspect, text, run, checkpoint, formats)
+    sub.add_argument("tensor", nargs="?", metavar="NAME", help="a parameter or buffer whose values are shown")
+    sub = command("export", commands.do_export, "Write the weights of a run for use elsewhere.", run, checkpoint)
+    forms = ("safetensors", "state_dict", "onnx")
+    sub.add_argument("--as", dest="form", choices=forms, default=forms[0], help="the format (default safetensors)")
+    sub.add_argument("--into", type=Path, metavar="FILE", help="(default: weights.safetensors or so in RUN_FOLDER)")
+    sub = command("rerun", commands.do_rerun, "Do a run again from its record, and compare the numbers.", run)
+    sub.add_argument("--run", metavar="NAME", help="a run of the sweep in RUN_FOLDER, where it gets its folder")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="the new run's folder (default: beside the old one)")
 
 
 def _take_board(sub: argparse.ArgumentParser) -> None:

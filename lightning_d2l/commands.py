@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.lines import columns
 from lightning_d2l.config.options import CONF
 from lightning_d2l.config.places import require_file, require_writable
 from lightning_d2l.config.text import cut, finite
@@ -201,7 +202,7 @@ def do_report(args: argparse.Namespace) -> int:
             raise
         print("\n".join(left))
         return 0
-    _show(args, made.as_json(), lambda: "\n".join([text(made), *left]))
+    _show(args, made.as_json(), lambda: "\n".join([text(made, columns()), *left]))
     return 0
 
 

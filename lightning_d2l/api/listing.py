@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning_d2l.api.finished import Folder, hashable, path_of
 from lightning_d2l.api.library import library_call
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.collect import differences
+from lightning_d2l.studies.lean import LeanFolder
+from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 
 if TYPE_CHECKING:
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 @library_call
 def runs(folder: Folder = "outputs") -> pd.DataFrame:
-    """All runs below a folder, those of sweeps too, as a table.
+    """All runs below a folder, those of sweeps too, also of lean records, as a table.
 
     Parameters
     ----------
@@ -48,7 +52,8 @@ def runs(folder: Folder = "outputs") -> pd.DataFrame:
     if not top.is_dir():
         raise RequestError(f"{folder}: no such folder")
     found = [RunRecord.read_or_missing(path.parent) for path in sorted(top.rglob(RUN_FILE))]
-    found = sorted((run for run in found if run.fields), key=lambda run: str(run.fields.get("started")))
+    found = [*(run for run in found if run.fields), *_lean(top, {run.folder for run in found})]
+    found = sorted(found, key=lambda run: str(run.fields.get("started")))
     varied = [key for key in differences(found) if key not in ("seed", "model", "data")] if len(found) > 1 else []
     rows = []
     for run in found:
@@ -60,3 +65,13 @@ def runs(folder: Folder = "outputs") -> pd.DataFrame:
         rows.append({**row, **{name: run.metric(name) for name in run.metric_names}})
     columns = ["run", "status", "model", "data", "seed", "started", "seconds", "num_parameters"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _lean(top: Path, there: Collection[Path]) -> list[RunRecord]:
+    """The runs of lean records below a folder, but those whose folders are `there`."""
+    found: list[RunRecord] = []
+    for path in sorted(top.rglob(SWEEP_FILE)):
+        records = LeanFolder(path.parent)
+        records.look()
+        found += [run for run in records.runs.values() if run.folder not in there]
+    return found

@@ -30,7 +30,7 @@ from lightning_d2l.compat_hydra import (
 from lightning_d2l.config import hydra_node, registry
 from lightning_d2l.config.check import RequestError, check, check_sweep, targets, unknown_key
 from lightning_d2l.config.config_dir import MOST_REFERENCES, check_config_dir
-from lightning_d2l.config.explain import explained, first_value
+from lightning_d2l.config.explain import explained, first_value, stray
 from lightning_d2l.config.loader import OwnLoader
 from lightning_d2l.config.loggers import missing_extra
 from lightning_d2l.config.options import CONF, LISTS, NAME, PLUGIN_FOLDERS, names, store_options
@@ -67,7 +67,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             override = parser.parse_override(text)
         except (HydraException, RecursionError):
-            raise RequestError(f"{text}: not of the form key=value (quote lists and blanks: 'key=[1, 2]')") from None
+            hint = stray(text) or " (quote lists and blanks: 'key=[1, 2]')"
+            raise RequestError(f"{text}: not of the form key=value{hint}") from None
         key, value = override.key_or_group, override.value()
         if key.rpartition(".")[2] == "_target_":
             choices = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP)
@@ -114,11 +115,11 @@ def hydra_with(config_dir: str | None, overrides: Sequence[str]) -> Iterator[Hyd
         HydraConfig.instance().cfg = before
 
 
-def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
+def composed(overrides: Sequence[str], *, multirun: bool = False, complete: bool = True) -> DictConfig:
     """The configuration of a command line, checked; inside `hydra_with`. Its `hydra` node holds no reference.
 
     For a multirun (or hydra.mode=MULTIRUN, which a study sets) each swept key has its first value, and the settings
-    of the runs are not checked; `sweeps` checks them job by job.
+    of the runs are not checked; `sweeps` checks them job by job. Unless it must be `complete`, no setting of a run is.
 
     Raises RequestError that names the key, the value and what is allowed.
     """
@@ -127,6 +128,7 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     single = [re.sub(r"^(\+*sweep\.prune)=(?=\w+$)", r"\1.rule=", text) for o in parsed if (text := first_value(o))]
     try:
         config = compose(NAME, single, return_hydra_config=True)
+        _name_study(config)
         hydra_node.resolve_hydra(config, keys_of(parsed))
         with safe_references():
             of_sweep = {k: v for k, v in config.items() if k in SWEEP}
@@ -144,6 +146,8 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
     check_sweep(of_sweep)
     if unknown := [str(key) for key in config if key not in (*registry.RUN.rules, *SWEEP, "hydra")]:
         raise unknown_key(unknown[0], [*registry.RUN.rules, *SWEEP])
+    if not complete:
+        return config
     with open_dict(config):  # what the command line says, and nothing that a file adds to it
         config.hydra.overrides.hydra = [str(o.input_line) for o in parsed if o.is_hydra_override()]
         config.hydra.overrides.task = [str(o.input_line) for o in parsed if not o.is_hydra_override()]
@@ -165,6 +169,14 @@ def composed(overrides: Sequence[str], *, multirun: bool = False) -> DictConfig:
         raise RequestError(wrong)
     _check_data_root(config)
     return config
+
+
+def _name_study(config: DictConfig) -> None:
+    """Give a study whose file has no name for it that of the file: its sweep's folder begins so."""
+    chosen = config.hydra.runtime.choices.get("study")
+    if isinstance(chosen, str) and isinstance(config.get("study"), DictConfig) and not config.study.get("name"):
+        with open_dict(config.study):
+            config.study.name = chosen.rpartition("/")[2]
 
 
 def _check_data_root(config: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,19 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import IntervalSweep, Override, ValueType, missing_option, unmatched_key
 from lightning_d2l.config.check import RequestError, flat, nearest, unknown_key
+from lightning_d2l.config.everyday import EVERYDAY, FIRST, is_key, meant, normal, option_hint
 from lightning_d2l.config.options import CONF, LISTS, NAME, names
+from lightning_d2l.config.program import COMMANDS
 from lightning_d2l.config.registry import STUDY, TABLES
 
-EVERYDAY = {
-    "batch": "data.batch_size", "bs": "data.batch_size", "depth": "model.num_layers", "devices": "trainer.devices",
-    "epoch": "trainer.max_epochs", "epochs": "trainer.max_epochs", "gpu": "trainer=gpu", "gpus": "trainer.devices",
-    "hidden": "model.num_hiddens", "hidden_size": "model.num_hiddens", "hidden_units": "model.num_hiddens",
-    "hiddens": "model.num_hiddens", "l2": "penalty.l2", "layers": "model.num_layers", "learning_rate": "optimizer.lr",
-    "n": "data.n_train", "num_epochs": "trainer.max_epochs", "num_samples": "data.n_train",
-    "num_train": "data.n_train", "samples": "data.n_train", "steps": "trainer.max_steps", "units": "model.num_hiddens",
-    "wd": "optimizer.weight_decay", "width": "model.num_hiddens",
-}  # fmt: skip
-"""Names that people give to settings, and the full keys of these."""
+OF_WORDS = ("model", "study", "experiment", "data", "optimizer", "scheduler")
+"""The groups in which a word alone is looked for first."""
 OF_HYDRA = ("hydra.run.", "hydra.sweep.", "hydra.launcher.", "hydra.sweeper.")
 PACKAGES = {
     "hydra/launcher": {
@@ -58,7 +53,7 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         group, _, option = missing[0].rpartition("/")
         options = list(missing[1]) or names(group)
         allowed = f" (allowed: {', '.join(options)})" if options else ""
-        hint = nearest(option, options)
+        hint = option_hint(group, option, options)
         if not hint and group in TABLES:
             hint = "; what a file of yours registers needs --plugin FILE"
         if package := PACKAGES.get(group, {}).get(option):
@@ -92,11 +87,14 @@ def _unknown(key: str, parsed: list[Override]) -> RequestError:
         choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
         return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
     siblings = siblings or groups
-    if options := _options_with(parent, key.rpartition(".")[2]):
+    name = key.rpartition(".")[2]
+    if options := _options_with(parent, name):
         return RequestError(f"{key}: not a setting of the chosen {parent}, but of {', '.join(options)}")
-    if meant := _elsewhere(key, config):
-        return RequestError(f"{key}: unknown key; did you mean {' or '.join(meant)}?")
-    return unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+    if words := _elsewhere(key, config):
+        return RequestError(f"{key}: unknown key; did you mean {' or '.join(words)}?")
+    other = _of_other_options(name)
+    unknown = unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+    return RequestError(f"{unknown}\n{other}") if other else unknown
 
 
 def _is_study(override: Override) -> bool:
@@ -115,13 +113,56 @@ def _options_with(parent: str, name: str) -> list[str]:
 
 
 def _elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
-    """At most three full keys with the same last part, or what people call so; none for a key that is misspelt."""
-    name = key.rpartition(".")[2]
+    """At most three full keys with the same last part, or what people call so, or one that is spelt alike."""
+    parent, _, name = key.rpartition(".")
     known = [full for full in flat(config) if not full.startswith("hydra.") or full.startswith(OF_HYDRA)]
-    found = [full for full in known if full.rpartition(".")[2] == name and full != key]
-    if not found and (full := EVERYDAY.get(name)):
-        found = [full] if "=" in full or full in flat(config) else []  # such as trainer=gpu
-    return found[:3]
+    leaves: dict[str, list[str]] = {}
+    for full in known:
+        if full != key and "_target_" not in full:
+            leaves.setdefault(full.rpartition(".")[2], []).append(full)
+    siblings = [str(each) for each in node] if isinstance(node := config.get(parent, config), dict) else []
+    near, words = nearest(name, siblings), meant(name, known)
+    if words and (name not in leaves or name in FIRST):
+        above, _, last = words.rpartition(".")
+        return [] if above == parent and f" {last}?" in near else [words]  # the keys beside it are listed
+    alike = [] if near else difflib.get_close_matches(name, [*leaves, *EVERYDAY], 1, 0.8)
+    found = leaves.get(name) or [full for each in alike for full in leaves.get(each) or [meant(each, known)]]
+    return [full for full in found if full][:3]
+
+
+def _of_other_options(name: str) -> str:
+    """That a setting of this name, or one that is meant by it, is one of options that are not chosen, or no text."""
+    asked = [*EVERYDAY.get(normal(name), "").split("|"), *(f"{group}.{name}" for group in TABLES)]
+    for full in filter(is_key, asked):
+        parent, _, leaf = full.rpartition(".")
+        if options := _options_with(parent, leaf):
+            return f"{full} is a setting of {', '.join(options[:6])}"
+    return ""
+
+
+def stray(word: str) -> str:
+    """What is meant by a word of a command line that is no key=value, as a question; or no text."""
+    name = normal(word)
+    if name in COMMANDS:
+        return f"; did you mean lightning-d2l {name}?"
+    of_words = [*OF_WORDS, *(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OF_WORDS)]
+    for group in of_words:
+        if found := next((option for option in names(group) if normal(option) == name), ""):
+            return f"; did you mean {group}={found}?"
+    key, mark, value = word.partition(":")
+    if mark and re.fullmatch(r"[\w.]+", key):
+        return f"; did you mean {key}={value}?"
+    return f"; did you mean {meant(name, EVERYDAY.values())}=VALUE?" if meant(name, EVERYDAY.values()) else ""
+
+
+def with_dashes(message: str) -> str:
+    """What argparse says of a command line, with what is meant by a setting that is written with dashes."""
+    found = re.match(r"unrecognized arguments: (-+[\w.-]+)(?:=(\S*))?", message)
+    if not found:
+        return message
+    words = meant(found[1], EVERYDAY.values()) or found[1].strip("-").replace("-", "_")
+    value = "" if "=" in words or " " in words else f"={found[2] or 'VALUE'}"
+    return f"{found[1]}: settings are written without dashes: {words}{value}"
 
 
 def _composed(parsed: list[Override]) -> dict[str, Any]:

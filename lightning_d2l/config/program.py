@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 PLUGIN = "--plugin"
+OF_RUNS = ("predict", "evaluate", "inspect", "export", "rerun")
+"""The commands of `lightning-d2l` on a run, which take data.root=FOLDER or data.path=FILE."""
+COMMANDS = (*OF_RUNS, "demo", "reproduce", "report", "board")
+"""All commands of `lightning-d2l` but `train`."""
 
 
 @dataclass(frozen=True)

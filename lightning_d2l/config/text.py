@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.lines import columns, fill, shortened
 from lightning_d2l.config.output import tolerant_output
 
 
@@ -40,15 +39,13 @@ def print_error(error: Exception) -> None:
     """Print what was wrong on the error stream, which in a terminal is broken between words."""
     lines = lines_of(error)
     if sys.stderr.isatty():
-        wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ")
-        wrapper.break_long_words = wrapper.break_on_hyphens = False
-        lines = [wrapper.fill(line) for line in lines]
+        lines = [fill(line, columns(sys.stderr), rest="  ") for line in lines]
     print("\n".join(lines), file=sys.stderr)
 
 
 def cut(text: str, width: int = 80) -> str:
     """The text, shortened to fit into a line."""
-    return text if len(text) <= width else f"{text[: width - 3]}..."
+    return shortened(text, width)
 
 
 def exit_code(work: Callable[[], int], *, verbose: bool) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-import textwrap
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,8 +19,9 @@ from matplotlib.figure import Figure
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.lines import LOG, fill
 from lightning_d2l.config.text import cut
-from lightning_d2l.studies import board, figure, tables
+from lightning_d2l.studies import board, ending, figure, tables
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.interactive import content as interactive_parts
@@ -38,7 +38,6 @@ TABLES = {"results": tables.results, "summary": tables.summary}
 PAGES = {"markdown": "report.md", "html": "report.html"}
 # Equal figures give equal files; a person's matplotlibrc starts no LaTeX.
 SETTINGS: Any = {"svg.hashsalt": "lightning_d2l", "text.usetex": False}
-LONGEST_LINE = 2000  # characters of a sentence on the console
 
 
 @dataclass
@@ -221,27 +220,11 @@ def _inline(svg: bytes | None) -> str:
     return re.sub(r"^.*?(?=<svg)", "", (svg or b"").decode(), count=1, flags=re.DOTALL).strip()
 
 
-def text(made: Report) -> str:
-    """The report on the console: at most 80 columns, except for paths and long names."""
-    findings, found = made.findings, made.findings.answer
-    lines = [findings.study.question, found.text, *(f"{line}." for line in found.diagnosis[:8])]
-    lines += ["The diagnoses of the other curves are in summary.csv."] if len(found.diagnosis) > 8 else []
-    lines += [f"warning: {warning}" for warning in findings.warnings]
-    lines = [cut(terminal(line), LONGEST_LINE) for line in lines]
-    paragraphs = [textwrap.fill(line, 80, break_long_words=False, break_on_hyphens=False) for line in lines]
-    paragraphs += [f"run next    {terminal(findings.next)}"] if findings.next else []
-    metric = findings.study.select
-    shown = best_first(metric, comparable(findings.points))[:10]
-    if len(shown) > 1:
-        cells = [(settings(p.setting), p.estimates[metric].short, p.diagnosis) for p in shown]
-        rows = [
-            [cut(terminal(setting)), value, diagnosis.short if diagnosis else ""] for setting, value, diagnosis in cells
-        ]
-        paragraphs.append(columns([["best first", terminal(summarised(metric, shown)), ""], *rows]))
+def text(made: Report, width: int = LOG) -> str:
+    """The report on the console, in lines of at most `width` columns, except for paths and long names."""
+    findings = made.findings
+    blocks = [ending.question(findings, width), [tables.text(findings, width, "summary.csv")]]
     counted = " ".join(filter(None, [f"{findings.counted}.", findings.stopped]))
-    paragraphs.append(textwrap.fill(counted, 80) if findings.stopped else counted)
-    lost = [f"  {run.name}: {reason}" for run, reason in findings.unfinished.items()]
-    lost += [f"  {path}: {reason}" for path, reason in findings.unreadable.items()]
-    lost = [*map(terminal, lost[:10]), *([f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else [])]
-    paragraphs += ["\n".join(lost), "\n".join(terminal(f"{kind:<12}{path}") for kind, path in made.paths.items())]
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+    blocks += [ending.told(findings, width), [fill(counted, min(width, LOG))], ending.lost(findings)]
+    blocks += [[terminal(f"{kind:<14}{path}") for kind, path in made.paths.items()], ending.ahead(findings)]
+    return "\n\n".join("\n".join(block) for block in blocks if block)

@@ -7,7 +7,6 @@ import math
 import shlex
 import signal
 import sys
-import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.lines import LOG, cells, columns
 from lightning_d2l.config.loggers import MLFLOW, MLFLOW_STORE, WANDB
 from lightning_d2l.config.text import cut, duration, number
 from lightning_d2l.config.trainer import MONITORS
@@ -26,10 +26,8 @@ from lightning_d2l.training.caller import display
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
-WIDTH = 80
 SILENCE = 20.0  # seconds after which a log gets a line about runs that are training at once
 MOST_FAILURES = 10  # listed by name at the end
-MOST_LINES = 30  # of the table at the end
 # Settings of the data that no size of a network depends on; one network is built for all jobs that differ in these.
 NO_SIZES = {
     "root", "seed", "noise", "label_noise", "n_train", "n_val", "n_test", "val_size", "batch_size", "folds", "fold",
@@ -72,12 +70,12 @@ class SweepProgress:
             self._display.progress(self.done, self.total, self._summary())
         elif self._bar:
             self._bar.update(TaskID(0), completed=self.done, description=self._summary(), count=self._position())
-            for line in _lines(records, "failed", "diverged"):
+            for line in _lines(records, "failed"):
                 self._bar.console.print(line, markup=False, highlight=False)
         elif len(records) == 1:
             ((job, record),) = records.items()
             outcome = _outcome(record)
-            self._print(f"{cut(job.name, max(self._room() - len(outcome) - 2, 12))}  {outcome}")
+            self._print(f"{cut(job.name, max(self._room() - cells(outcome) - 2, 12))}  {outcome}")
         else:
             for line in _lines(records, "failed"):
                 print(line)
@@ -118,7 +116,7 @@ class SweepProgress:
 
     def _room(self) -> int:
         """The columns of a line beside the position and the summary."""
-        return max(WIDTH - len(self._position()) - len(self._summary()) - 4, 24)
+        return max(LOG - len(self._position()) - len(self._summary()) - 4, 24)
 
     def _print(self, words: str) -> None:
         print(f"{self._position()}  {cut(words, self._room())}  {self._summary()}", flush=True)
@@ -171,11 +169,11 @@ def tell(
     """
     from lightning_d2l.training.console import from_here
 
-    table, answer = _report(folder, fields, records, written=bool(advice) and not stopped)
+    table, answer, ahead = _report(folder, fields, records, written=bool(advice) and not stopped)
     lines = [f"\n{_statuses(records)}"]
     lines += [cut(f"left out     {job.name}: {reason}", 160) for job, reason in list(left_out.items())[:MOST_FAILURES]]
     lines += [f"\nsweep folder  {terminal(str(from_here(folder)))}  ({duration(fields['seconds'])})", *table]
-    print("\n".join([*lines, *answer, *_commands(from_here(folder), list(records))]), flush=True)
+    print("\n".join([*lines, *answer, *_commands(from_here(folder), list(records)), *ahead]), flush=True)
     if advice and any(record.state not in FINISHED for record in records.values()):
         what = f"stopped by {signal.Signals(stopped).name}; resume with" if stopped else "train the rest"
         print(f"{what:12}  {terminal(advice)}", flush=True)
@@ -205,37 +203,34 @@ def _board(folder: Path) -> list[str]:
 
 def _report(
     folder: Path, fields: dict[str, Any], records: Mapping[RunSpec, RunRecord], *, written: bool
-) -> tuple[list[str], list[str]]:
-    """The table of a sweep, and, if its report is `written`, its answer, as lines. No error costs the sweep."""
-    from lightning_d2l.studies import report, tables
+) -> tuple[list[str], list[str], list[str]]:
+    """The table of a sweep, and, if its report is `written`, its answer and the next command, as lines.
+
+    No error costs the sweep.
+    """
+    from lightning_d2l.studies import ending, report, tables
     from lightning_d2l.studies.collect import of_runs
     from lightning_d2l.studies.findings import find_in
     from lightning_d2l.sweeps.fitted import fitted
     from lightning_d2l.training.console import from_here
 
-    runs = [record for record in records.values() if record.fields]
+    runs, width = [record for record in records.values() if record.fields], columns()
     table: list[str] = []
     answer: list[str] = []
     try:
         if runs:
             findings = find_in([of_runs(folder, fields, runs)])
-            table = tables.text(findings).splitlines()
-            more = [f"... {len(table) - MOST_LINES} more lines"] if len(table) > MOST_LINES else []
-            table = [*table[:MOST_LINES], *more]
+            table = ["", *ending.question(findings, width), ""]
+            table += tables.text(findings, width, "summary.csv" if written else "").splitlines()
             if written:
-                lost, place = [], []
-                if findings.counts["completed"]:
-                    made = report.write(findings, folder, fitted=fitted)
-                    lost = [f"\nwarning: {terminal(line)}" for line in findings.failures]
-                    place = [f"report        {terminal(str(from_here(made.paths['html'])))}"]
-                spared = "".join(f"{textwrap.fill(f'{each}.', 80)}\n\n" for each in findings.pruned)
-                said = spared + textwrap.fill(terminal(findings.answer.text), 80)
-                ahead = [f"run next      {terminal(findings.next)}"] if findings.next else []
-                answer = [*lost, f"\n{said}", *([""] if ahead or place else []), *ahead, *place]
+                made = report.write(findings, folder, fitted=fitted) if findings.counts["completed"] else None
+                answer = ["", *ending.told(findings, width), ""]
+                answer += [f"report        {terminal(str(from_here(made.paths['html'])))}"] if made else []
+                return table, answer, ending.ahead(findings)
     except Exception as error:  # the runs are recorded even if there is no report
         reason = str(error).strip() or repr(error)
         answer = ["", f"warning: no report: {terminal(reason.splitlines()[0])}"]
-    return table, answer
+    return table, answer, []
 
 
 def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import textwrap
 import threading
 import time
 import warnings
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from lightning_d2l.compat_lightning import CHATTY_LOGGERS
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.lines import LOG, cells, columns, fill
 from lightning_d2l.config.program import is_long_command
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import NO_LIMIT, RUNNING
@@ -43,16 +43,19 @@ _CHATTER = (
 
 TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
-WIDTH = 80
 SPLITS = (RUNNING, "train", "val", "test")
 NO_METRICS = ("epoch", "step", "lr")  # of a row
 
 
 class Lines(logging.Formatter):
-    """Messages in lines of at most 80 columns. Long words, commands and tracebacks are not broken.
+    """Messages in lines of at most `width` columns. Long words, commands and tracebacks are not broken.
 
     A line of items that are separated by two blanks is broken between items, and continues below the second item.
     """
+
+    def __init__(self, text: str, date: str | None = None, width: int = LOG) -> None:
+        super().__init__(text, date)
+        self.width = width
 
     def format(self, record: logging.LogRecord) -> str:
         whole, message = (terminal(text, keep="\n\t") for text in (super().format(record), record.getMessage()))
@@ -60,21 +63,22 @@ class Lines(logging.Formatter):
             return whole
         prefix = len(whole) - len(message)
         first, *others = whole.split("\n")
-        return "\n".join([_wrapped(first, prefix), *(_wrapped(line, 0) for line in others)])
+        lines = [_wrapped(first, prefix, self.width), *(_wrapped(line, 0, self.width) for line in others)]
+        return "\n".join(lines)
 
 
 _WITH_TIME = Lines("%(asctime)s %(message)s", "%H:%M:%S")
 
 
-def _wrapped(line: str, prefix: int) -> str:
-    if len(line) <= WIDTH or is_long_command(line):
+def _wrapped(line: str, prefix: int, width: int) -> str:
+    if cells(line) <= width or is_long_command(line):
         return line
     label, *items = line.split("  ")
-    indent = " " * (len(label) + 2 if items and len(label) < WIDTH // 2 else prefix + 2)
+    indent = " " * (cells(label) + 2 if items and cells(label) < width // 2 else prefix + 2)
     if items:  # a line is not broken at "\0"
         line = "  ".join(item.replace(" ", "\0") for item in [f"{label}  {items[0]}", *items[1:]])
-    wrapped = textwrap.fill(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return wrapped.replace("\0", " ")
+    first = line[: len(line) - len(line.lstrip())]
+    return fill(line, width, first=first, rest=indent).replace("\0", " ")
 
 
 def _no_chatter(record: logging.LogRecord) -> bool:
@@ -124,7 +128,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False, wait: bool = Fa
     package, root = logging.getLogger("lightning_d2l"), logging.getLogger()
     screen, file = logging.StreamHandler(sys.stdout), LogFile(folder)
     screen.setLevel(logging.CRITICAL + 1 if silent else logging.DEBUG if verbose else logging.INFO)
-    screen.setFormatter(Lines("%(message)s"))
+    screen.setFormatter(Lines("%(message)s", width=min(columns(), LOG)))
     package.setLevel(logging.DEBUG)
     # A full disk is reported once, by the run, and not again by each line of its log and by TensorBoard's thread.
     raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
@@ -230,17 +234,20 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Metrics of a few rows, such as final and best, in at most 80 columns; others follow below."""
     splits = [s for s in SPLITS if any(k.endswith(f"/{s}") for row in rows.values() for k in row)]
     widths = [max(12, len(split) + 1) for split in splits]
-    header = "".join(f"{split:>{width}}" for split, width in zip(splits, widths, strict=True))
-    lines, others = [f"{'':24}{header}"] if splits else [], []
+    cells_of: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for title, row in rows.items():
         for metric in dict.fromkeys(name.split("/")[0] for name in row if name.endswith(SPLITS)):
-            cells = (row.get(f"{metric}/{split}") for split in splits)
-            shown = ["" if cell is None else number(cell) for cell in cells]
-            line = "".join(f"{cell:>{width}}" for cell, width in zip(shown, widths, strict=True))
-            lines.append(f"{f'{title} {metric}':24}{line}")
+            values = (row.get(f"{metric}/{split}") for split in splits)
+            cells_of[f"{title} {metric}"] = ["" if value is None else number(value) for value in values]
         names = [name for name in row if name not in NO_METRICS and not name.endswith(SPLITS)]
-        others += [f"{f'{title} {name}':24}{number(row[name]):>12}" for name in names]
-    return "\n".join([*lines, *others])
+        others |= {f"{title} {name}": [number(row[name])] for name in names}
+    left = min(max([12, *map(len, (*cells_of, *others))]), max(LOG - sum(widths), 12))
+    head = {"": [*splits]} if splits else {}
+    return "\n".join(
+        title.ljust(left) + "".join(map(str.rjust, found, widths or [12]))
+        for title, found in [*head.items(), *cells_of.items(), *others.items()]
+    )
 
 
 def from_here(path: Path) -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.given import is_given
+from lightning_d2l.config.lines import LOG, columns, command_lines, fill
 from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.text import number
@@ -93,18 +93,6 @@ def told(outcome: Mapping[str, Any]) -> list[str]:
     if not (found := outcome.get("diagnosis")):
         return []
     text = f"{found['text']}; next: {found['next']}" if found["next"] else found["text"]
-    lines = textwrap.wrap(f"diagnosis   {text}", console.WIDTH, subsequent_indent=" " * 12)
-    return [*lines, *_broken("try next    ", found["command"])] if found["command"] else lines
-
-
-def _broken(label: str, command: str) -> list[str]:
-    """A command in lines that a shell takes as one, each of at most 80 columns if its words are."""
-    lines = [label.rstrip()]
-    for word in map(shlex.quote, shlex.split(command)):
-        first = lines == [label.rstrip()]
-        if first or len(lines[-1]) + 1 + len(word) + 2 <= console.WIDTH:
-            lines[-1] = f"{label}{word}" if first else f"{lines[-1]} {word}"
-        else:
-            lines[-1] += " \\"
-            lines.append(f"{' ' * len(label)}{word}")
-    return lines
+    width = min(columns(), LOG)
+    lines = fill(text, width, first="diagnosis   ", rest=" " * 12).splitlines()
+    return [*lines, *command_lines("try next    ", found["command"], width)] if found["command"] else lines

@@ -1,0 +1,46 @@
+"""What a sweep and `lightning-d2l report` print at their end."""
+
+from lightning_d2l import app, cli
+from lightning_d2l.studies import ending
+from lightning_d2l.studies.findings import find
+from lightning_d2l.studies.report import report, text
+from tests.studies.records import write_sweep
+
+LR = [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3]
+
+
+def losses(lr, size, seed):
+    return None if lr * 4 > size else {"loss/train": 1 + abs(lr - 0.1) + 0.01 * seed}
+
+
+def test_divergences_of_a_study_are_one_line(tmp_path):
+    axes = {"optimizer.lr": LR, "data.batch_size": [1, 4, 100], "seed": range(5)}
+    made = report([write_sweep(tmp_path, axes, losses)])
+    (line,) = ending.diverged(made.findings)
+    where = "data.batch_size=1, optimizer.lr 0.3, 1, 3; data.batch_size=4, optimizer.lr 3"
+    assert line == f"20 of 105 runs: {where}"
+    said = text(made)
+    assert said.count("\ndiverging  ") == 1
+    assert "loss is nan" not in said
+    assert max(len(line) for line in said.splitlines() if "train.py" not in line and str(tmp_path) not in line) <= 80
+
+
+def test_warnings_and_the_next_command_are_printed_once_each(tmp_path, capsys):
+    words = ["-m", "model=polynomial_regression", "data.n_train=20", "trainer.max_epochs=3", "logger=none"]
+    words += ["data.degree=range(5)", "seed=range(3)", f"hydra.sweep.dir={tmp_path / 's'}", "trainer.accelerator=cpu"]
+    assert app.main(words) == 0
+    out = capsys.readouterr().out
+    end = out.split("sweep folder")[1]
+    assert end.count("warning: All runs share one generated data set (data.seed=0)") == 1
+    parts = ["degree  loss/val ", "mean [95 % interval]", " has the lowest loss/val", "warning: "]
+    parts += ["report  ", "run next  "]
+    places = [end.index(part) for part in parts]
+    assert places == sorted(places)
+    assert max(len(line) for line in end.splitlines() if not line.startswith(("report", "run next", "look at"))) <= 80
+    assert "\r" not in out
+    assert "\x1b" not in out
+    assert cli.main(["report", str(tmp_path / "s")]) == 0
+    again = capsys.readouterr().out
+    for part in (parts[0], "warning: All runs share", "run next  "):
+        assert again.count(part) == 1
+    assert ending.ahead(find([tmp_path / "s"]))[0].startswith("run next      python train.py -m ")
