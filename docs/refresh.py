@@ -9,9 +9,10 @@
 
 `numbers` without a page takes all with held numbers, and `--command PATTERN` only the commands in which it is found.
 numbers.json has the numbers that are held: for each page and command, those of its section that the command prints or
-writes. Write a number on a page, write the command that makes it into the same section, and run `--hold`; it lists
-the numbers that no command of the page makes. Those in formulas it holds as "a formula"; for others write where they
-are from into numbers.json, in place of a command. Images are the official files of Fashion-MNIST (LIGHTNING_D2L_DATA).
+writes. Write a number on a page, write the command that makes it into the same section, in a block or in the text, and
+run `--hold`; it lists the numbers that no command of the section makes. Those in formulas it holds as "a formula", the
+rest as "not held yet": write where they are from into numbers.json, in place of a command. Images are the official
+files of Fashion-MNIST (LIGHTNING_D2L_DATA).
 """
 
 import argparse
@@ -121,7 +122,7 @@ def run(command: str, folder: Path, last: str = "") -> str:
 
 
 COMMAND = re.compile(r"python train|lightning-d2l (demo|inspect|reproduce)")
-FORMULA = "a formula"
+FORMULA, PENDING = "a formula", "not held yet"
 NUMBER = re.compile(r"(?<![\w.,-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
 
 
@@ -161,23 +162,29 @@ def _cells(line: str, plain: re.Pattern[str]) -> list[str]:
 
 
 def sections(page: str) -> Iterator[tuple[str, list[str]]]:
-    """The text of each section of a page, and its commands."""
+    """The text of each section of a page, and its commands: those of its blocks, and those that it names."""
     for section in re.split(r"^(?=## )", (DOCS / f"{page}.md").read_text(), flags=re.M):
         blocks = re.findall(r"^```bash\n(.*?)^```$", section, re.S | re.M)
         lines = [line for block in blocks for line in block.splitlines()]
+        lines += re.findall(r"`((?:python train\.py|lightning-d2l demo) [^`\n]+)`", section)  # whose numbers are quoted
         yield (
             section,
-            [line for line in lines if COMMAND.match(line)],
+            list(dict.fromkeys(line for line in lines if COMMAND.match(line))),
         )
 
 
 def elsewhere(page: str, made: dict[str, list[str]], before: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The numbers of a page that no command makes, by where they are from: formulas, and what was written by hand."""
+    """The numbers of a page that no command makes, by where they are from: formulas, and what was written by hand.
+
+    The others are "not held yet".
+    """
     text = (DOCS / f"{page}.md").read_text()
     shown = [number for section, _ in sections(page) for number in numbers_of(section)]
     left = [number for number in dict.fromkeys(shown) if not any(number in each for each in made.values())]
-    found = {reason: numbers for reason, numbers in before.items() if reason != FORMULA and not COMMAND.match(reason)}
+    own = (FORMULA, PENDING)
+    found = {reason: numbers for reason, numbers in before.items() if reason not in own and not COMMAND.match(reason)}
     found[FORMULA] = [number for number in in_formulas(text) if not any(number in each for each in found.values())]
+    found[PENDING] = [number for number in left if not any(number in each for each in found.values())]
     return {reason: kept for reason, numbers in found.items() if (kept := [n for n in numbers if n in left])}
 
 
@@ -259,7 +266,7 @@ def numbers(pages: Sequence[str], only: str, keep: bool) -> int:
     for page in pages or sorted(held):
         if keep:
             before = held.get(page, {})
-            known = [n for reason, numbers in before.items() if not COMMAND.match(reason) for n in numbers]
+            known = [n for why, each in before.items() if why != PENDING and not COMMAND.match(why) for n in each]
             new = {**(before if only else {}), **hold(page, only, known)}
             new |= {} if only else elsewhere(page, new, before)
             held = {**{k: v for k, v in held.items() if k != page}, **({page: new} if new else {})}

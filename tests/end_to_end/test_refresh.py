@@ -48,8 +48,13 @@ def test_the_numbers_that_are_held_stand_on_their_pages_beside_their_commands() 
         for text, commands in refresh.sections(page):
             for command in commands:
                 found.setdefault(command, set()).update(refresh.numbers_of(text))
+        every = set().union(*(refresh.numbers_of(text) for text, _ in refresh.sections(page)))
+        assert every == set().union(*held.values()), page  # a number that no command makes is from a named place
         for command, numbers in held.items():
-            assert {*numbers} <= found.get(command, set()), (page, command)
+            assert {*numbers} <= (found.get(command, set()) if refresh.COMMAND.match(command) else every), (
+                page,
+                command,
+            )
 
 
 @pytest.mark.slow
@@ -74,7 +79,7 @@ PAGE = """# Page
 
 ## One
 
-The loss is 0.512 after 100 epochs (`data.noise=0.25`), and 12,345 in all; 0.777 is a formula.
+The loss is 0.512 after 100 epochs (`data.noise=0.25`), and 12,345 in all; 0.777 is another's, $2^{0.111} = 1.080$.
 
 ```bash
 python train.py one
@@ -101,6 +106,9 @@ def test_numbers_are_held_by_the_command_of_their_section(tmp_path, monkeypatch,
         "page, ## One: made by no command: 0.777",
         "page, ## Two: made by no command: 0.512",
     ]
+    formula = {"a formula": ["0.111", "1.080"]}
+    assert refresh.elsewhere("page", held, {"the book": ["0.777"]}) == {"the book": ["0.777"], **formula}
+    assert refresh.elsewhere("page", held, {}) == {**formula, "not held yet": ["0.777"]}
     assert refresh.changed("page", held, "") == []
     printed["python train.py one"] = "loss 0.5135, 12345"
     assert refresh.changed("page", held, "") == ["0.512: not made by python train.py one"]
@@ -113,14 +121,38 @@ def test_tables_beside_the_books_numbers_are_written_from_the_rows_of_reproduce(
     from lightning_d2l.book.rows import as_json
 
     monkeypatch.setattr(refresh, "DOCS", tmp_path)
-    (tmp_path / "reproduction.md").write_text("# Title\n\n| experiment | quantity | old\n| --- |\n\nMeasured then.\n")
+    for name in ("reproduction.md", "reproduction.zh-CN.md"):
+        (tmp_path / name).write_text("# Title\n\n| experiment | quantity | old\n| --- |\n\nMeasured then.\n")
     (tmp_path / "page.md").write_text("Text.\n\n<!-- rows: xavier -->\n\n| old |\n| old |\n\nMore.\n")
     (tmp_path / "rows.json").write_text(as_json(list(reproduce(["xavier", "phm"], tmp_path, 1))))
     assert refresh.reproduction(tmp_path / "rows.json", tmp_path / "runs") == 0
     lines = (tmp_path / "reproduction.md").read_text().splitlines()
+    assert lines == (tmp_path / "reproduction.zh-CN.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in lines if line.startswith("| ")][2:] == ["| xavier", *["| phm"] * 5]
     assert "Measured then." not in lines
     page = (tmp_path / "page.md").read_text()
     assert page.startswith("Text.\n\n<!-- rows: xavier -->\n\n| experiment")
     assert page.count("\n| ") == 3
     assert page.endswith("|\n\nMore.\n")
+
+
+def test_pictures_keep_the_colour_of_every_pixel(tmp_path, monkeypatch) -> None:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    from lightning_d2l.studies.palette import COLOURS
+
+    figure = Figure(figsize=(6, 4))
+    panel = figure.subplots()
+    for number, colour in enumerate(COLOURS):
+        panel.plot([0, 1], [number, number + 0.5], color=colour)
+        panel.fill_between([0, 1], number, number + 1, color=colour, alpha=0.18)
+    panel.imshow(np.random.default_rng(0).random((9, 9)), extent=(1, 2, 0, 8), aspect="auto")
+    figure.savefig(tmp_path / "figure.png")
+    monkeypatch.setattr(refresh, "PICTURES", {"kept": refresh.Made("command", "figure.png")})
+    monkeypatch.setattr(refresh, "IMAGES", tmp_path)
+    refresh.keep_pictures("command", tmp_path)
+    before, after = (Image.open(tmp_path / name).convert("RGB") for name in ("figure.png", "kept.png"))
+    assert len(before.getcolors(2**24) or []) > 256
+    assert before.tobytes() == after.tobytes()
