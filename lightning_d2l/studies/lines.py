@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.palette import COLOURS, MARKERS
+from lightning_d2l.studies.palette import COLOURS, MARKERS, darker
 from lightning_d2l.studies.points import Point
 from lightning_d2l.studies.ranges import LARGEST
 from lightning_d2l.studies.statistics import Estimate
@@ -15,6 +15,8 @@ from lightning_d2l.theory.curves import Curve
 
 MOST_DOTS = 600
 """Single runs of a line that are drawn."""
+MOST_IN_ALL = 2000
+"""Of a picture."""
 MOST_COLUMNS = 24
 """Values of x at which they are; dots at more would merge."""
 
@@ -24,7 +26,8 @@ class Line:
     """The means or medians of a metric along a curve of the study.
 
     `style` is the number of its colour and marker, `label` is empty if it needs no name. `setting` has the values of
-    the keys that make the curve, `points` its points in the order of x; at some the metric may be missing.
+    the keys that make the curve, `points` its points in the order of x; at some the metric may be missing. Single runs
+    are drawn where it is `dotted`.
     """
 
     label: str
@@ -32,6 +35,7 @@ class Line:
     metric: str
     setting: Mapping[str, Any]
     points: Sequence[Point]
+    dotted: bool = True
 
     @property
     def colour(self) -> str:
@@ -58,6 +62,8 @@ class Line:
 
     def dots(self, x: str) -> list[tuple[Any, float]]:
         """The single runs that are drawn: none where a point has one run, or where there are too many."""
+        if not self.dotted:
+            return []
         found, measured = self.runs(x), sum(self.metric in point.estimates for point in self.points)
         return found if measured < len(found) <= MOST_DOTS and measured <= MOST_COLUMNS else []
 
@@ -70,8 +76,8 @@ class Line:
 class Predicted:
     """A theoretical curve in a panel.
 
-    It has the colour of the measured line that it belongs to, whose label is `line`, or a dark one. Its dash is told
-    apart from that of the other curves of the panel.
+    It has a darker shade of the measured line that it belongs to, whose label is `line`, or a dark colour of its own.
+    Its dash is told apart from those of the other curves.
     """
 
     curve: Curve
@@ -86,7 +92,7 @@ class Predicted:
 
 
 def beside(lines: Sequence[Line], theory: Sequence[Curve]) -> list[Predicted]:
-    """The theory of the lines of a panel, equal curves once: in the colour of its line, or without one if of many."""
+    """The theory of the lines of a panel, equal curves once: in the shade of its line, or without one if of many."""
     found: dict[tuple[object, ...], tuple[Curve, dict[str, str]]] = {}
     for curve in theory:
         if owners := {line.colour: line.label for line in lines if _belongs(curve, line)}:
@@ -95,7 +101,7 @@ def beside(lines: Sequence[Line], theory: Sequence[Curve]) -> list[Predicted]:
     drawn = []
     for curve, owners in found.values():
         colour, name = next(iter(owners.items())) if len(owners) == 1 < len(lines) else ("", "")
-        drawn.append(Predicted(curve, colour, name))
+        drawn.append(Predicted(curve, colour and darker(colour), name))
     return drawn
 
 

@@ -23,6 +23,8 @@ DASHES: tuple[Any, ...] = (
 )
 DARK = ("#333333", "#767676", "#555555")
 """Of theory that belongs to several lines."""
+SHADE = 0.6
+"""Of the colour of a line, for the theory beside it."""
 INK, FAINT = "#1a1a1a", "#5c5c5c"
 """Of titles, and of notes and keys."""
 GOOD, POOR = "cividis_r", "#bbbbbb"
@@ -39,3 +41,8 @@ def luminance(colour: str) -> float:
 def contrast(colour: str) -> float:
     """The contrast of a colour with white paper, from 1 to 21 (WCAG 2)."""
     return 1.05 / (luminance(colour) + 0.05)
+
+
+def darker(colour: str) -> str:
+    """The shade of theory beside a line of some colour, which is seen on that line too."""
+    return "#" + "".join(f"{int(int(colour[i : i + 2], 16) * SHADE):02X}" for i in (1, 3, 5))

@@ -15,7 +15,7 @@ from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.studies import labels
 from lightning_d2l.studies.bands import has_band
 from lightning_d2l.studies.captions import caption_of
-from lightning_d2l.studies.lines import Line, Predicted, beside
+from lightning_d2l.studies.lines import MOST_IN_ALL, Line, Predicted, beside
 from lightning_d2l.studies.palette import COLOURS, DARK, DASHES
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
 from lightning_d2l.studies.predicted import predicted
@@ -96,6 +96,8 @@ def picture_of(study: Study, points: Sequence[Point], runs: Sequence[RunRecord])
         series, theory = [_isolated(study, comparable(points))], [curve for curve in theory if not curve.where]
     metrics = [m for m in study.metrics if any(m in point.estimates for point in points)] or list(study.metrics)
     parted, columns = _panels(study, series, metrics)
+    if sum(len(line.dots(study.x)) for _, lines in parted for line in lines) > MOST_IN_ALL:
+        parted = [(name, [dataclasses.replace(line, dotted=False) for line in lines]) for name, lines in parted]
     xs = list({show(x): x for each in series for point in each.points for x in [point.setting[study.x]]}.values())
     scale = x_scale(study.scale.get("x"), xs)
     theory = [] if scale == "names" else theory

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from lightning_d2l.studies.names import readable
-from lightning_d2l.studies.palette import COLOURS, DARK, DASHES, FAINT, MARKERS, contrast
+from lightning_d2l.studies.palette import COLOURS, DARK, DASHES, FAINT, MARKERS, contrast, darker
 
 # Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009): vision without green, or red, cones, in linear RGB.
 DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
@@ -46,6 +46,12 @@ def test_lines_are_seen_and_text_is_read_on_white_paper():
     assert contrast(FAINT) >= 4.5
     assert contrast("#ffffff") == pytest.approx(1)
     assert contrast("#000000") == pytest.approx(21)
+
+
+def test_theory_is_seen_on_the_line_that_it_belongs_to():
+    for colour in COLOURS:
+        lightness = [lab(linear(each))[0] for each in (colour, darker(colour))]
+        assert lightness[0] - lightness[1] > 12 or colour == "#000000"
 
 
 def test_theories_have_different_dashes():
