@@ -27,9 +27,7 @@ from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.interactive import content as interactive_parts
 from lightning_d2l.studies.interactive import is_wanted
 from lightning_d2l.studies.interactive_fits import Fitted
-from lightning_d2l.studies.labels import columns, settings
 from lightning_d2l.studies.picture import picture_of
-from lightning_d2l.studies.points import best_first, comparable, summarised
 from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import replacing
 
@@ -216,8 +214,9 @@ def _rendered(drawn: Figure, form: str) -> bytes:
 
 
 def _inline(svg: bytes | None) -> str:
-    """A figure for a page: without its XML prologue."""
-    return re.sub(r"^.*?(?=<svg)", "", (svg or b"").decode(), count=1, flags=re.DOTALL).strip()
+    """A figure for a page: without its XML prologue, and without comments, which repeat its texts."""
+    text = re.sub(r"^.*?(?=<svg)", "", (svg or b"").decode(), count=1, flags=re.DOTALL)
+    return re.sub(r" *<!--.*?-->\n?", "", text, flags=re.DOTALL).strip()
 
 
 def text(made: Report, width: int = LOG) -> str:

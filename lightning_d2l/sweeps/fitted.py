@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from lightning_d2l.training.build import BuiltRun
 
-MOST_RUNS = 60  # whose weights are read, unless there are more settings
+MOST_RUNS = 30  # whose weights are read, unless there are more settings
 MOST_SETTINGS = 200
-MOST_SEEDS = 8
+MOST_SEEDS = 5
 MOST_SAMPLES = 400  # that are drawn
 GRID = 201
 KEPT = "sweep.records=full keeps those of all runs, 'sweep.keep=\"seed=0\"' those of one seed"

@@ -65,7 +65,7 @@ def load_run(folder: Path, checkpoint: Path, root: str | None = None, *, samples
         data = build_data(config)
         require_same_data(record, data)
     built = BuiltRun(RunSpec(config, folder), data, build_module(config, data), [1])
-    _put_weights(built, checkpoint)
+    _put_weights(built, found, folder / checkpoint)
     return built
 
 
@@ -77,12 +77,10 @@ def _restore_encoding(data: Any, checkpoint: Mapping[str, Any], path: Path) -> N
         raise RequestError(f"{path}: damaged: it holds no encoding of a table") from error
 
 
-def _put_weights(built: BuiltRun, checkpoint: Path) -> None:
-    """Load the weights of a checkpoint of the run's folder; raises RequestError if they are those of another model."""
-    path, module = built.spec.folder / checkpoint, built.module
-    found = load_checkpoint(path)
-    require_weights_of(module, found, path)
-    module.load_state_dict(found["state_dict"])
+def _put_weights(built: BuiltRun, found: Mapping[str, Any], path: Path) -> None:
+    """Load the weights of the checkpoint in a file; raises RequestError if they are those of another model."""
+    require_weights_of(built.module, found, path)
+    built.module.load_state_dict(found["state_dict"])
 
 
 def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float]]:
@@ -96,7 +94,7 @@ def evaluate(folder: Path, root: str | None = None) -> dict[str, dict[str, float
     for name, checkpoint in (("final", LAST), ("best", BEST)):
         if name == "best" and not record.completed and not (folder / checkpoint).exists():
             continue  # the run diverged or was stopped before a best epoch
-        _put_weights(built, checkpoint)
+        _put_weights(built, load_checkpoint(folder / checkpoint), folder / checkpoint)
         results[name] = measured(built)
     return results
 

@@ -43,7 +43,7 @@ def sweep_of(folder, axes, metrics, **facts):
 def test_names_and_values_of_any_text_stay_text(tmp_path):
     study = {"question": "Which <b>$\\frac$ \x1b[31m|x|</b>?", "x": "data.kind"}
     sweep = sweep_of(tmp_path, {"data.kind": HOSTILE, "seed": [0, 1]}, lambda kind, seed: LOSS, study=study)
-    made = report([sweep])
+    made = report([sweep], interactive=False)
     assert made.findings.failures == []
     shown = text(made)
     assert not [c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs")]
