@@ -64,7 +64,7 @@ def _titled(draw: Drawing, title: str) -> Figure | None:
         figure = draw()
         if figure is not None:
             lines = textwrap.wrap(label(title), max(int(13 * figure.get_figwidth()), 20))
-            figure.suptitle("\n".join(lines), fontsize=9, color=GREY)
+            figure.suptitle("\n".join(lines), fontsize=9, color=GREY, x=0.01, ha="left")
     return figure
 
 

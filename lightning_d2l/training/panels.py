@@ -30,6 +30,7 @@ PAPER: Any = {
     "axes.formatter.useoffset": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "axes.axisbelow": True,
     "legend.framealpha": 0.9,
