@@ -97,7 +97,7 @@ def ended(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Faul
         yield "lost", f"other runs: {sorted(found.keys() ^ whole.keys())}"[:200]
     ends: dict[str, set[str]] = {}
     for name, record in found.items():
-        ends.setdefault(name.partition(",")[0], set()).add(f"{record.state} {record.fields.get('pruned')}")
+        ends.setdefault(f"lr={record.get('optimizer.lr')}", set()).add(f"{record.state} {record.fields.get('pruned')}")
         yield from _same(name, record.history, whole[name].history, record.state)
         if name in before and record.fields["metrics"] != before[name]:
             yield "lost", f"{name} had ended, and was trained again with other numbers"
