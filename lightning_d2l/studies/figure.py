@@ -18,6 +18,7 @@ from lightning_d2l.studies.trials import draw_search, is_search
 from lightning_d2l.training.record import RunRecord
 
 WIDTH_OF_NAMES = 0.6  # of the distance of two names on the x-axis, for the lines there
+WIDTH_ALONE = 0.3  # half of an axis with a single number
 
 
 def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tuple[Figure, str]:
@@ -59,7 +60,8 @@ def _pairs(drawn: Sequence[Axes], picture: Picture) -> list[tuple[Axes, Panel]]:
 
 def _draw_panel(panel: Axes, picture: Picture, shown: Panel, at: dict[str, float]) -> None:
     joined = picture.x_scale != "names"
-    step = 0.0 if joined else WIDTH_OF_NAMES / max(len(shown.lines), 1)  # values at a name are drawn side by side
+    width = WIDTH_OF_NAMES if not joined else WIDTH_ALONE if len(picture.x_values) == 1 else 0.0
+    step = width / max(len(shown.lines), 1)  # values at a name, or at the only x, are drawn side by side
     for i, line in enumerate(shown.lines):
         aside = step * (i - (len(shown.lines) - 1) / 2)
         strokes.draw_line(panel, shown, line, picture.x, at, joined=joined, step=aside)

@@ -28,7 +28,17 @@ SPACING = 1.3  # of lines of text
 MOST_LINES = 4  # of a title or a note
 
 
-CHINESE = ("Noto Sans CJK SC", "Source Han Sans SC", "Microsoft YaHei", "PingFang SC", "SimHei", "WenQuanYi Zen Hei")
+CHINESE = (
+    *(
+        "Noto Sans CJK SC",
+        "Noto Sans CJK JP",
+        "Source Han Sans SC",
+        "Microsoft YaHei",
+        "PingFang SC",
+        "Hiragino Sans GB",
+    ),
+    *("SimHei", "WenQuanYi Zen Hei", "Noto Serif CJK SC", "Noto Serif CJK JP"),
+)
 """Fonts for the letters that matplotlib's own font lacks."""
 STYLED = ("axes", "figure", "font", "grid", "legend", "lines", "mathtext", "text", "xtick", "ytick")
 """The parts of a matplotlibrc that are matplotlib's own here: a dark style has no place on white paper."""
@@ -74,11 +84,13 @@ def lines_of(text: str, size: float, width: float, most: int = MOST_LINES) -> st
     """Text broken into lines of at most a width in inches; `most` of them, the last of which may end with dots."""
     lines = [""]
     for word in text.split():
+        blank_before = " " if lines[-1] else ""
         for piece in _pieces(word, size, width):
-            if lines[-1] and width_of(f"{lines[-1]} {piece}", size) > width:
+            if lines[-1] and width_of(lines[-1] + blank_before + piece, size) > width:
                 lines.append(piece)
             else:
-                lines[-1] = f"{lines[-1]} {piece}".strip()
+                lines[-1] += blank_before + piece
+            blank_before = ""
     if len(lines) > most:
         kept = lines[most - 1]
         while kept and width_of(f"{kept} ...", size) > width:
@@ -88,15 +100,13 @@ def lines_of(text: str, size: float, width: float, most: int = MOST_LINES) -> st
 
 
 def _pieces(word: str, size: float, width: float) -> list[str]:
-    """A word, cut into pieces where it is longer than a line; Chinese, which has no blanks, may break anywhere."""
-    pieces, here = list[str](), 0.0
+    """A word in pieces that a line may end with: cut where it is longer than a line, or before a Chinese character."""
+    pieces = [""]
     for letter in word:
-        each = width_of(letter, size)
-        if not pieces or here + each > width or (pieces[-1] and _width(letter) == 1.0 and here > width / 2):
+        breaks = unicodedata.east_asian_width(letter) == "W" and unicodedata.category(letter) == "Lo"
+        if pieces[-1] and (breaks or width_of(pieces[-1] + letter, size) > width):
             pieces.append("")
-            here = 0.0
         pieces[-1] += letter
-        here += each
     return pieces
 
 

@@ -11,6 +11,7 @@ from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.figure import draw, draw_picture
+from lightning_d2l.studies.frame import lines_of
 from lightning_d2l.studies.labels import words
 from lightning_d2l.studies.names import spread
 from lightning_d2l.studies.picture import picture_of
@@ -32,7 +33,7 @@ def splits(value):
     return {"loss/train": value * 0.9, "loss/val": value, "loss/test": value * 1.1}
 
 
-def lines_of(panel):
+def by_label(panel):
     return {line.get_label(): line for line in panel.lines}
 
 
@@ -55,7 +56,7 @@ def test_train_and_test_share_a_panel_for_each_of_few_curves(tmp_path):
     figure, caption = drawn(tmp_path, axes, lambda d, o, s: splits(1 / d + 0.01 * s), theory="noise_floor")
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["SGD", "solved exactly"]
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
-    lines = lines_of(figure.axes[0])
+    lines = by_label(figure.axes[0])
     assert set(lines["noise floor"].get_ydata()) == {0.1**2}
     assert not lines["noise floor"].get_marker().strip("None")
     assert lines["noise floor"].get_linestyle() == "--"
@@ -125,6 +126,13 @@ def test_no_text_is_cut_and_the_legend_lies_on_no_panel(tmp_path, axes, study):
         assert min(box.x0, whole.x1 - box.x1) >= -1
     for (one, box), (other, there) in itertools.combinations(texts, 2):
         assert not box.overlaps(there), (one, other)
+
+
+def test_lines_of_text_break_at_blanks_or_between_chinese_characters():
+    assert lines_of("one two three", 72, 5.0).split("\n") == ["one two", "three"]
+    assert lines_of("次数如何影响误差。", 72, 4.0).split("\n") == ["次数如何", "影响误", "差。"]
+    assert lines_of("x" * 30, 72, 5.0).replace("\n", "") == "x" * 30
+    assert lines_of("a b c d", 72, 1.0, most=2).endswith("...")
 
 
 def test_panels_wrap_at_three_in_a_row(tmp_path):
@@ -232,7 +240,7 @@ def test_every_metric_has_a_panel_for_more_curves_and_the_best_of_too_many(tmp_p
     axes = {"optimizer.lr": [0.001, 0.01, 0.1], "data.batch_size": range(1, 10)}
     figure, caption = drawn(tmp_path / "nine", axes, lambda lr, b: splits(lr + (b - 5) ** 2), x="optimizer.lr")
     (panel,) = figure.axes
-    assert list(lines_of(panel)["validation"].get_ydata()) == pytest.approx([0.001, 0.01, 0.1])
+    assert list(by_label(panel)["validation"].get_ydata()) == pytest.approx([0.001, 0.01, 0.1])
     assert caption.startswith("At each learning rate the batch size with the lowest validation loss. One run")
 
 
@@ -241,7 +249,7 @@ def test_a_key_of_the_curves_may_have_a_panel_for_each_value(tmp_path):
     study = {"x": "data.degree", "panels": "model.activation", "metrics": ["loss/train", "loss/val"]}
     figure, _ = drawn(tmp_path / "there", axes, lambda d, a, i: splits(1 / d), **study)
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["ReLU", "tanh"] * 2
-    assert [*lines_of(figure.axes[0])][:2] == ["Kaiming", "normal"]
+    assert [*by_label(figure.axes[0])][:2] == ["Kaiming", "normal"]
     with pytest.raises(RequestError, match=r"study\.panels=data\.degree: must be null or one of metric, curve, model"):
         drawn(tmp_path / "wrong", axes, lambda d, a, i: splits(1 / d), **study | {"panels": "data.degree"})
 
@@ -312,7 +320,7 @@ def test_names_on_the_x_axis_are_not_joined_by_lines(tmp_path):
 def test_where_most_runs_diverged_there_is_a_cross_and_no_mean(tmp_path):
     axes = {"optimizer.lr": [1, 2, 3], "seed": range(3)}
     figure, caption = drawn(tmp_path, axes, lambda lr, s: None if lr == 3 else splits(lr + s))
-    lines = lines_of(figure.axes[0])
+    lines = by_label(figure.axes[0])
     assert list(lines["diverged"].get_xdata()) == [3]
     assert list(lines["validation"].get_xdata()) == [1, 2]
     assert "Crosses: diverged." in caption
