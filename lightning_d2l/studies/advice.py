@@ -221,9 +221,16 @@ def _reference(run: RunRecord) -> Iterator[Change]:
     known = any(key.startswith("loss/") for key in baselines.get("trivial") or {})
     if _still_falls(run):
         yield from _more_epochs(run)
-    if known and not loaders and "reference" not in baselines and importlib.util.find_spec("sklearn"):
+    if known and not loaders and importlib.util.find_spec("sklearn"):
         table = _node(run, "data").get("_target_") in TABLES_DATA
-        yield "a reference, to see what is possible", {"study.reference": "gradient_boosting" if table else "knn"}
+        usual = "gradient_boosting" if table else "knn"
+        if "reference" not in baselines:
+            yield "a reference, to see what is possible", {"study.reference": usual}
+        else:  # the model beats it
+            beaten = (baselines["reference"] or {}).get("name")
+            stronger = {"knn": "gradient_boosting", "gradient_boosting": "mlp", "mlp": None}.get(beaten, usual)
+            if stronger:
+                yield "a stronger reference", {"study.reference": stronger}
     yield from _seeds(run)
 
 

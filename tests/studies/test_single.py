@@ -95,6 +95,22 @@ def test_the_report_of_a_single_run_says_the_same(tmp_path, capsys):
     assert point.diagnosis.share == pytest.approx(found["share"])
 
 
+@pytest.mark.parametrize(("name", "stronger"), [("knn", "gradient_boosting"), ("5", "knn"), ("mlp", "seed=0,1,2,3,4")])
+def test_where_the_model_beats_its_reference_a_stronger_one_is_next(tmp_path, name, stronger):
+    config = plain(compose_checked(["model=mlp", f"study.reference={name}"]))
+    metrics = {"final": {"loss/train": 0.30, "loss/val": 0.33, "acc/train": 0.9, "acc/val": 0.88}}
+    trivial = {"loss/train": 2.3, "loss/val": 2.3, "acc/train": 0.1, "acc/val": 0.1}
+    reference = {"name": name, "loss/val": 5.0}
+    baselines = {"samples": {"train": 50_000, "val": 10_000}, "trivial": trivial, "reference": reference}
+    command = f"python train.py model=mlp study.reference={name}"
+    fields = {"status": "completed", "config": config, "metrics": metrics, "baselines": baselines, "command": command}
+    found = judged(tmp_path, fields)
+    assert found["text"].endswith("): choose a stronger one")
+    assert found["name"] == "learnt"
+    assert stronger in found["command"]
+    assert ("reference" in found["next"]) == (name != "mlp")
+
+
 @pytest.mark.parametrize(
     ("words", "change"),
     [
