@@ -21,7 +21,7 @@ class RequestError(Exception):
 def nearest(word: str, options: list[str]) -> str:
     """The question "; did you mean x?" with the option closest in spelling to `word`, or no text if none is close."""
     close = difflib.get_close_matches(word, options, 1, 0.5) or [o for o in options if word and word in o]
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0]}?" if close and close[0] else ""
 
 
 def unknown_key(key: str, siblings: list[str]) -> RequestError:
@@ -85,6 +85,8 @@ def _check_value(key: str, value: Any, rule: Setting) -> None:
         if not rule.accepts(value):
             options = rule.allowed.partition("one of ")[2].split(", ")
             hint = nearest(value, options) if isinstance(value, str) else ""
+            if value in options:  # of a list
+                hint = f"; did you mean {key}=[{value}]?"
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
     elif rule.shorthand and not isinstance(value, Mapping):
         _check_value(key, value, rule.shorthand)

@@ -66,6 +66,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             raise RequestError(f"{text[:40]}...: must have at most {LONGEST:,} characters")
         try:
             override = parser.parse_override(text)
+            if not override.key_or_group:
+                raise HydraException
         except (HydraException, RecursionError):
             hint = stray(text) or " (quote lists and blanks: 'key=[1, 2]')"
             raise RequestError(f"{text}: not of the form key=value{hint}") from None

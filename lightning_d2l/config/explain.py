@@ -53,6 +53,8 @@ def explained(error: Exception, parsed: list[Override]) -> RequestError:
         group, _, option = missing[0].rpartition("/")
         options = list(missing[1]) or names(group)
         allowed = f" (allowed: {', '.join(options)})" if options else ""
+        if not option:
+            return RequestError(f"{group}=: must be one of {', '.join(options)}")
         hint = option_hint(group, option, options)
         if not hint and group in TABLES:
             hint = "; what a file of yours registers needs --plugin FILE"

@@ -43,6 +43,7 @@ _CHATTER = (
 
 TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
+WHOLE = ("look at it  ", "use it  ", "run folder  ")  # how lines begin that hold one command or path
 SPLITS = (RUNNING, "train", "val", "test")
 NO_METRICS = ("epoch", "step", "lr")  # of a row
 
@@ -71,7 +72,7 @@ _WITH_TIME = Lines("%(asctime)s %(message)s", "%H:%M:%S")
 
 
 def _wrapped(line: str, prefix: int, width: int) -> str:
-    if cells(line) <= width or is_long_command(line):
+    if cells(line) <= width or is_long_command(line) or line[max(prefix, 0) :].startswith(WHOLE):
         return line
     label, *items = line.split("  ")
     indent = " " * (cells(label) + 2 if items and cells(label) < width // 2 else prefix + 2)

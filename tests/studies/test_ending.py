@@ -1,5 +1,8 @@
 """What a sweep and `lightning-d2l report` print at their end."""
 
+from pathlib import Path
+
+import lightning_d2l as d2l
 from lightning_d2l import app, cli
 from lightning_d2l.studies import ending
 from lightning_d2l.studies.findings import find
@@ -44,3 +47,20 @@ def test_warnings_and_the_next_command_are_printed_once_each(tmp_path, capsys):
     for part in (parts[0], "warning: All runs share", "run next  "):
         assert again.count(part) == 1
     assert ending.ahead(find([tmp_path / "s"]))[0].startswith("run next      python train.py -m ")
+
+
+def test_a_study_without_a_name_has_that_of_its_file_and_lean_runs_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults: [override /model: polynomial_regression, override /optimizer: exact]\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {data.degree: '1,3', seed: 'range(2)'}}}\nstudy: {x: data.degree}\n"
+    )
+    words = ["--config-dir", "conf", "study=mine", "sweep.records=lean", "logger=none"]
+    assert app.main(words) == 0
+    (folder,) = tmp_path.glob("outputs/*/*")
+    assert folder.name.endswith("-mine")
+    found = d2l.runs("outputs")
+    assert sorted(found["data.degree"]) == [1, 1, 3, 3]
+    expected = {run.folder.name: run.metrics["loss/test"] for run in d2l.load_sweep(folder).runs}
+    assert {Path(run).name: loss for run, loss in zip(found["run"], found["loss/test"], strict=True)} == expected

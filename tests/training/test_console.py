@@ -40,6 +40,7 @@ ITEM = "loss/x 0.1"
         ),
         ("word " * 19 + "word", ["word " * 15 + "word", "  word word word word"]),
         ("run folder  /" + "x" * 90, ["run folder  /" + "x" * 90]),
+        ("use it      lightning-d2l predict " + "x" * 60, ["use it      lightning-d2l predict " + "x" * 60]),
         ("to resume: python train.py " + "seed=1 " * 20, ["to resume: python train.py " + "seed=1 " * 20]),
         ("Traceback\n" + "x = 1; " * 20, ["Traceback", "x = 1; " * 20]),
     ],
