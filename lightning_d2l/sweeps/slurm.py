@@ -41,7 +41,8 @@ class Slurm:
         self._seen: set[Path] = set()  # claims
         self._rounds, self._claimed = 0, False  # submissions in a row that came to nothing
         self._last = ""  # the last task that has ended
-        self._probed, self._told = False, ""  # why tasks wait, as was said last
+        self._probed, self._shared = False, False  # whether a node was asked, and whether it can train the sweep
+        self._told = ""  # why tasks wait, as was said last
 
     def check(self) -> None:
         """See Executor."""
@@ -78,8 +79,9 @@ class Slurm:
     def _probe(self, word: str) -> None:
         """See on one node whether tasks could train the sweep; raises RequestError if they could not."""
         with _outside_of_slurm():
-            known = slurm_probe.probe(self.sweep, word, self.name, self.settings, self._parameters()["setup"])
-        if not known:
+            setup = self._parameters()["setup"]
+            self._shared = slurm_probe.probe(self.sweep, word, self.name, self.settings, setup)
+        if not self._shared:
             print("no node answered a probe: the first task will see whether it shares the folder", flush=True)
 
     def _submitted(self, number: int) -> list[str]:
@@ -165,7 +167,7 @@ class Slurm:
     def _without_log(self, task: str) -> None:
         """Use no longer the node of a task that failed before it could print: it does not see the sweep's folder.
 
-        Raises RequestError if no task has claimed a chunk yet, so that perhaps no node sees it.
+        Raises RequestError if no other node is known to see it.
         """
         try:
             job = slurm_site.job(task)
@@ -173,7 +175,7 @@ class Slurm:
             return
         if job.get("JobState") != "FAILED" or not (node := job.get("BatchHost", "")):
             return  # such as one that was cancelled while it waited
-        if not self._seen:
+        if not (self._seen or self._shared):
             raise RequestError(slurm_probe.unshared(self.sweep, node))
         excluded = [*(str(self.settings.get("exclude") or "").split(",")), node]
         self.settings["exclude"] = ",".join(dict.fromkeys(filter(None, excluded)))

@@ -51,6 +51,7 @@ class Site:
     environment: dict[str, str] = field(default_factory=dict)
     kills: dict[str, Callable[[Room], bool]] = field(default_factory=dict)
     runs: tuple[str, ...] = RUNS
+    patience: float = PATIENCE
 
     @property
     def program(self) -> Program:
@@ -90,7 +91,8 @@ def ray() -> Site:
         living.append(living[-1] + 1)
         return True
 
-    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill})
+    # its workers are processes that import everything anew
+    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill}, patience=400.0)
 
 
 class Forked:
@@ -250,7 +252,7 @@ def case(
                 before |= (known or finished)(room)
                 over = disturb(child, room, site)
                 left -= 1
-            outcome = child.wait(PATIENCE)
+            outcome = child.wait(site.patience)
             yield from (fault for fault in outcome.faults() if fault[0] != "executed" or not site.kills)
             if "Traceback" in outcome.text:
                 print(outcome.text, file=sys.stderr)

@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def _cluster() -> slurm.Cluster:
     return _made[0]
 
 
+def _owners(room: Room) -> list[dict[str, Any]]:
+    """What the tasks say that have claimed a chunk."""
+    found = [words_of(path) for path in (room.work / "there" / CHUNKS).glob("*.claim")]
+    return [words for words in found if words.get("owner")]
+
+
 def case(
     number: int, runs: tuple[str, ...] = RUNS, name: str = "", check: Whole = whole, known: Known = finished
 ) -> Case:
@@ -64,9 +71,9 @@ def case(
 
     def disturb(child: Child, room: Room) -> bool:
         """Kill something; returns whether that was the driver."""
-        cluster = _cluster()
-        owners = [words_of(path) for path in (room.work / "there" / CHUNKS).glob("*.claim")]
-        owners = [words for words in owners if words.get("owner")]
+        cluster, until = _cluster(), time.monotonic() + chance.choice([0.0, 60.0, 60.0, 60.0])
+        while not (owners := _owners(room)) and time.monotonic() < until and wait(child, 0.1):
+            pass
         tasks = ["cancelled", "cancelled", "queued again", "queued again", "timed out", "worker killed", "node killed"]
         what = chance.choice([*tasks, "driver killed", "driver ended"] if owners else ["driver killed"])
         victim = chance.choice(owners or [{}])
