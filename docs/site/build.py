@@ -76,6 +76,7 @@ ACCESSIBLE = {
 EMPTY = re.compile(r"<th([^>]*)>(&nbsp;|<p></p>|\s*)</th>")
 LINK = re.compile(r"(!?\[([^\]]*)\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 OTHER = re.compile(r"^\[(?:中文|English)\]\([^)]+\)(?: · |\n\n)", re.M)  # the site has it in the sidebar
+BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff])")  # would be shown as a space
 HEADING = re.compile(r"^#+ (?:\d+\. )?(.+)$", re.M)
 IMAGE = re.compile(r"<img\b[^>]*>")
 DESCRIBED = re.compile(r'\balt="(?!"|[^"]*_images/|[^"]*\.(?:png|svg)")')
@@ -147,7 +148,9 @@ def write_source(source: Path, language: str, all_places: dict[str, dict[Path, s
     for path, name in places.items():
         text = path.read_text()
         if path.suffix == ".md":
-            text = LINK.sub(_linked(source, path.parent, places, other, language), OTHER.sub("", text, count=1))
+            text = LINK.sub(
+                _linked(source, path.parent, places, other, language), OTHER.sub("", BREAK.sub("", text), count=1)
+            )
         else:
             text = described(text, language)
         (source / f"{name}{path.suffix}").write_text(text + (trees(places, language) if name == "index" else ""))
