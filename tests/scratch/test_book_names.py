@@ -38,7 +38,7 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
 def test_docstrings_name_every_parameter_and_their_examples_run(function):
-    documented = re.findall(r"^    ([\w, ]+) : ", function.__doc__, re.M)
+    documented = re.findall(r"^([\w, ]+) : ", inspect.getdoc(function), re.M)
     assert ", ".join(documented).split(", ") == [*inspect.signature(function).parameters]
     found = inspect.unwrap(function)
     module = importlib.import_module(found.__module__)
