@@ -10,6 +10,7 @@ from matplotlib.ticker import Formatter, Locator, LogLocator, MaxNLocator, NullF
 
 STEPS = [1, 2, 2.5, 5, 10]
 MOST = 7  # powers of ten with a tick
+FACTORS = {1.0: (1, 1.5, 2, 3, 5, 7), 2.0: (1, 2, 5), 3.2: (1, 3)}  # of powers of ten, below so many decades
 SHORT = 0.35  # decades, below which ticks are those of a linear axis
 PLAIN = 1e-4, 1e5  # between these, numbers on a logarithmic axis are written in digits
 LARGE = 1e4, 1e9  # whole numbers between these have commas
@@ -29,7 +30,7 @@ class LogTicks(Locator):
         else:
             step = max(1, math.ceil(decades / MOST))
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-            factors = (1, 1.5, 2, 3, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2.5 else (1,)
+            factors = next((each for most, each in FACTORS.items() if decades < most), (1,))
             values = [f * 10.0**p for p in powers if p % step == 0 for f in factors]
         near = 1 + 1e-9
         return [v for v in values if low / near <= v <= high * near and v > 0]

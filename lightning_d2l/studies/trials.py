@@ -146,7 +146,7 @@ def _scale(study: Study, key: str, values: Sequence[Any]) -> str:
         return "names"
     numbers = sorted(set(values))
     asked = study.scale.get("x") if key == study.x else None
-    wide = numbers[0] > 0 and (numbers[-1] >= 10 * numbers[0] or geometric(numbers)) if numbers else False
+    wide = numbers[0] > 0 and (numbers[-1] >= 30 * numbers[0] or geometric(numbers)) if numbers else False
     return "log" if wide and asked != "linear" else "linear"
 
 
