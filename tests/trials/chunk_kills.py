@@ -52,6 +52,7 @@ class Site:
     kills: dict[str, Callable[[Room], bool]] = field(default_factory=dict)
     runs: tuple[str, ...] = RUNS
     patience: float = PATIENCE
+    start_up: float = 5.0  # seconds in which a worker has claimed a chunk
 
     @property
     def program(self) -> Program:
@@ -92,7 +93,8 @@ def ray() -> Site:
         return True
 
     # its workers are processes that import everything anew
-    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill}, patience=400.0)
+    slow = {"patience": 400.0, "start_up": 60.0}
+    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill}, **slow)
 
 
 class Forked:
@@ -227,7 +229,7 @@ def case(
 
     def disturb(child: Child, room: Room, site: Site) -> bool:
         """Kill something; returns whether that was the driver."""
-        owners, until = _owners(room), time.monotonic() + chance.choice([0.0, 5.0, 5.0])
+        owners, until = _owners(room), time.monotonic() + chance.choice([0.0, site.start_up, site.start_up])
         while not owners and time.monotonic() < until and wait(child, 0.01):
             owners = _owners(room)
         what = chance.choice(["driver", "worker", "worker", "all", *2 * list(site.kills)] if owners else ["driver"])
