@@ -141,12 +141,13 @@ def _draw_key(
 
 
 def _scale(study: Study, key: str, values: Sequence[Any]) -> str:
-    """The scale of a key of a search: "names", "log" or "linear"."""
+    """The scale of a key of a search, or without a key of its results: "names", "log" or "linear"."""
     if not have_positions(values):
         return "names"
     numbers = sorted(set(values))
     asked = study.scale.get("x") if key == study.x else None
-    wide = numbers[0] > 0 and (numbers[-1] >= 30 * numbers[0] or geometric(numbers)) if numbers else False
+    factor = 30 if key else 2  # most of the results lie near to the best one
+    wide = numbers[0] > 0 and (numbers[-1] >= factor * numbers[0] or geometric(numbers)) if numbers else False
     return "log" if wide and asked != "linear" else "linear"
 
 
