@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 120_000  # ms, on a busy machine without a graphics card
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -48,5 +49,6 @@ class Watched:
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.set_default_timeout(PATIENCE)
         page.goto(path.resolve().as_uri())
         self.requests.remove(path.resolve().as_uri())

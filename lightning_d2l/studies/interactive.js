@@ -179,7 +179,7 @@
       if (fit) {
         const data = page.fits.data[fit.data], hoverinfo = "skip";
         traces.push({ type: "scatter", mode: "markers", ...data, marker: { color: "#444444", size: 7, opacity: 0.6 }, hoverinfo });
-        for (const y of fit.others) traces.push({ ...lines, y, line: { color: pale(page.fits.colour, 0.3), width: 1 }, hoverinfo });
+        for (const y of fit.others) traces.push({ ...lines, y, line: { color: pale(page.fits.colour, 0.45), width: 1.2 }, hoverinfo });
         if (truth) traces.push({ ...lines, y: truth, line: { color: "#333333", dash: "8px,4px", width: 1.5 }, name: "true function", hovertemplate: "true function: %{y:.4g}<extra></extra>" });
         traces.push({ ...lines, y: fit.y, line: { color: page.fits.colour, width: 3 }, hovertemplate: "fitted: %{y:.4g}<extra></extra>" });
       }
@@ -256,7 +256,7 @@
     },
 
     say() {
-      const { axes, said, best } = page.parallel, kept = [];
+      const { axes, said } = page.parallel, kept = [];  // best first
       const ranges = byId("parallel").data[0].dimensions.map(({ constraintrange: range }) =>
         !range ? null : Array.isArray(range[0]) ? range : [range]);
       for (let i = 0; i < said.length; i++) {
@@ -264,9 +264,8 @@
           ranges[k].some(([low, high]) => low <= axis.values[i] && axis.values[i] <= high));
         if (inside) kept.push(i);
       }
-      const first = kept.length ? best.find((i) => kept.includes(i)) : undefined;
       byId("parallel-kept").textContent = `${kept.length} of ${said.length} settings` +
-        (first === undefined ? "." : `; the best of them: ${said[first]}`);
+        (kept.length ? `; the best of them: ${said[kept[0]]}` : ".");
     },
   };
 
@@ -282,12 +281,9 @@
     throw error;
   }
   if (page.parallel) {
-    const section = byId("parallel-section");
-    try {
-      drawn.push(parallel.draw().then(() => parallel.listen()));
-    } catch {  // a browser without WebGL; the table has all settings
-      section.hidden = true;
-    }
+    const painted = new Promise((resolve) => setTimeout(resolve));  // the panels show first
+    const lost = () => { byId("parallel-section").hidden = true; };  // without WebGL; the table has all settings
+    drawn.push(painted.then(() => parallel.draw()).then(() => parallel.listen()).catch(lost));
   }
   Promise.all(drawn).then(() => { body.dataset.drawn = "true"; });
 })();

@@ -16,7 +16,7 @@ from lightning_d2l.studies.study import Study, superlative
 
 FEWEST_KEYS = 3
 MOST_KEYS = 10
-MOST_LINES = 2000
+MOST_LINES = 1000
 MOST_TICKS = 100
 LONGEST_NAME = 24
 WIDE = 20.0
@@ -40,7 +40,6 @@ def as_values(study: Study, points: Sequence[Point]) -> dict[str, Any] | None:
         "colours": axes[-1]["values"],
         "scale": "Cividis",
         "reversed": highest,
-        "best": list(range(len(shown))),
         "said": [
             f"{study.select} {number(value)}: {labels.settings({k: p.setting[k] for k in keys})}"
             for p, value in zip(shown, measured, strict=True)
