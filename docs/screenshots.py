@@ -1,6 +1,6 @@
 """Make the pictures of docs/tensorboard.md: what TensorBoard shows of a run, a sweep of 12 and a study of 200 runs.
 
-    python docs/screenshots.py              the runs in a temporary folder, about five minutes
+    python docs/screenshots.py              the runs in a temporary folder, about three minutes
     python docs/screenshots.py FOLDER       the runs in FOLDER, where those of an earlier call are used again
 
 Needs playwright and a Chromium, which the variable CHROMIUM may name, and Fashion-MNIST (LIGHTNING_D2L_DATA, or the
@@ -28,16 +28,21 @@ ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "images"
 LARGEST = 150_000  # bytes of a picture
 COMMANDS = {
-    "run": ["model=mlp", "trainer.max_epochs=15", "gradients=true"],
-    "sweep": ["-m", "model=mlp", "data.n_train=3000", "model.dropout=0,0.5", "optimizer.lr=0.03,0.1,0.3", "seed=0,1"],
-    "study": ["study=capacity", "data.degree=range(20)", "seed=range(10)", "optimizer=sgd"],
+    "run": ["model=mlp", "data.n_train=3000", "data.val_size=2000", "trainer.max_epochs=20", "gradients=true"],
+    "sweep": [
+        *("-m", "model=mlp", "data.n_train=1000", "data.val_size=1000", "trainer.max_epochs=10"),
+        *("model.num_hiddens=[64]", "model.dropout=0,0.5", "optimizer.lr=0.03,0.1,0.3", "seed=0,1"),
+    ],
+    "study": ["study=capacity", "data.degree=range(10)", "data.seed=range(20)", "seed=0", "optimizer=exact"],
 }
 """The arguments of `python train.py` for the three folders."""
 PAGES = {
     "run": ["timeseries", "scalars", "images", "graphs", "distributions", "histograms", "text", "hparams"],
     "sweep": ["timeseries", "scalars", "custom_scalars", "images", "text", "hparams"],
-    "study": ["timeseries", "scalars", "custom_scalars", "images", "text", "hparams"],
+    "study": ["timeseries", "scalars", "images", "text", "hparams"],
 }
+TAGS = {"run": "&tagFilter=^(loss|acc)$", "sweep": "&tagFilter=/val$", "study": ""}
+"""Which of the charts of Time Series are in the picture."""
 READY = {
     "timeseries": "card-view",
     "scalars": "tf-scalar-card",
@@ -56,7 +61,7 @@ def make(folder: Path) -> None:
     """Train what is shown, unless it is there."""
     for name, words in COMMANDS.items():
         if not (folder / name).exists():
-            place = f"hydra.{'run' if name == 'run' else 'sweep'}.dir={folder / name}"
+            place = f"hydra.{'run' if name == 'run' else 'sweep'}.dir={folder / name / name}"
             subprocess.run([sys.executable, str(ROOT / "train.py"), *words, place], check=True, cwd=folder)
 
 
@@ -64,11 +69,15 @@ def show(browser: Any, view: View, name: str) -> None:
     """Take the pictures of the pages of a folder."""
     url = start(view, "localhost", 0).rstrip("/") + view.path
     for page_name in PAGES[name]:
-        page = browser.new_page(viewport={"width": 1360, "height": 860})
-        page.goto(f"{url}#{page_name}")
+        page = browser.new_page(viewport={"width": 1900 if page_name == "hparams" else 1360, "height": 860})
+        page.goto(f"{url}{TAGS[name] if page_name == 'timeseries' else ''}#{page_name}")
         page.wait_for_selector(READY[page_name], timeout=120_000)
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(3000)  # charts move to their places
+        if page_name in ("timeseries", "images"):  # drawn when they are seen, images in their own size
+            for width in (1361, 1360, 1361, 1360):
+                page.set_viewport_size({"width": width, "height": 860})
+                page.wait_for_timeout(4000)
         small(page.screenshot(), PICTURES / f"tensorboard_{name}_{page_name}.png")
         page.close()
 
@@ -91,7 +100,7 @@ def main(folder: Path) -> None:
         options = ["--no-sandbox", "--enable-unsafe-swiftshader", "--use-angle=swiftshader"]
         browser = driver.chromium.launch(executable_path=found, args=options)
         for name in COMMANDS:
-            show(browser, view_of(folder / name), name)
+            show(browser, view_of(folder / name / name), name)
         browser.close()
 
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -73,7 +72,7 @@ def start(view: View, host: str, port: int | None) -> str:
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
     made = program.TensorBoard(server_class=server)
-    made.configure(**_places(view), host=host, port=port)
+    made.configure(logdir=str(view.logdir.resolve()), host=host, port=port)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):  # notices on how it loads data
@@ -85,17 +84,6 @@ def start(view: View, host: str, port: int | None) -> str:
     except (OSError, SystemExit) as error:  # the server prints the reason and ends the program
         reason = error.strerror if isinstance(error, OSError) else next(iter(said.getvalue().splitlines()), None)
         raise RequestError(f"--host={host}: can't be listened at ({reason or error})") from error
-
-
-def _places(view: View) -> dict[str, str]:
-    """What TensorBoard reads, as its settings.
-
-    The page HParams finds the metrics of a run's splits only if the run has a name, which `logdir` does not give it.
-    """
-    logdir = str(view.logdir.resolve())
-    if view.name and not re.search("[:,]", logdir):  # which separate the items of logdir_spec
-        return {"logdir": "", "logdir_spec": f"{view.name}:{logdir}"}
-    return {"logdir": logdir}
 
 
 def _with_start(app: Application, view: View) -> Application:

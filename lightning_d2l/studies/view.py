@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,19 +27,16 @@ MOST_TICKED = 40
 MOST_SHOWN = 500
 """Of more runs its page Time Series ticks none, whatever the filter."""
 MOST_FOLDERS = 100_000  # looked at
+MOST_BESIDE = 1000  # folders that are looked at beside a run
 
 
 @dataclass(frozen=True)
 class View:
-    """The folder that TensorBoard reads, the filter of its runs, a regular expression or empty, and what they are.
-
-    `name` is that of the folder among TensorBoard's runs, if it is a run itself.
-    """
+    """The folder that TensorBoard reads, the filter of its runs, a regular expression or empty, and what they are."""
 
     logdir: Path
     runs: str
     words: str
-    name: str = ""
 
     @property
     def query(self) -> str:
@@ -66,7 +64,7 @@ def view_of(folder: Path) -> View:
     has_summary = folder / SUMMARY in found or any((folder / SUMMARY).glob(f"{EVENTS}*"))
     has_settings = (folder / SUMMARY / SETTINGS).is_dir()
     if (folder / RUN_FILE).exists():
-        return View(folder, "", "a run, with its splits in different colours", folder.resolve().name)
+        return _of_run(folder.resolve())
     if not has_summary:
         ticked = "" if len(found) <= MOST_TICKED else "; it ticks none of so many on some pages"
         return View(folder, "", f"{number} runs{ticked}")
@@ -76,6 +74,18 @@ def view_of(folder: Path) -> View:
         without = f"(?!/{SETTINGS})" if has_settings else ""
         return View(folder, f"^{SUMMARY}{without}", f"the summary; clear the filter for all {number} runs")
     return View(folder, "", "the runs and the summary of the sweep")
+
+
+def _of_run(folder: Path) -> View:
+    """A run among those beside it, if these are few.
+
+    It then has a name, without which the page HParams does not find the metrics of its splits.
+    """
+    beside = [*islice(os.walk(folder.parent), MOST_BESIDE + 1)]
+    shown = sum(any(EVENTS in name for name in names) for _, _, names in beside)
+    if len(beside) > MOST_BESIDE or shown > MOST_SHOWN:
+        return View(folder, "", "a run")
+    return View(folder.parent, f"^{re.escape(folder.name)}(/|$)", "a run; clear the filter for those beside it")
 
 
 def command(folder: Path) -> str:

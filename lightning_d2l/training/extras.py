@@ -90,7 +90,7 @@ class Loggers:
             if (alone or self.board.graph) and (example := _example(built)) is not None:
                 self.board.add_graph(built.net, example)
             if alone:
-                self.board.watch(built.supervised.net if built.supervised else built.net)
+                self.board.watch(built.supervised.net if built.supervised else built.net, built.max_epochs)
         return self.open_others(built, built.rows)
 
     def open_others(self, built: BuiltRun, history: Sequence[Row]) -> dict[str, Ids]:

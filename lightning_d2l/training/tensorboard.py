@@ -68,7 +68,7 @@ class TensorBoard(Logger):
         super().__init__()
         self.graph, self.histograms_every_n_epochs, self.figures = graph, histograms_every_n_epochs, figures
         self.net: nn.Module | None = None
-        self.next_histogram, self.last_histogram = 1, 0
+        self.next_histogram, self.last_histogram, self.max_epochs = 1, 0, 0
         self.failed = self.by_step = self.apart = False
         self.writer: SummaryWriter | None = None
         self.splits: dict[str, events.EventFile] = {}
@@ -98,9 +98,9 @@ class TensorBoard(Logger):
             for tag, text in (texts or {}).items():
                 events.add_summary(self.writer, events.text_summary(tag, text))
 
-    def watch(self, net: nn.Module) -> None:
-        """Write histograms of a network's parameters and gradients at later logging points."""
-        self.net = net
+    def watch(self, net: nn.Module, max_epochs: int) -> None:
+        """Write histograms of a network's parameters and gradients at later logging points; the last has them too."""
+        self.net, self.max_epochs = net, max_epochs
 
     @_never_fails
     def add_graph(self, net: nn.Module, example: Tensor) -> None:
@@ -136,7 +136,7 @@ class TensorBoard(Logger):
             self.writer.add_scalar(tag, value, step)
         for split, values in placed.items():
             self._file_of(split).add(_scalar_event(step or 0, values))
-        if step is not None and step >= self.next_histogram and measured:
+        if step is not None and (step >= self.next_histogram or step == self.max_epochs) and measured:
             self._add_histograms(step)
 
     def _placed(self, name: str) -> tuple[str, str]:
@@ -169,7 +169,7 @@ class TensorBoard(Logger):
 
     @_never_fails
     def end(self, step: int) -> None:
-        """Write the histograms of the last epoch."""
+        """Write the histograms of the weights after the last epoch of a run that ended early."""
         self._add_histograms(step)
 
     @_never_fails

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -44,6 +45,14 @@ def test_a_sweep_of_more_runs_than_tensorboard_shows_is_read_as_its_summary(tmp_
     found = view.view_of(folder := sweep(tmp_path / "s", 60))
     assert (found.logdir, parse_qs(found.query)["runFilter"]) == (folder / "summary", ["^(?!settings)"])
     assert len([*(folder / "summary" / "settings").iterdir()]) == 3
+
+
+def test_a_run_is_shown_among_the_few_beside_it_under_its_name(tmp_path, monkeypatch):
+    folder = sweep(tmp_path / "s", 12)
+    found = view.view_of(run := next(path.parent for path in folder.glob("*/run.json")))
+    assert (found.logdir, parse_qs(found.query)["runFilter"]) == (folder, [f"^{re.escape(run.name)}(/|$)"])
+    monkeypatch.setattr(view, "MOST_BESIDE", 5)
+    assert view.view_of(run).logdir == run
 
 
 def test_latest_is_the_newest_run_or_sweep(tmp_path, monkeypatch):

@@ -146,7 +146,8 @@ def test_the_splits_of_a_single_run_are_runs_of_tensorboard_that_share_a_chart(t
     assert set(events.Tags()["histograms"]) == {
         f"{what}/{name}" for what in ("weights", "gradients") for name in layers
     }
-    assert [each.step for each in events.Histograms("weights/hidden 1 weight")] == [1, 6, 7]
+    for tag in ("weights/hidden 1 weight", "gradients/output bias"):
+        assert [each.step for each in events.Histograms(tag)] == [1, 6, 7]
     text = {tag: events.Tensors(tag)[0].tensor_proto.string_val[0].decode() for tag in ("configuration", "data")}
     assert "    model.num_hiddens=[4,4]\n" in text["configuration"]
     assert "fashion\\_mnist (generated), SHA-256 " in text["data"]
