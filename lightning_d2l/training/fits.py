@@ -31,7 +31,8 @@ def fitted_curve(data: RegressionData, net: nn.Module) -> Figure:
     _points(upper, x[:, 0], y[:, 0], label="training data")
     _true_and_fitted(upper, inputs[:, 0], data, net, inputs)
     margin = 0.12 * float(y.max() - y.min()) or 0.5
-    upper.set(ylabel="y", xlim=(low, high), ylim=(float(y.min()) - margin, float(y.max()) + margin))
+    beside = 0.02 * (high - low)
+    upper.set(ylabel="y", xlim=(low - beside, high + beside), ylim=(float(y.min()) - margin, float(y.max()) + margin))
     fitted, true = _distances(data, net, residual)
     upper.set_title(f"Root mean squares: {fitted}\n{true}", fontsize=10)
     _residuals(lower, x[:, 0], residual, data.noise)

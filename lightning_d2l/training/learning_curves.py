@@ -58,7 +58,7 @@ def curves(history: Sequence[Mapping[str, float]], stopped: int | None = None, l
     found = _by_metric(history)
     if not found:
         return None
-    columns = min(len(found), COLUMNS)
+    columns = 2 if len(found) == 4 else min(len(found), COLUMNS)
     rows = -(-len(found) // columns)
     figure, panels = with_panels(rows, columns, 4.6 * columns, 3.5 * rows)
     for panel, (metric, lines) in zip(panels, found.items(), strict=False):
@@ -129,6 +129,9 @@ def _scale(panel: Axes, metric: str, values: Sequence[float]) -> None:
     low, high = min(values), max(values)
     if low > 0 and high > WIDE * low:
         panel.set_yscale("log")
+        return
+    if low == high == 0:
+        panel.set_ylim(-0.05, 1.05)
         return
     if metric == "norm" and 0 <= low < high / 2:
         panel.set_ylim(0, 1.06 * high)
