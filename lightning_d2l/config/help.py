@@ -151,7 +151,7 @@ def _flat(node: Any, prefix: str) -> dict[str, Any]:
             with safe_references():
                 value = "???" if OmegaConf.is_missing(node, key) else node[key]
         except OmegaConfBaseException:
-            value = OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
+            value = OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index, call-overload]
         if isinstance(value, DictConfig) and len(value):
             found |= _flat(value, f"{prefix}{key}.")
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_d2l.config.metrics import LOSSES, SPOKEN
@@ -196,9 +196,3 @@ def listing(words: Iterable[str]) -> str:
     """Words as a list: `a, b and c`."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines of text with aligned columns."""
-    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
