@@ -227,7 +227,7 @@ def _reference(run: RunRecord) -> Iterator[Change]:
         if "reference" not in baselines:
             yield "a reference, to see what is possible", {"study.reference": usual}
         else:  # the model beats it
-            beaten = (baselines["reference"] or {}).get("name")
+            beaten = str((baselines["reference"] or {}).get("name"))
             stronger = {"knn": "gradient_boosting", "gradient_boosting": "mlp", "mlp": None}.get(beaten, usual)
             if stronger:
                 yield "a stronger reference", {"study.reference": stronger}
