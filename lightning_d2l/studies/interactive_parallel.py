@@ -70,7 +70,7 @@ def _axis(label: str, key: str, values: Sequence[Any]) -> dict[str, Any]:
     between = [] if few else unique[:: -(-len(unique) // MOST_TICKS)]
     ticks = sorted({*marks, *between})
     named = {*marks}
-    texts = [number(tick) if tick in named else "" for tick in ticks]
+    texts = [f"{tick:.4g}" if tick in named else "" for tick in ticks]
     places = rounded([at(float(value)) for value in values])
     return _described(label, places, [low - margin, high + margin], rounded([at(tick) for tick in ticks]), texts)
 
