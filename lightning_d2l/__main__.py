@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     caller = frame.f_back.f_globals if frame and frame.f_back else {}
     words = sys.argv[1:] if arguments is None else arguments
     first = without_plugins(words)[0][:1]
-    from lightning_d2l import cli
+    from lightning_d2l.config.program import COMMANDS
 
-    room = "cli" if first and first[0] in ("train", *cli.COMMANDS) else "app"
+    room = "cli" if first and first[0] in ("train", *COMMANDS) else "app"
     return int(importlib.import_module(f"lightning_d2l.{room}").main(words, _started(caller)))
 
 

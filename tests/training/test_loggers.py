@@ -365,7 +365,7 @@ def test_the_trainer_is_given_lightnings_own_classes_in_the_order_that_is_asked_
     ("words", "message"),
     [
         (["logger=wandb", "logger.wandb.offline=maybe"], "logger.wandb.offline"),
-        (["logger=wandb", "logger.wandb.projekt=x"], "did you mean project?"),
+        (["logger=wandb", "logger.wandb.projekt=x"], "did you mean logger.wandb.project?"),
         (["logger=mlflow", "logger.mlflow.tags=[x]"], "logger.mlflow.tags"),
         (["logger=wanbd"], "wandb"),
     ],
