@@ -197,6 +197,7 @@ CELLS = {
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_in_the_kernel_of_a_notebook() -> None:
     cells = [nbformat.v4.new_code_cell(re.sub(r"^ {8}", "", text, flags=re.M).strip()) for text in CELLS.values()]
     cells[3].metadata["tags"] = ["raises-exception"]
