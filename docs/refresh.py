@@ -134,7 +134,7 @@ def numbers_of(text: str) -> list[str]:
 
 
 def in_formulas(text: str) -> list[str]:
-    """The numbers of a text that stand in formulas."""
+    """The numbers in the formulas of a text."""
     return numbers_of(
         " ; ".join(re.findall(r"\$\$.*?\$\$|\$[^$\n]+\$", text, re.S)).replace("{", " ").replace("}", " ")
     )
@@ -149,7 +149,7 @@ def is_among(number: str, values: Sequence[float]) -> bool:
 
 def values_of(printed: str, folder: Path) -> list[float]:
     """The numbers that a command prints, and those of a run's metrics or of a sweep's report."""
-    files = ("metrics.csv", "run.json", "report.md")
+    files = ("metrics.csv", "run.json", "report.md", "summary.csv")
     texts = [printed, *((folder / name).read_text() for name in files if (folder / name).is_file())]
     plain = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
     found = [n.replace(",", "") for text in texts for line in text.splitlines() for n in _cells(line, plain)]

@@ -77,7 +77,7 @@ class Predicted:
     """A theoretical curve in a panel.
 
     It has a darker shade of the measured line that it belongs to, whose label is `line`, or a dark colour of its own.
-    Its dash is told apart from those of the other curves.
+    The curves of a picture differ in their dashes.
     """
 
     curve: Curve

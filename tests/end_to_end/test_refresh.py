@@ -19,6 +19,7 @@ _spec.loader.exec_module(refresh)
 SAMPLE = {
     "softmax-regression": "demo softmax-overflow",
     "weight-decay": "demo l1-l2",
+    "underfitting-and-overfitting": "optimizer=exact data.degree=1,3,5,8,12,19",
     "table": "trainer.precision=64-true",
 }
 """A page, and a part of one of its commands: of those in float64 that take seconds."""
