@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from lightning_d2l.config.trainer import RUNNING
+
 NUMBERS = ("mse", "rmse", "mae", "r2")
 CLASSES = ("f1", "auroc", "ece", "brier")  # and topK
 SPOKEN = {
@@ -14,6 +16,8 @@ SPOKEN = {
     "ece": "expected calibration error",
     "brier": "Brier score",
 }
+SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
+"""The splits in words."""
 LOSSES = {
     "mse": "mean squared error",
     "half_mse": "half the mean squared error",

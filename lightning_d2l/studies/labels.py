@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lightning_d2l.config.metrics import LOSSES, SPOKEN
+from lightning_d2l.config.metrics import LOSSES, SPLITS, SPOKEN
 from lightning_d2l.config.text import cut, show
-from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.theory.problem import is_fashion_mnist
 
 KEYS = {
@@ -76,7 +75,6 @@ VALUES = {
     "scheduler": {"none": "constant rate", "linear_warmup": "linear warm-up"},
 }
 """Values of a setting as a text says them."""
-SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
 """The parts of the test loss over many data sets."""
 LONGEST_NAME = 30  # characters of a name in a figure

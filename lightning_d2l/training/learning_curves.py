@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.config.escape import label
-from lightning_d2l.config.metrics import SPOKEN, higher_is_better, is_measure, is_top_k
+from lightning_d2l.config.metrics import SPLITS, SPOKEN, higher_is_better, is_measure, is_top_k
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.training.panels import PAPER, is_shown, plain_ticks, short, with_panels
 
@@ -21,7 +21,6 @@ STYLES = {RUNNING: (BLUE, ":", "."), "train": (BLUE, "-", "o"), "val": (ORANGE, 
 """Colour, line and marker of each split."""
 OTHERS = ((GREEN, "-", "D"), (BLUE, "--", "o"), (ORANGE, "-.", "s"), (RED, ":", "^"), (GREY, "-", "v"))
 """The same of what is no split, such as layers."""
-SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
 PARTS = {**SPLITS, "first": "first layer", "last": "last layer", "total": "all layers", "": "all"}
 LABELS = {
     **SPOKEN,
