@@ -1,4 +1,4 @@
-"""Fill docs/performance.md and docs/clusters.md with the tables that benchmarks left in a folder; draw the figure.
+"""Fill docs/performance.md, docs/clusters.md and their Chinese twins with the tables of a folder; draw the figure.
 
     python benchmarks/page.py FOLDER
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from measure import ROOT
 
-PAGES = [ROOT / "docs" / name for name in ("performance.md", "clusters.md", "clusters.zh-CN.md")]
+PAGES = [ROOT / "docs" / f"{name}{twin}.md" for name in ("performance", "clusters") for twin in ("", ".zh-CN")]
 FIGURE = ROOT / "docs" / "images" / "sweep_time.png"
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n)((?:\n(?:\|.*\n)+)?)")
 STYLES = {"sequential": ("#D55E00", "o"), "joblib": ("#E69F00", "s"), "vectorized": ("#0072B2", "D")}
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
         page.write_text(TABLE.sub(filled, text))
     if "members" in tables:
         figure(tables["members"]).savefig(FIGURE)
-    for _, name, _ in TABLE.findall("".join(texts.values())):
+    for name in dict.fromkeys(name for _, name, _ in TABLE.findall("".join(texts.values()))):
         print(f"{name}: {'filled' if name in tables else 'not in the folder, left as it was'}")
 
 
