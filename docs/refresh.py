@@ -58,7 +58,7 @@ STUDIES = (
 )
 UNIVERSAL = (
     "model=mlp data=polynomial data.degree=1 data.noise=0 data.n_train=1000 data.batch_size=50 optimizer=adam "
-    "optimizer.lr=0.01 model.init.name=default trainer.max_epochs=200 trainer.log_every_n_epochs=50 model.num_hiddens="
+    "optimizer.lr=0.01 model.init.name=default trainer.max_epochs=200 trainer.log_every_n_epochs=50 'model.num_hiddens="
 )
 HOUSES = (
     "data=csv data.path=docs/houses.csv data.target=price model=linear_regression optimizer=exact "
@@ -88,8 +88,8 @@ PICTURES: dict[str, Made] = {
     "poly_overfit_exact_fit": _run("experiment=poly-overfit optimizer=exact", "fit"),
     "weight_decay_0_curves": _run("experiment=weight-decay-scratch penalty.l2=0"),
     "weight_decay_3_curves": _run("experiment=weight-decay-scratch"),
-    "universal_4": _run(f"{UNIVERSAL}[4]", "fit"),
-    "universal_64": _run(f"{UNIVERSAL}[64]", "fit"),
+    "universal_4": _run(f"{UNIVERSAL}[4]'", "fit"),
+    "universal_64": _run(f"{UNIVERSAL}[64]'", "fit"),
     "softmax_curves": _run("experiment=softmax-concise information=true"),
     "softmax_weights": _run("experiment=softmax-concise information=true", "first_layer_weights"),
     "softmax_predictions": _run("experiment=softmax-concise information=true", "predictions"),

@@ -86,7 +86,7 @@ def _check_value(key: str, value: Any, rule: Setting) -> None:
             options = rule.allowed.partition("one of ")[2].split(", ")
             hint = nearest(value, options) if isinstance(value, str) else ""
             if value in options:  # of a list
-                hint = f"; did you mean {key}=[{value}]?"
+                hint = f"; did you mean '{key}=[{value}]'?"
             raise RequestError(f"{key}={_show(value)}: must be {rule.allowed}{hint}")
     elif rule.shorthand and not isinstance(value, Mapping):
         _check_value(key, value, rule.shorthand)

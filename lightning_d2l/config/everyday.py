@@ -63,8 +63,8 @@ _NAMES = {
     "trainer.precision": "dtype fp16 bf16 amp mixed_precision half",
     "verbose": "v verbosity",
     # options, and several settings together
-    "callbacks=[early_stopping]": "early_stopping earlystopping early_stop",
-    "callbacks=[early_stopping] callbacks.early_stopping.patience": "patience n_iter_no_change",
+    "callbacks=early_stopping": "early_stopping earlystopping early_stop",
+    "callbacks=early_stopping callbacks.early_stopping.patience": "patience n_iter_no_change",
     "data.augment": "augmentation transforms",
     "hydra.sweeper.num_trials, beside hydra/sweeper=optuna": "trials n_trials num_trials max_trials",
     "hydra/launcher=processes hydra.launcher.workers": "workers num_workers n_jobs jobs processes parallel",
@@ -119,7 +119,7 @@ _OPTIONS = {
         "study=training_time": "early_stopping epochs",
         "study=search_mlp": "search optuna hyperparameters",
     },
-    "logger": {"logger=[tensorboard]": "tb", "logger=[wandb]": "weights_and_biases"},
+    "logger": {"logger=tensorboard": "tb", "logger=wandb": "weights_and_biases"},
     "hydra/launcher": {
         "hydra/launcher=processes": "process multiprocessing parallel workers local",
         "hydra/launcher=slurm": "cluster sbatch submitit",

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_d2l.compat_hydra import IntervalSweep, Override, ValueType, missing_option, unmatched_key
 from lightning_d2l.config.check import RequestError, flat, nearest, unknown_key
 from lightning_d2l.config.everyday import EVERYDAY, FIRST, is_key, meant, normal, option_hint
-from lightning_d2l.config.options import CONF, LISTS, NAME, names
+from lightning_d2l.config.options import CONF, NAME, names
 from lightning_d2l.config.program import COMMANDS
 from lightning_d2l.config.registry import STUDY, TABLES
 
@@ -86,8 +86,7 @@ def _unknown(key: str, parsed: list[Override]) -> RequestError:
     if not siblings and parent in groups:  # such as callbacks.early_stopping.patience without early_stopping
         options = names(parent)
         option = next((word for word in key.split(".")[1:2] if word in options), options[0])
-        choice = f"{parent}=[{option}]" if parent in LISTS else f"{parent}={option}"
-        return RequestError(f"{key}: {parent} is empty; choose an option first, such as {choice}")
+        return RequestError(f"{key}: {parent} is empty; choose an option first, such as {parent}={option}")
     siblings = siblings or groups
     name = key.rpartition(".")[2]
     if options := _options_with(parent, name):

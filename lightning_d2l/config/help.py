@@ -22,7 +22,7 @@ EXAMPLES = """\
 Train a model, test it, and look at what it learnt:
 
   python train.py model=mlp
-  python train.py model=mlp optimizer=adam model.num_hiddens=[512,128] seed=1
+  python train.py model=mlp optimizer=adam 'model.num_hiddens=[512,128]' seed=1
   python train.py -m model.num_hiddens=16,64,256 'seed=range(5)'
   python train.py study=capacity
   python train.py ... resume=RUN_FOLDER

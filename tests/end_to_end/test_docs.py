@@ -13,6 +13,7 @@ from lightning_d2l import app, cli
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.book.published import EXPERIMENTS
 from lightning_d2l.config.compose import CONF, compose_checked, parse
+from lightning_d2l.config.help import EXAMPLES
 from lightning_d2l.data import fashion_mnist
 from lightning_d2l.data.fashion_mnist import Arrays
 from lightning_d2l.data.garments import draw_garments
@@ -73,6 +74,18 @@ def test_a_chinese_page_has_the_commands_formulas_pictures_and_numbers_of_its_en
     assert parts(page.read_text()) == parts(twin.read_text())
 
 
+def test_a_shell_passes_on_every_word_of_the_commands_and_settings():
+    """Such as zsh, which refuses key=[1,2] without quotes, since no file matches it."""
+    texts = {page: page.read_text() for page in (*DOCS, *ROOT.glob("README*.md"), *ROOT.glob(".github/*.md"))}
+    for where, text in {**texts, ROOT / "lightning_d2l/config/help.py": EXAMPLES}.items():
+        lines = re.findall(r"^ *((?:python3?|pip|lightning-d2l|tensorboard) .+)$", text.replace("\\\n", ""), re.M)
+        spans = re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))
+        lines += [span for span in spans if re.match(r"(?:python3?|pip|lightning-d2l) |'?[a-z_./]+=", span)]
+        for line in lines:
+            plain = re.sub(r"'[^']*'|\"[^\"]*\"", "", line.partition("  #")[0])
+            assert not re.search(r"[\[\](){}*?!]", plain), (where, line)
+
+
 def test_every_page_is_in_the_list_and_every_picture_on_a_page():
     linked = set(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\)", INDEX.read_text(), re.M))
     assert linked == {page.name for page in DOCS if not page.name.endswith(".zh-CN.md")} - {"README.md"}
@@ -112,7 +125,7 @@ def test_the_index_names_files_and_what_is_in_them():
 @pytest.mark.slow
 def test_the_settings_of_the_index_compose():
     for together in {alternative for row in ENTRIES for alternative in row[2].split(" or ")} - {""}:
-        words = re.findall(r"`([^`]+)`", together)
+        words = [shlex.split(word)[0] for word in re.findall(r"`([^`]+)`", together)]
         option = CONF / f"{words[0].replace('=', '/')}.yaml"  # tests/config/test_conf.py composes each by itself
         if len(words) > 1 or not option.exists():
             compose_checked(words)
