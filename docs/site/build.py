@@ -34,6 +34,7 @@ CHAPTERS = [
 ]
 GUIDES = [
     "own-work",
+    "python",
     "table",
     "callbacks-loggers-trainer",
     "schedule",
