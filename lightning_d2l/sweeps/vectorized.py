@@ -103,7 +103,10 @@ class _Vectorized:
         """Runs that can train together, as soon as there are as many as a group may have."""
         from lightning_d2l.sweeps.group import member_of
         from lightning_d2l.sweeps.structure import CannotStack, structure
+        from lightning_d2l.training import console
 
+        if jobs and not jobs[0].config["verbose"]:
+            console.quiet()
         waiting: dict[Hashable, list[tuple[BuiltRun, Member]]] = {}
         full: set[Hashable] = set()  # structures of which a group has trained
         for job in jobs:
@@ -143,13 +146,10 @@ class _Vectorized:
         return held
 
     def _built(self, job: RunSpec) -> BuiltRun:
-        from lightning_d2l.training import console
         from lightning_d2l.training.build import build
         from lightning_d2l.training.record import RunRecord
         from lightning_d2l.training.same_data import require_same_data
 
-        if not job.config["verbose"]:
-            console.quiet()
         key = json.dumps(job.config["data"], sort_keys=True)
         built = build(self.work.ready(job), self._data.get(key))
         if job.resuming:

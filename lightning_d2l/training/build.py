@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -206,9 +207,15 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
     return module if kind == "float32" else module.to(getattr(torch, kind))
 
 
+@functools.cache
+def _has_accelerator() -> bool:
+    """Asked once: torch asks the driver each time."""
+    return torch.accelerator.is_available()
+
+
 def _seed(seed: int) -> None:
     """Seed torch's generators: without an accelerator the processor's alone, as the others take 50 times as long."""
-    if torch.accelerator.is_available():
+    if _has_accelerator():
         torch.manual_seed(seed)
     else:
         torch.default_generator.manual_seed(seed)
