@@ -139,7 +139,7 @@ class ProcessesLauncher(ExecutorLauncher):
     """hydra/launcher=processes: chunks of runs in worker processes of this machine, each with its share of threads."""
 
     def executor(self, settings: dict[str, Any]) -> Executor:
-        from lightning_d2l.sweeps.processes import Processes
+        from lightning_d2l.sweeps.executors.processes import Processes
 
         return Processes(**settings)
 
@@ -148,7 +148,7 @@ class RayLauncher(ExecutorLauncher):
     """hydra/launcher=ray: chunks of runs in tasks of a Ray cluster."""
 
     def executor(self, settings: dict[str, Any]) -> Executor:
-        from lightning_d2l.sweeps.ray_executor import Ray
+        from lightning_d2l.sweeps.executors.ray_executor import Ray
 
         return Ray(**{**settings, "resources": dict(settings["resources"] or {})})
 
@@ -159,6 +159,6 @@ class SlurmLauncher(ExecutorLauncher):
     leaves = True  # the tasks go on without the program that submitted them, which sweep.wait=false asks for
 
     def executor(self, settings: dict[str, Any]) -> Executor:
-        from lightning_d2l.sweeps.slurm import Slurm
+        from lightning_d2l.sweeps.executors.slurm import Slurm
 
         return Slurm(settings)

@@ -46,6 +46,7 @@ class SweepSpec:
     command: str
     config_dir: str | None = None
     prune: Plan | None = None  # which settings stop early
+    alike: Sequence[RunSpec] = ()  # jobs like those of a search, which has none yet
 
 
 def require_single(config: DictConfig) -> None:

@@ -20,7 +20,8 @@ import socket
 import statistics
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.metrics import higher_is_better
 from lightning_d2l.config.pruning import RULES
 from lightning_d2l.training.fields import is_number
-from lightning_d2l.training.files import read_json, write_json
+from lightning_d2l.training.files import read_json, replacing, write_json
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.spec import RunSpec
 
@@ -41,6 +42,7 @@ PATIENCE = 60.0  # seconds to wait for a process that decides
 Standing = tuple[float, float]
 """What a setting has at a rung, of which less is better: the value that is judged, and that which judges others."""
 Row = Mapping[str, float]
+_make: ContextVar[Callable[[Path, Plan], Rungs] | None] = ContextVar("made_by", default=None)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,23 @@ def hopeless(plan: Plan, new: Mapping[str, Standing], before: Mapping[str, Stand
     }
 
 
+@contextlib.contextmanager
+def made_by(make: Callable[[Path, Plan], Rungs]) -> Iterator[None]:
+    """Let `Rungs.of` return what this makes."""
+    token = _make.set(make)
+    try:
+        yield
+    finally:
+        _make.reset(token)
+
+
+def keep_longer(path: Path, content: bytes) -> None:
+    """Write a file of decisions, to which lines are only added, unless it holds more already."""
+    if not path.exists() or path.stat().st_size < len(content):
+        with replacing(path, new_folders=False) as file:
+            file.write(content)
+
+
 def together(standings: Sequence[Standing]) -> Standing:
     """What a setting has by those of its runs: their median, of those that did not diverge if most did not."""
     sound = [each for each in standings if each[0] < math.inf]
@@ -119,7 +138,8 @@ class Rungs:
         self.folder, self.plan = sweep / FOLDER, plan
         self.standings: list[dict[str, Standing]] = [{} for _ in plan.rungs]
         self.stopped: list[set[str]] = [set() for _ in plan.rungs]
-        self._own = f"{socket.gethostname()[:60].replace('/', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        own = f"{socket.gethostname()[:60].replace('/', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        self.file = self.folder / own  # of what this process decides
         self._read: dict[str, int] = {}  # bytes of each file that were read
 
     @classmethod
@@ -129,7 +149,7 @@ class Rungs:
             found = read_json(sweep / FOLDER / PLAN, LARGEST_PLAN)
             plan = Plan(**{**found, "rungs": tuple(map(int, found["rungs"])), "keys": tuple(map(str, found["keys"]))})
             if plan.rule in RULES:
-                return cls(sweep, plan)
+                return (_make.get() or cls)(sweep, plan)
         return None
 
     def write_plan(self) -> None:
@@ -189,7 +209,7 @@ class Rungs:
     def _tell(self, rung: int, new: Mapping[str, Standing], stopped: set[str]) -> None:
         found = {name: [_or_none(value) for value in standing] for name, standing in new.items()}
         line = json.dumps({"rung": rung, "settings": found, "stopped": sorted(stopped)}) + "\n"
-        with (self.folder / self._own).open("a") as file:
+        with self.file.open("a") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -197,7 +217,7 @@ class Rungs:
     def _look(self) -> None:
         """Read what other processes have written since the last call; a damaged line is passed over."""
         for path in sorted(self.folder.glob("*.jsonl")):
-            if path.name == self._own or not path.is_file():
+            if path == self.file or not path.is_file():
                 continue
             begin = self._read.get(path.name, 0)
             with contextlib.suppress(OSError), path.open("rb") as file:
@@ -214,7 +234,7 @@ class Rungs:
             return
         standings = {str(name): (_from(own), _from(mean)) for name, (own, mean) in settings.items()}
         new = {name: standing for name, standing in standings.items() if name not in self.standings[rung]}
-        self.standings[rung] |= new  # of two decisions, as of nodes that share no folder, the first counts
+        self.standings[rung] |= new  # of two decisions about a setting the first counts
         self.stopped[rung] |= {str(name) for name in stopped} & new.keys()
 
 

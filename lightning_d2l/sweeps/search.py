@@ -125,8 +125,8 @@ class Search(Sweep):
     """A sweep that proposes its own jobs, in batches."""
 
     def __init__(self, *arguments: Any, composer: Composer, settings: SearchSettings, space: Space) -> None:
-        super().__init__(*arguments)
         self.composer, self.settings, self.space = composer, settings, space
+        super().__init__(*arguments)
 
     @property
     def total(self) -> int:
@@ -202,7 +202,8 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
         raise RequestError("sweep.wait=false: a search waits for the results of each batch; must be true")
     composer, asked = Composer(spec.loader, config), space(spec.arguments, spec.loader, spec.params)
     ends = zip(("the low ends", "the high ends"), map(asked.overrides, asked.ends()), strict=True)
-    configs = [job.config for job in checked_jobs(composer, dict(ends))]
+    alike = checked_jobs(composer, dict(ends))
+    configs = [job.config for job in alike]
     if "val" not in configs[0]["trainer"]["evaluate"]:
         raise RequestError(
             f"trainer.evaluate={configs[0]['trainer']['evaluate']}: must have val, the data that a search chooses by"
@@ -211,7 +212,7 @@ def run_search(spec: SweepSpec, settings: SearchSettings) -> int:
     if known and settings.metric not in known:
         hint = nearest(settings.metric, known)
         raise RequestError(f"hydra.sweeper.metric={settings.metric}: must be one of {', '.join(known)} here{hint}")
-    spec = replace(spec, prune=planned(spec, configs, list(asked.axes), search=True))
+    spec = replace(spec, prune=planned(spec, configs, list(asked.axes), search=True), alike=alike)
     generated = uses_generated_garments(configs)
     if config.sweep.dry_run:
         axes = "\n".join(f"  {key}: {_described(axis)}" for key, axis in asked.axes.items())

@@ -22,6 +22,7 @@ from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
 from lightning_d2l.sweeps.disk import DiskError
+from lightning_d2l.sweeps.executors.submitted import take_back
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
@@ -29,7 +30,6 @@ from lightning_d2l.sweeps.lean import best_and_worst, check_keep, chosen
 from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.sweeps.prune_plan import keep_plan, planned
-from lightning_d2l.sweeps.submitted import take_back
 from lightning_d2l.sweeps.work import Work
 from lightning_d2l.training.files import remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
@@ -61,7 +61,7 @@ class Sweep(Work):
             on_the_data_of_its_runs(self.jobs)
             if not hasattr(self.launcher, "made"):  # it trains what is missing without chunks
                 take_back(folder, self.id)
-        records = chosen(spec.config, self.jobs, len(self.jobs), before)
+        records = chosen(spec.config, self.jobs or spec.alike, self.total, before)
         if records == "lean":
             keep = spec.config.sweep.keep
             keep = [keep] if isinstance(keep, str) else list(keep)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l.studies.lean import LeanFolder
-from lightning_d2l.sweeps import ray_executor
 from lightning_d2l.sweeps.chunks import CHUNKS
+from lightning_d2l.sweeps.executors import ray_calls
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.training.files import MetricsFile
 from lightning_d2l.training.record import RunRecord
@@ -34,7 +34,7 @@ import os
 from pathlib import Path
 import torch
 from lightning_d2l import register
-from lightning_d2l.sweeps import ray_task, sent_data
+from lightning_d2l.sweeps.executors import ray_task, sent_data
 
 @register.model
 class Blind(torch.nn.Linear):
@@ -154,7 +154,7 @@ def test_lean_records_and_pruned_runs_come_back_without_a_shared_folder(tmp_path
     (tmp_path / "blind.py").write_text(BLIND)
     words = ["--plugin", "blind.py", *SMALL, "model=Blind", "optimizer.lr=0.0001,0.003,0.1", "seed=range(4)",
              "trainer.max_epochs=24", "trainer.log_every_n_epochs=1"]  # fmt: skip
-    few = ["sweep.prune=halving", "sweep.prune.min_epochs=2", "sweep.records=lean", "hydra.launcher.chunk_size=12"]
+    few = ["sweep.prune=halving", "sweep.prune.min_epochs=2", "sweep.records=lean", "hydra.launcher.chunk_size=4"]
     nodes.add(BLIND="1")
     many = program(*words, *few, "hydra.sweep.dir=many", folder=tmp_path, nodes=nodes)
     one = program(*words, "hydra.sweep.dir=one", folder=tmp_path, launcher="vectorized")
@@ -194,5 +194,5 @@ def test_what_no_cluster_can_do_is_refused_in_a_line(tmp_path: Path, nodes: Node
 
 
 def test_a_worker_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ray_executor, "__version__", "99.0")
-    assert "install one version" in ray_executor._remote.__wrapped__("probe")._function({}, [])["refused"]
+    monkeypatch.setattr(ray_calls, "__version__", "99.0")
+    assert "install one version" in ray_calls.remote.__wrapped__("probe")._function({}, [])["refused"]

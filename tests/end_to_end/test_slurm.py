@@ -13,8 +13,8 @@ import pytest
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.lean import LeanFolder
-from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import CHUNKS
+from lightning_d2l.sweeps.executors import slurm_site
 from lightning_d2l.sweeps.folder import read_sweep
 from lightning_d2l.training.files import MetricsFile
 from lightning_d2l.training.record import RunRecord
@@ -28,7 +28,7 @@ SMALL = [
     "trainer.precision=64-true", "trainer.checkpoint_every_n_seconds=0.1", "trainer.log_every_n_epochs=50",
 ]  # fmt: skip
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.chunk_size=2"]
-IMPATIENT = f"from lightning_d2l.sweeps import slurm_probe\nslurm_probe.START = 0.5\n{TRAIN}"
+IMPATIENT = f"from lightning_d2l.sweeps.executors import slurm_probe\nslurm_probe.START = 0.5\n{TRAIN}"
 REFUSED: list[tuple[dict[str, object], str]] = [
     ({"partition": "nope"}, "hydra.launcher.partition=nope: .*it has main, short"),
     ({"gpus_per_node": 8}, "hydra.launcher.gpus_per_node=8: "),

@@ -13,7 +13,8 @@ import pytest
 
 from lightning_d2l.config.pruning import complete, rungs
 from lightning_d2l.engine.points import Points
-from lightning_d2l.sweeps.pruning import Plan, Rungs, hopeless, together
+from lightning_d2l.sweeps.executors.ray_judge import Decisions, Judge, Judged
+from lightning_d2l.sweeps.pruning import Plan, Rungs, hopeless, made_by, together
 
 
 def plan(rule="halving", factor=3, min_settings=1, at=(1, 3, 9)):
@@ -124,7 +125,38 @@ def test_of_two_processes_that_come_to_a_rung_at_once_one_decides_for_both(tmp_p
     assert both[0].stopped_until(9) == both[1].stopped_until(9) == dict.fromkeys(found[0], 0)
 
 
-def test_of_decisions_on_nodes_that_share_no_folder_the_first_counts(tmp_path):
+class Near(Judged):
+    """A worker whose judge is in this process, without Ray."""
+
+    def _ask(self, what, *given):
+        return getattr(self._actor, what)(*given)
+
+
+def test_workers_that_share_no_folder_act_by_the_decisions_of_one_judge(tmp_path):
+    values = [{"a": (1.0, 1.0), "b": (2.0, 2.0), "c": (3.0, 3.0)}, {"a": (3.0, 3.0), "b": (1.0, 1.0), "c": (2.0, 2.0)}]
+    arrived = [{name: [standing] for name, standing in each.items()} for each in values]
+    (tmp_path / "driver").mkdir()
+    driver = Decisions(tmp_path / "driver")
+    Rungs(tmp_path / "driver", plan(min_settings=3)).write_plan()
+    judge = Judge(driver._files())
+    workers = []
+    for number in range(2):
+        (tmp_path / str(number) / ".rungs").mkdir(parents=True)
+        with made_by(lambda sweep, plan: Near(sweep, plan, judge)):
+            Rungs(tmp_path / str(number), plan(min_settings=3)).write_plan()
+            workers.append(Rungs.of(tmp_path / str(number)))
+    assert workers[0].judge(0, arrived[0]) == {"b", "c"}
+    assert workers[1].judge(0, arrived[1]) == {"b", "c"}  # alone it would have stopped a
+    assert workers[1].stopped_until(9) == workers[0].stopped_until(9) == {"b": 0, "c": 0}
+    driver._take(*judge.told(0))
+    judge.close()
+    after = Judge(driver._files())  # the next one, since the first was on a node that died
+    late = Near(tmp_path / "1", plan(min_settings=3), after)
+    assert late.judge(0, {"a": [(9.0, 9.0)], "d": [(5.0, 5.0)]}) == {"d"}
+    after.close()
+
+
+def test_of_two_decisions_that_reach_a_folder_the_first_counts(tmp_path):
     there = []
     for number, values in enumerate(((1.0, 2.0, 3.0), (3.0, 1.0, 2.0))):
         apart = Rungs(tmp_path / str(number), plan(min_settings=3))

@@ -12,6 +12,7 @@ pytest.importorskip("optuna")
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.report import report
+from lightning_d2l.sweeps import lean
 from lightning_d2l.sweeps.search import space
 
 # What is searched: the learning rate, which matters, and how often checkpoints are written, which doesn't.
@@ -103,6 +104,15 @@ def test_the_study_that_searches_needs_no_sweeper_beside_it_and_the_command_line
     assert lines[3:] == ["  model.num_layers: 1, 2, 3", "  model.dropout: 0 to 0.6"]
     assert app.main(["study=search_mlp", "sweep.dry_run=true", "hydra/sweeper=grid"]) == 2
     assert "an interval is for hydra/sweeper=optuna" in capsys.readouterr().err
+
+
+def test_a_search_of_many_trials_takes_lean_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lean, "MOST_FULL", 5)
+    assert search(tmp_path / "sweep", "hydra.sweeper.num_trials=6") == 0
+    assert "6 runs with full records are about 42 files" in capsys.readouterr().out
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text())["records"] == "lean"
+    assert len([*(tmp_path / "sweep").glob("*/run.json")]) == 2  # the best and the worst
+    assert (tmp_path / "sweep" / "results.csv").read_text().count("completed") == 6
 
 
 def test_without_optuna_the_way_to_get_it_is_named(monkeypatch, capsys):

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps import slurm_site
-from lightning_d2l.sweeps.slurm import Slurm
-from lightning_d2l.sweeps.slurm_site import Task
+from lightning_d2l.sweeps.executors import slurm_site
+from lightning_d2l.sweeps.executors.slurm import Slurm
+from lightning_d2l.sweeps.executors.slurm_site import Task
 
 
 @pytest.mark.parametrize(

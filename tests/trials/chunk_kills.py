@@ -12,18 +12,22 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lightning_d2l.sweeps import claims, processes
+from lightning_d2l.sweeps import claims
 from lightning_d2l.sweeps.chunks import CHUNKS
 from lightning_d2l.sweeps.claims import words_of
+from lightning_d2l.sweeps.executors import processes
+from tests.conftest import ROOT
 from tests.trials.children import Child, Outcome, Room, start
 from tests.trials.results import STATEFUL, Program, honest, leftovers, same_folders, undisturbed
 from tests.trials.trial import Case, Fault
@@ -68,8 +72,8 @@ def cases() -> list[Case]:
 
 
 def cases_of_ray() -> list[Case]:
-    """The same with tasks of a Ray cluster of two nodes, which are killed, too."""
-    return [case(number, ray) for number in range(CASES)]
+    """The same with tasks of a Ray cluster of two nodes, which are killed, too, or paused."""
+    return [case(number, ray) for number in range(CASES)] + [_paused(number, quick_ray) for number in range(2)]
 
 
 def here() -> Site:
@@ -78,23 +82,45 @@ def here() -> Site:
 
 
 @functools.cache
-def ray() -> Site:
-    """A Ray cluster, which lives until this program ends."""
+def ray(lapse: float = 0.0, *, shared: bool = True) -> Site:
+    """A Ray cluster, which lives until this program ends.
+
+    With `lapse` claims lapse after so many seconds; unless it is `shared`, no node sees the folder of a sweep.
+    """
     from tests.ray_nodes import Nodes
 
-    nodes = Nodes(2)
+    first = Path(tempfile.mkdtemp(prefix="trial-"))  # what each process of the nodes does first
+    quick = f"from lightning_d2l.sweeps import claims\nclaims.LAPSE, claims.BEAT = {lapse}, {lapse / 10}\n"
+    blind = "from lightning_d2l.sweeps.executors import ray_task\nray_task.sees = lambda *words: False\n"
+    (first / "sitecustomize.py").write_text(quick * bool(lapse) + blind * (not shared))
+    environment = {"PYTHONPATH": f"{first}{os.pathsep}{ROOT}"}
+    nodes = Nodes(0)
+    atexit.register(shutil.rmtree, first, ignore_errors=True)
     atexit.register(nodes.close)
+    for _ in range(2):
+        nodes.add(**environment)
     living = [0, 1]
 
     def kill(room: Room) -> bool:
         nodes.remove(living.pop(0))
-        nodes.add()
+        nodes.add(**environment)
         living.append(living[-1] + 1)
         return True
 
     # its workers are processes that import everything anew
     slow = {"patience": 400.0, "start_up": 60.0}
-    return Site(("hydra/launcher=ray",), environment=nodes.environment, kills={"node": kill}, **slow)
+    prepare = forked(lapse) if lapse else lambda: None
+    return Site(("hydra/launcher=ray",), prepare, environment=nodes.environment, kills={"node": kill}, **slow)
+
+
+def quick_ray() -> Site:
+    """A Ray cluster with claims that lapse soon."""
+    return ray(5.0)
+
+
+def blind_ray() -> Site:
+    """A Ray cluster whose nodes share no folder."""
+    return ray(shared=False)
 
 
 class Forked:
@@ -177,12 +203,25 @@ def forked(lapse: float, *, ends: bool = True, locks: bool = True) -> Callable[[
     return prepare
 
 
-def _owners(room: Room) -> list[int]:
-    """The processes that have a chunk now."""
+def _owners(room: Room, driver: int = 0, site: Site | None = None) -> list[int]:
+    """The processes that have a chunk now; those of Ray where the driver claims chunks for them."""
     found: list[Any] = []
     with contextlib.suppress(FileNotFoundError):  # the folder is removed at the end
         found = [words_of(path).get("pid") for path in (room.work / "there" / CHUNKS).glob("*.claim")]
+    if driver in found and site is not None:
+        found = _of_ray(site.environment["RAY_AUTH_TOKEN"])
     return sorted({pid for pid in found if isinstance(pid, int) and _lives(pid)})
+
+
+def _of_ray(token: str) -> list[int]:
+    """The processes of a cluster that train a chunk."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            trains = (path / "cmdline").read_bytes().startswith(b"ray::lightning_d2l_train")
+            if trains and token.encode() in (path / "environ").read_bytes():
+                found.append(int(path.name))
+    return found
 
 
 def _lives(pid: int) -> bool:
@@ -217,7 +256,7 @@ killed: dict[str, int] = {}
 
 Known = Callable[[Room], dict[str, Any]]
 """The metrics of the runs that have finished."""
-Whole = Callable[[Room, Outcome, dict[str, Any]], Iterator[Fault]]
+Whole = Callable[[Room, dict[str, Any]], Iterator[Fault]]
 """What is wrong with a sweep that was completed, of which runs had finished before the last round."""
 
 
@@ -229,9 +268,10 @@ def case(
 
     def disturb(child: Child, room: Room, site: Site) -> bool:
         """Kill something; returns whether that was the driver."""
-        owners, until = _owners(room), time.monotonic() + chance.choice([0.0, site.start_up, site.start_up])
+        owners = _owners(room, child.pid, site)
+        until = time.monotonic() + chance.choice([0.0, site.start_up, site.start_up])
         while not owners and time.monotonic() < until and wait(child, 0.01):
-            owners = _owners(room)
+            owners = _owners(room, child.pid, site)
         what = chance.choice(["driver", "worker", "worker", "all", *2 * list(site.kills)] if owners else ["driver"])
         if what in site.kills:
             killed[what] = killed.get(what, 0) + site.kills[what](room)
@@ -260,51 +300,53 @@ def case(
                 print(outcome.text, file=sys.stderr)
             if not over:
                 break
-        yield from (check or whole)(room, outcome, before)
+        yield from at_the_end(room, outcome, before, check or whole)
 
     return Case(f"{name or f'{KILLS} kills'} ({number})", work)
 
 
-def _paused(number: int) -> Case:
+def _paused(number: int, at: Callable[[], Site] | None = None) -> Case:
     """A worker is paused until another one has taken its chunk, and wakes up."""
     chance, ends = random.Random(number), bool(number % 2)
 
     def work(room: Room) -> Iterator[Fault]:
         before = dict[str, Any]()
-        child = Site(here().words, forked(1.0, ends=ends, locks=ends)).start(room)
+        site = at() if at else Site(here().words, forked(1.0, ends=ends, locks=ends))
+        child = site.start(room)
         while not _owners(room) and wait(child, 0.01):
             pass
         wait(child, chance.uniform(0.0, 0.5))
         if owners := _owners(room):
             victim = chance.choice(owners)
             os.kill(victim, signal.SIGSTOP)
-            wait(child, 4.0)
+            wait(child, 4.0 if at is None else 20.0)
             before = finished(room)
             if _lives(victim):
                 os.kill(victim, signal.SIGCONT)
-        outcome = child.wait(PATIENCE)
-        yield from outcome.faults()
-        yield from whole(room, outcome, before)
+            killed["paused"] = killed.get("paused", 0) + 1
+        outcome = child.wait(site.patience)
+        yield from (fault for fault in outcome.faults() if fault[0] != "executed" or not site.kills)
+        yield from at_the_end(room, outcome, before, whole)
 
-    return Case(f"a worker is paused ({number})", work)
+    return Case(f"a worker is paused{' on Ray' * (at is not None)} ({number})", work)
 
 
-def whole(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Fault]:
-    """What is wrong with a sweep that was completed after what happened to it."""
+def at_the_end(room: Room, outcome: Outcome, before: dict[str, Any], check: Whole) -> Iterator[Fault]:
+    """What is wrong after all that happened to a sweep, of which runs had finished `before`."""
     if outcome.code != 0:
         yield "stuck", f"exit code {outcome.code}: {outcome.last_line()}"
         return
     yield from honest(room)
+    yield from check(room, before)
+    if (room.work / "there" / CHUNKS).exists():
+        yield "leftovers", f"{sorted(path.name for path in (room.work / 'there' / CHUNKS).iterdir())}"[:200]
+    yield from leftovers(room)
+
+
+def whole(room: Room, before: dict[str, Any]) -> Iterator[Fault]:
+    """Whether the runs are those of a sweep to which nothing happened."""
     yield from same_folders(undisturbed(TOGETHER, PATIENCE).folder, room.work / "there", exact=False)
     after = finished(room)
     for name, metrics in before.items():
         if after.get(name) != metrics:
             yield "lost", f"{name} was finished, and was trained again with other numbers"
-    yield from of_chunks(room)
-
-
-def of_chunks(room: Room) -> Iterator[Fault]:
-    """What is left in the folder of a sweep that is complete."""
-    if (room.work / "there" / CHUNKS).exists():
-        yield "leftovers", f"{sorted(path.name for path in (room.work / 'there' / CHUNKS).iterdir())}"[:200]
-    yield from leftovers(room)

@@ -19,9 +19,9 @@ from typing import Any
 from lightning_d2l.studies.lean import LeanFolder
 from lightning_d2l.training.record import RunRecord
 from tests.trials import chunk_kills, slurm_kills
-from tests.trials.children import Outcome, Room, start
-from tests.trials.chunk_kills import KILLS, PATIENCE, here, killed, of_chunks, ray, wait
-from tests.trials.results import STATEFUL, Program, honest, undisturbed
+from tests.trials.children import Room, start
+from tests.trials.chunk_kills import KILLS, PATIENCE, at_the_end, blind_ray, here, killed, ray, wait
+from tests.trials.results import STATEFUL, Program, undisturbed
 from tests.trials.trial import Case, Fault
 
 CASES = 5  # of each kind
@@ -42,8 +42,14 @@ def cases() -> list[Case]:
 
 
 def cases_of_ray() -> list[Case]:
-    """The same on Ray."""
-    return [chunk_kills.case(n, _at(ray, kind), kind, ended, _metrics) for kind in KINDS for n in range(CASES)]
+    """The same on Ray, also where the nodes share no folder."""
+    sites = {"": ray, ", nothing shared": blind_ray}
+    return [
+        chunk_kills.case(n, _at(site, kind), f"{kind}{words}", ended, _metrics)
+        for words, site in sites.items()
+        for kind in KINDS
+        for n in range(CASES)
+    ]
 
 
 def cases_of_slurm() -> list[Case]:
@@ -74,7 +80,7 @@ def _in_one_process(number: int, kind: str) -> Case:
             yield from outcome.faults()
             if not over:
                 break
-        yield from ended(room, outcome, before)
+        yield from at_the_end(room, outcome, before, ended)
         if outcome.code == 0 and kind != "lean":
             there = _ended(undisturbed(program, PATIENCE).folder)
             here = _ended(room.work / "there")
@@ -85,12 +91,8 @@ def _in_one_process(number: int, kind: str) -> Case:
     return Case(f"{kind}, in one process ({number})", work)
 
 
-def ended(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Fault]:
-    """What is wrong with a sweep that was completed after what happened to it."""
-    if outcome.code != 0:
-        yield "stuck", f"exit code {outcome.code}: {outcome.last_line()}"
-        return
-    yield from honest(room)
+def ended(room: Room, before: dict[str, Any]) -> Iterator[Fault]:
+    """Whether all runs of a setting share its end, and each is what it is where none stops, as far as it came."""
     folder, whole = room.work / "there", _ended(_whole())
     found = _ended(folder)
     if found.keys() != whole.keys():
@@ -108,7 +110,6 @@ def ended(room: Room, outcome: Outcome, before: dict[str, Any]) -> Iterator[Faul
         yield "lost", "every setting was stopped"
     if list(folder.glob("records/*.runs.parquet")) and len([*folder.glob("*/run.json")]) != 2:
         yield "lost", f"{len([*folder.glob('*/run.json')])} runs have folders, not the best and the worst"
-    yield from of_chunks(room)
 
 
 def _same(name: str, rows: list[dict[str, float]], whole: list[dict[str, float]], state: str) -> Iterator[Fault]:

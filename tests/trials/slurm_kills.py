@@ -22,7 +22,7 @@ from lightning_d2l.sweeps.chunks import CHUNKS
 from lightning_d2l.sweeps.claims import words_of
 from tests import slurm
 from tests.trials.children import Child, Room, start
-from tests.trials.chunk_kills import RUNS, Known, Whole, finished, killed, wait, whole
+from tests.trials.chunk_kills import RUNS, Known, Whole, at_the_end, finished, killed, wait, whole
 from tests.trials.results import Program
 from tests.trials.trial import Case, Fault
 
@@ -109,6 +109,6 @@ def case(
             yield from (fault for fault in outcome.faults() if fault[0] != "executed")  # the commands of SLURM are
             if not over:
                 break
-        yield from check(room, outcome, before)
+        yield from at_the_end(room, outcome, before, check)
 
     return Case(f"{name or f'{KILLS} kills'} on SLURM ({number})", work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,15 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_d2l import __version__
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.program import program
 from lightning_d2l.config.text import cut
 from lightning_d2l.plugins import LOADED
-from lightning_d2l.sweeps import archive, ray_cluster
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
-from lightning_d2l.sweeps.claims import BEAT, give_up, renew
-from lightning_d2l.sweeps.sent_data import Files, files_of, send
+from lightning_d2l.sweeps.claims import BEAT, give_up, renew, words_of
+from lightning_d2l.sweeps.executors import archive, ray_cluster
+from lightning_d2l.sweeps.executors.ray_calls import on, remote
+from lightning_d2l.sweeps.executors.ray_judge import Decisions
+from lightning_d2l.sweeps.executors.sent_data import Files, files_of, send
 
 LAUNCHER = "hydra/launcher=ray"
 PROBE = 60.0  # seconds in which nodes answer a probe; Python starts there, and imports this package
@@ -54,11 +54,13 @@ class Ray:
         self.address, self.node_timeout, self.workers = address, node_timeout, 1
         self.need = ray_cluster.Need(num_cpus, num_gpus, resources)
         self.local, self.apart, self.chunks = False, False, Chunks(Path())
+        self.decisions = Decisions(Path())
         self.tasks: dict[Any, _Task] = {}
         self.files: dict[str, list[Files]] = {}  # by the settings of the data
         self.killed: Counter[int] = Counter()  # nodes that died under a chunk
         self.idle_deaths, self.looked, self.beaten = 0, 0.0, 0.0
         self.nodes: dict[str, int] = {}  # as of the last look
+        self.claims: dict[int, Path] = {}
 
     def check(self) -> None:
         """See Executor: there is a cluster, a node can give what a chunk needs, and all have this package."""
@@ -87,7 +89,7 @@ class Ray:
         if not self.node_timeout:
             raise RequestError(reason)
         print(f"waiting up to {self.node_timeout:g} s for a node: {reason.partition(': ')[2]}"[:160], flush=True)
-        task = _remote("probe").options(**self.need.options()).remote(asdict(program()), [])
+        task = remote("probe").options(**self.need.options()).remote(asdict(program()), [])
         if not ray.wait([task], timeout=self.node_timeout)[0]:
             ray.cancel(task)
             raise RequestError(f"{reason}, after {self.node_timeout:g} s")
@@ -99,14 +101,8 @@ class Ray:
         A node that is lost meanwhile has nothing to say.
         """
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        asked = [
-            _remote(name)
-            .options(num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
-            .remote(*given)
-            for node in self.nodes
-        ]
+        asked = [on(node, name, *given) for node in self.nodes]
         ready, late = ray.wait(asked, num_returns=len(asked), timeout=PROBE)
         answers, reason = [], f"none of {len(late)} answered within {PROBE:g} s"
         for task in late:
@@ -126,6 +122,8 @@ class Ray:
             self._begin(chunks)
         if time.monotonic() - self.looked > LOOK:
             self._look()
+        if self.apart and any(task.claim is None for task in self.tasks.values()):  # which decide in the folder
+            return
         room = AHEAD * max(1, sum(self.nodes.values())) - len(self.tasks)
         under_way = {task.number for task in self.tasks.values()}
         for number in [each for each in waiting if each not in under_way][: max(0, room)]:
@@ -133,7 +131,8 @@ class Ray:
 
     def _begin(self, chunks: Chunks) -> None:
         """See which nodes share the folder of a sweep."""
-        self.chunks, self.apart = chunks, False
+        self.decisions.close()
+        self.chunks, self.apart, self.decisions = chunks, False, Decisions(chunks.sweep)
         if self.local:
             return
         seen = self._ask_all("sees", str(chunks.sweep.resolve()), chunks.common["word"])
@@ -145,14 +144,16 @@ class Ray:
     def _submit(self, number: int) -> None:
         import ray
 
-        packed, claim = [], None
+        packed, claim, judge = [], None, None
         if self.apart:
+            judge = self.decisions.actor([*self.nodes])
             if (claim := self.chunks.take(number, self.chunks.common["attempts"], "ray")) is None:
                 return
             packed = [ray.put(archive.pack(self.chunks, number))]
         threads = max(1, int(self.need.num_cpus))
-        task = _remote("train").options(**self.need.options()).remote(
-            str(self.chunks.sweep.resolve()), number, self.chunks.common["word"], threads, packed, self._files(number)
+        task = remote("train").options(**self.need.options()).remote(
+            str(self.chunks.sweep.resolve()), number, self.chunks.common["word"], threads, packed, self._files(number),
+            judge,
         )  # fmt: skip
         self.tasks[task] = _Task(number, claim)
 
@@ -176,6 +177,7 @@ class Ray:
         import ray
 
         lost: dict[int, str] = {}
+        self.claims = {number: chunk.claims[-1] for number, chunk in found.items() if chunk.claims}
         if not self.tasks:
             return lost
         if time.monotonic() - self.beaten > BEAT:
@@ -183,6 +185,7 @@ class Ray:
             for task in self.tasks.values():
                 if task.claim:
                     renew(task.claim, {})
+        self.decisions.keep()
         ended, _ = ray.wait(list(self.tasks), num_returns=len(self.tasks), timeout=0)
         for each in ended:
             task = self.tasks.pop(each)
@@ -221,16 +224,21 @@ class Ray:
         if "unseen" in returned:
             self.apart = True
         elif "archive" in returned:
-            archive.collect(self.chunks, task.number, returned["archive"])
+            ended = archive.collect(self.chunks, task.number, returned["archive"])
+            if not ended and claim and renew(claim, {"stopped": True}):  # such as with the judge of its runs
+                give_up(claim)
         return f"failed: {returned['error']}" if "error" in returned else ""
 
     def end(self, number: int) -> None:
-        """Kill the worker of a chunk; see Executor."""
+        """Kill the worker of a chunk; see Executor. A paused one obeys no message of Ray, but a signal on its node."""
         import ray
 
         for each, task in self.tasks.items():
             if task.number == number:
                 ray.cancel(each, force=True)
+        words = words_of(self.claims[number]) if number in self.claims else {}
+        for node in ray_cluster.nodes_of(str(words.get("host"))):
+            on(node, "kill", words.get("pid"))
 
     def stop(self) -> None:
         """End all tasks, take what their workers leave, and end a local Ray."""
@@ -250,38 +258,12 @@ class Ray:
                 if task.claim:
                     give_up(task.claim)
             self.tasks.clear()
+            self.decisions.close()
             ray_cluster.disconnect()
 
     def leave(self, chunks: Chunks) -> str:
         """See Executor; raises RequestError, since Ray ends the tasks of a driver that has ended."""
         raise RequestError(f"sweep.wait=false: must be true with {LAUNCHER}, which ends the tasks of an ended program")
-
-
-@functools.cache
-def _remote(name: str) -> Any:
-    """A function of `ray_task` as Ray's, for which workers are kept as long as it is the same.
-
-    It is sent by value, so that a worker without this package can say so.
-    """
-    import ray
-
-    version = __version__
-
-    def task(*given: Any) -> Any:
-        import importlib
-        import socket
-
-        try:
-            there = importlib.import_module("lightning_d2l").__version__
-        except ImportError as error:
-            return {"refused": f"the worker on {socket.gethostname()} has no lightning_d2l ({error}); install it there"}
-        if there != version:
-            here = f"the worker on {socket.gethostname()} has lightning_d2l {there}, and this is {version}"
-            return {"refused": f"{here}; install one version for all"}
-        return getattr(importlib.import_module("lightning_d2l.sweeps.ray_task"), name)(*given)
-
-    task.__name__ = task.__qualname__ = f"lightning_d2l_{name}"
-    return ray.remote(task)
 
 
 def _line(error: BaseException) -> str:

@@ -150,6 +150,13 @@ def nodes(need: Need) -> dict[str, int]:
     return found
 
 
+def nodes_of(host: str) -> list[str]:
+    """The ids of the living nodes on a computer."""
+    import ray
+
+    return [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeManagerHostname"] == host]
+
+
 def lacking(need: Need) -> str:
     """Why no node can train a chunk, for a message."""
     import ray

@@ -32,7 +32,7 @@ class SlurmTask:
         signal.signal(signal.SIGTERM, lambda signum, frame: os._exit(128 + signum))
         for name in IMPORTED:
             importlib.import_module(name)
-        from lightning_d2l.sweeps.submitted import settle, train_ends_of_lean
+        from lightning_d2l.sweeps.executors.submitted import settle, train_ends_of_lean
         from lightning_d2l.sweeps.worker import main
 
         queue_again, asked = signal.getsignal(signal.SIGUSR2), []

@@ -14,9 +14,9 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
-from lightning_d2l.sweeps import slurm_site
 from lightning_d2l.sweeps.chunks import Chunks
 from lightning_d2l.sweeps.claims import LAPSE, changed_at, words_of
+from lightning_d2l.sweeps.executors import slurm_site
 from lightning_d2l.sweeps.folder import FINISHED, resume_command
 from lightning_d2l.training.files import write_json
 from lightning_d2l.training.lock import hold, holder

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.sweeps import slurm_site
-from lightning_d2l.sweeps.slurm_site import FOLDER, SlurmError
+from lightning_d2l.sweeps.executors import slurm_site
+from lightning_d2l.sweeps.executors.slurm_site import FOLDER, SlurmError
 
 START = 20.0  # seconds in which the job must start; in a longer queue the first task sees what is wrong
 END = 120.0  # seconds in which it must end; Python may start slowly from a network drive

@@ -14,11 +14,11 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.program import tool_words
 from lightning_d2l.config.text import cut
-from lightning_d2l.sweeps import slurm_probe, slurm_site
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import words_of
-from lightning_d2l.sweeps.slurm_site import FOLDER, LAUNCHER, SlurmError, Task
-from lightning_d2l.sweeps.slurm_task import REFUSED, SlurmTask
+from lightning_d2l.sweeps.executors import slurm_probe, slurm_site
+from lightning_d2l.sweeps.executors.slurm_site import FOLDER, LAUNCHER, SlurmError, Task
+from lightning_d2l.sweeps.executors.slurm_task import REFUSED, SlurmTask
 
 FIRST_LOOK, LONGEST = 2.0, 10.0  # seconds between two questions to SLURM, which grow
 A_THOUSAND = 20.0  # seconds more between them for each thousand tasks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.program import Program
 from lightning_d2l.plugins import attach
-from lightning_d2l.sweeps.sent_data import Files, place
+from lightning_d2l.sweeps.executors.sent_data import Files, place
 from lightning_d2l.training.signals import Stopped, signals_stop_the_run
 from lightning_d2l.training.used_plugins import require_plugins
 
@@ -38,10 +40,20 @@ def sees(sweep: str, word: str) -> bool:
         return False
 
 
-def train(sweep: str, number: int, word: str, threads: int, packed: list[Any], files: list[Files]) -> dict[str, Any]:
+def kill(pid: Any) -> None:
+    """End a process of this computer if it is a worker that trains a chunk, such as one that was paused."""
+    with contextlib.suppress(OSError):
+        if isinstance(pid, int) and b"lightning_d2l_train" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+
+
+def train(
+    sweep: str, number: int, word: str, threads: int, packed: list[Any], files: list[Files], judge: Any
+) -> dict[str, Any]:
     """Train a chunk: where the folder of its sweep is, or the `packed` one, a reference in a list, which has it all.
 
-    `files` are those of the data, which are fetched where they are not. Returns what became of it: {"archive": what is
+    `files` are those of the data, which are fetched where they are not. `judge` decides for a packed chunk which
+    settings stop early, if any do. Returns what became of it: {"archive": what is
     to be collected}, {"unseen": True} if the folder is not here, {"refused": why} if no worker can train it,
     {"error": why} if this one failed, or an empty dict.
     """
@@ -51,7 +63,7 @@ def train(sweep: str, number: int, word: str, threads: int, packed: list[Any], f
             if not packed and not sees(sweep, word):
                 return {"unseen": True}
             place(files)
-            return _trained(Path(sweep), number, threads, packed)
+            return _trained(Path(sweep), number, threads, packed, judge)
     except Stopped:
         return {}
     except RequestError as error:
@@ -60,16 +72,18 @@ def train(sweep: str, number: int, word: str, threads: int, packed: list[Any], f
         return {"error": f"{type(error).__name__}: {error}"[:300]}
 
 
-def _trained(sweep: Path, number: int, threads: int, packed: list[Any]) -> dict[str, Any]:
+def _trained(sweep: Path, number: int, threads: int, packed: list[Any], judge: Any) -> dict[str, Any]:
     import ray
     import torch
 
-    from lightning_d2l.sweeps import archive
+    from lightning_d2l.sweeps.executors import archive
+    from lightning_d2l.sweeps.executors.ray_judge import judged
     from lightning_d2l.sweeps.worker import run_chunk
 
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if packed:
-        return {"archive": archive.train(ray.get(packed[0]))}
+        with judged(judge):
+            return {"archive": archive.train(ray.get(packed[0]))}
     run_chunk(sweep, number, ray.get_runtime_context().get_task_id() or "")
     return {}

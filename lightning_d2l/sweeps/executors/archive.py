@@ -15,6 +15,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.places import LOCK
 from lightning_d2l.sweeps.chunks import CHUNKS, COMMON, Chunks
 from lightning_d2l.sweeps.pruning import FOLDER as RUNGS
+from lightning_d2l.sweeps.pruning import keep_longer
 from lightning_d2l.training.files import LAST, TEMPORARY
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.record import LEAN, RUN_FILE
@@ -44,12 +45,10 @@ def train(packed: bytes) -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="lightning_d2l-"))
     try:
         unpack(packed, folder)
-        known = {*_files(folder / RUNGS)}
         (number,) = Chunks(folder).numbers()
         with contextlib.suppress(Stopped):
             run_chunk(folder, number)
-        new = [path for path in _files(folder) if path not in known]
-        return _packed(folder, [path for path in new if path.parent != folder / CHUNKS or _is_done(path)])
+        return _packed(folder, [path for path in _files(folder) if path.parent != folder / CHUNKS or _is_done(path)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -71,9 +70,8 @@ def collect(chunks: Chunks, number: int, returned: bytes) -> bool:
             (chunks.sweep / LEAN).mkdir(exist_ok=True)
             for path in sorted((Path(temporary) / LEAN).iterdir()):  # the curves of a chunk before its runs
                 os.replace(path, chunks.sweep / LEAN / path.name)
-        for path in (Path(temporary) / RUNGS).glob("*.jsonl"):  # what the worker decided, for chunks that start later
-            if not (chunks.sweep / RUNGS / path.name).exists():
-                os.replace(path, chunks.sweep / RUNGS / path.name)
+        for path in (Path(temporary) / RUNGS).glob("*.jsonl"):  # what was decided, for chunks that start later
+            keep_longer(chunks.sweep / RUNGS / path.name, path.read_bytes())
         done = Path(temporary) / CHUNKS / f"{number:06}.done"
         if ended := done.is_file():
             os.replace(done, chunks.folder / done.name)
