@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import nbformat
 import pytest
@@ -121,10 +122,19 @@ def test_a_notebook_is_small_and_complete(path: Path) -> None:
             assert target.startswith("https://") or (path.parent / target).exists(), target
 
 
-def test_the_first_cell_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_cell_installs_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (install,) = {make.code(make.read(path))[0] for path in ENGLISH}
     commands: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    real = subprocess.Popen
+    code = 0
+
+    def popen(command: list[str], **settings: Any) -> Any:
+        commands.append(command)
+        return real([sys.executable, "-c", f"print('collecting'); raise SystemExit({code})"], **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.chdir(FOLDER)
     exec(install, {})
     assert commands == []
@@ -132,5 +142,9 @@ def test_the_first_cell_installs_what_is_missing(monkeypatch: pytest.MonkeyPatch
     exec(install, {})
     monkeypatch.chdir("/")
     exec(install, {"input": lambda text: "https://host.invalid/own.git"})
-    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    pip = [sys.executable, "-m", "pip", "install"]
     assert commands == [[*pip, str(ROOT)], [*pip, "git+https://host.invalid/own.git"]]
+    assert capsys.readouterr().out.count("collecting") == 2
+    code = 1
+    with pytest.raises(RuntimeError, match="pip failed"):
+        exec(install, {"input": str})
