@@ -16,7 +16,8 @@ from lightning_d2l.config.options import PLUGIN_FOLDERS
 from lightning_d2l.config.program import Program, arguments_of, program, use_program
 from lightning_d2l.plugins import loading, registering
 from lightning_d2l.theory.theories import THEORIES
-from lightning_d2l.training import fit, used_plugins
+from lightning_d2l.training import used_plugins
+from lightning_d2l.training.resume import command_to_resume
 from lightning_d2l.training.spec import RunSpec
 from tests.conftest import ROOT
 from tests.forked import Forked
@@ -126,7 +127,7 @@ def test_every_command_on_a_run(capsys):
     assert train("--plugin my_project.py model=Net resume=run trainer.max_epochs=3") == 0
     found = record("run")
     assert found["before"][0]["plugins"] == found["plugins"]
-    resume = fit.command_to_resume(RunSpec(found["config"], Path("run"), found["overrides"], found["command"]))
+    resume = command_to_resume(RunSpec(found["config"], Path("run"), found["overrides"], found["command"]))
     assert resume.startswith("python train.py --plugin my_project.py data=polynomial")
     assert resume.endswith("resume=run")
 

@@ -17,13 +17,17 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted functions of runs of one setting on a grid (runs, n), the first of which is shown with its data."""
+    """The fitted functions of runs of one setting on a grid (runs, n), the first of which is shown with its data.
+
+    The others may be fitted to data that `differ`.
+    """
 
     point: Point
     runs: Sequence[str]
     outputs: Sequence[Sequence[float]]
     x: Sequence[float]
     y: Sequence[float]
+    differ: bool = True
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ def as_values(found: Fitted, curves: Sequence[dict[str, Any]], points: Sequence[
     margin = 0.15 * (max(shown) - min(shown)) or 1.0
     several = max((len(fit.runs) for fit in found.fits), default=0)
     dashed = " Dashed: the true function." if len(found.truth) else ""
-    thin = f" Thin: up to {several - 1} more seeds, each fitted to its own data." if several > 1 else ""
+    to_what = "each fitted to its own data" if any(fit.differ for fit in found.fits) else "fitted to the same data"
+    thin = f" Thin: up to {several - 1} more {'run' if several == 2 else 'runs'}, {to_what}." if several > 1 else ""
     lost = f" {found.reason}" if found.reason else ""
     return {
         "grid": rounded(found.grid),

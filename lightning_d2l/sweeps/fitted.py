@@ -129,7 +129,8 @@ def _evaluated(loaded: Sequence[tuple[Point, list[RunRecord], list[BuiltRun]]]) 
         assert x is not None
         samples = [part.flatten()[:MOST_SAMPLES].double().tolist() for part in (x, y)]
         outputs = [_outputs(each, grid) for each in built]
-        fits.append(Fit(point, [run.name for run in runs], outputs, *samples))
+        differ = len({str((run.fields.get("data") or {}).get("checksum")) for run in runs}) > 1
+        fits.append(Fit(point, [run.name for run in runs], outputs, *samples, differ=differ))
     return Fitted(grid.tolist(), _truth(loaded[0][2][0], grid), fits, _names(loaded[0][2][0]))
 
 

@@ -126,7 +126,7 @@ class SweepProgress:
         return f"{self.done:{len(str(self.total))}}/{self.total}"
 
     def _summary(self) -> str:
-        parts = [f"best {number(self.best)}"] if self.counts["completed"] else []
+        parts = [f"best {number(self.best)}"] if math.isfinite(self.best) else []
         others = ("failed", "diverged", "pruned")
         parts += [f"{self.counts[status]} {status}" for status in others if self.counts[status]]
         trained = self.done + self.under_way - self.before
@@ -137,17 +137,20 @@ class SweepProgress:
 
 
 def monitored(record: RunRecord) -> tuple[str, float]:
-    """Name and value of the metric that chose the best epoch of a completed run, at that epoch."""
+    """Name and value of the metric that chose the best epoch of a completed run, at that epoch; "" and inf without one.
+
+    A custom module may log none of MONITORS.
+    """
     best = record.fields["metrics"]["best"]
-    name = next(name for name in MONITORS if name in best)
-    return name, best[name]
+    name = next((name for name in MONITORS if name in best), "")
+    return name, best.get(name, math.inf)
 
 
 def _outcome(record: RunRecord) -> str:
     if record.state != "completed":
         return f"{record.state}: {terminal(record.error)}" if record.state == "failed" else record.state
     name, value = monitored(record)
-    return f"{name} {number(value)}"
+    return f"{name} {number(value)}" if name else record.state
 
 
 def _lines(records: Mapping[RunSpec, RunRecord], *states: str) -> list[str]:

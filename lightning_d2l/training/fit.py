@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import shlex
 import signal
 import time
 import traceback
@@ -16,11 +15,9 @@ from typing import Any
 import torch
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.compose import path_override
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.places import LOCK
-from lightning_d2l.config.program import arguments_of, train_words
 from lightning_d2l.config.trainer import arguments
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
@@ -40,7 +37,7 @@ from lightning_d2l.training.pruned import Ended
 from lightning_d2l.training.ranks import Environment, RankFailed, together
 from lightning_d2l.training.record import RUN_FILE, STOPPED, RunRecord
 from lightning_d2l.training.recorder import LoggingPoints, Recorder, remove_checkpoints
-from lightning_d2l.training.resume import place_to_resume
+from lightning_d2l.training.resume import command_to_resume, place_to_resume
 from lightning_d2l.training.same_data import located, require_same_data
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
@@ -104,7 +101,7 @@ def _recorded(
 ) -> int:
     """Train and record how it ended; nothing is written before the run has been checked."""
     began, folder = time.monotonic(), spec.folder
-    status, message, code, outcome, end = "failed", "", 1, {}, ""
+    status, message, code, outcome = "failed", "", 1, {}
     if not spec.resuming and (folder / RUN_FILE).exists():
         raise RequestError(f"{place_of(spec)}: holds a run already; choose another folder, or resume={folder}")
     if spec.resuming:
@@ -112,10 +109,10 @@ def _recorded(
     record = RunRecord.of(spec)
     try:
         try:
-            outcome = train(spec, record, log_file.start, signals, built_by, judge)
+            train(spec, record, began, log_file.start, signals, built_by, judge)
         finally:
             signals.end()
-        status, code = "completed", 0
+        code = 0
     except Diverged as error:
         status, message = "diverged", f"diverged: {error}"
         outcome = judged(spec, record, "diverged", {}, judge)
@@ -124,7 +121,7 @@ def _recorded(
     except RankFailed as error:
         message = f"failed: {error}" + (f"; to resume: {command_to_resume(spec)}" if log_file.started else "")
     except Stopped as stop:
-        message, code = _stopped_by(spec, stop, log_file)
+        message, code = _stopped_by(spec, stop, log_file, record)
     except RequestError as error:
         if not log_file.started and (spec.resuming or not spec.part_of_sweep):
             raise
@@ -132,15 +129,15 @@ def _recorded(
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # a model may raise any
         message, code = f"failed: {type(error).__name__}: {error}", 1
         if tell_caller(error):
-            message, code = _stopped_by(spec, Stopped(signal.SIGINT), log_file)
+            message, code = _stopped_by(spec, Stopped(signal.SIGINT), log_file, record)
         if unwritable := _unwritable(spec, error):
             message, code = unwritable, 2
         log.log(logging.INFO if spec.config["verbose"] else logging.DEBUG, traceback.format_exc())
     if log_file.started or not (spec.resuming or code > 128):
         try:
             log_file.start()
-            record.end(status, message, time.monotonic() - began, **outcome)
-            end = "\n".join([*told(outcome), f"run folder  {console.from_here(folder)}"])
+            if not record.completed:  # else it is on the disk, and what went wrong since is no part of the run
+                record.end(status, message, time.monotonic() - began, **outcome)
         except OSError as error:
             if code < 2:  # else it was reported above
                 message, code = _unwritable(spec, error) or f"error: {place_of(spec)}: {error}", 2
@@ -148,14 +145,17 @@ def _recorded(
         if code == 2:
             tell_caller(RequestError(message.removeprefix("error: ")))
         log.error(message)
-        if end and code != 2:
-            log.info(end)
+        if log_file.started and code != 2:
+            log.info("\n".join([*told(outcome), f"run folder  {console.from_here(folder)}"]))
     return code
 
 
-def _stopped_by(spec: RunSpec, stop: Stopped, log_file: console.LogFile) -> tuple[str, int]:
+def _stopped_by(spec: RunSpec, stop: Stopped, log_file: console.LogFile, record: RunRecord) -> tuple[str, int]:
     """The error of a run that a signal ended, and its exit code."""
-    return stopped(spec, stop) if log_file.started else f"{STOPPED} {stop.name}", 128 + stop.signum
+    message = stopped(spec, stop) if log_file.started else f"{STOPPED} {stop.name}"
+    if record.completed:
+        message = f"{STOPPED} {stop.name}; the run is complete, but some of its figures may be missing"
+    return message, 128 + stop.signum
 
 
 def _unwritable(spec: RunSpec, error: BaseException) -> str:
@@ -168,11 +168,18 @@ def _unwritable(spec: RunSpec, error: BaseException) -> str:
 
 
 def train(
-    spec: RunSpec, record: RunRecord, begin: Callable[[], None], signals: Signals, build: Builder, judge: Judge | None
-) -> dict[str, Any]:
-    """Build, fit and test; returns the record's outcome. Raises Diverged, RequestError, Stopped, the model's errors.
+    spec: RunSpec,
+    record: RunRecord,
+    began: float,
+    begin: Callable[[], None],
+    signals: Signals,
+    build: Builder,
+    judge: Judge | None,
+) -> None:
+    """Build, fit, test, record the outcome, and then draw. Raises Diverged, RequestError, Stopped, the model's errors.
 
-    `begin` is called before the first file is written, when all that was asked for has been checked.
+    `began` is when, by the monotonic clock. `begin` is called before the first file is written, when all that was asked
+    for has been checked.
     """
     config, folder = spec.config, spec.folder
     if not config["verbose"]:
@@ -213,13 +220,12 @@ def train(
         if settings["save_predictions"]:
             with optional("predictions.csv"):
                 save_predictions(folder / "predictions.csv", built.data, built.net)
+        if settings["enable_checkpointing"] is False:  # they were needed to measure the best epoch
+            remove_checkpoints(folder)
         outcome = judged(spec, record, "completed", built.outcome(final, best), judge)
-        record.update(status="completed", **outcome)  # before the figures, whatever becomes of them
+        record.end("completed", "", time.monotonic() - began, **outcome)  # whatever becomes of the figures
         loggers.finish(built, final)
-    if settings["enable_checkpointing"] is False:  # they were needed to measure the best epoch
-        remove_checkpoints(folder)
     tell_end(spec, outcome, loggers.commands())
-    return outcome
 
 
 def fit(
@@ -289,12 +295,3 @@ def by_lightning(built: BuiltRun) -> bool:
 def stopped(spec: RunSpec, stop: Stopped) -> str:
     """The error of a run that a signal ended, with the command that resumes the run."""
     return f"{STOPPED} {stop.name}; to resume: {command_to_resume(spec)}"
-
-
-def command_to_resume(spec: RunSpec) -> str:
-    """The command that resumes a run, quoted for the shell and for Hydra."""
-    if is_given(spec.config):
-        return f"lightning_d2l.fit(..., resume={str(console.from_here(spec.folder))!r})"
-    words = arguments_of(spec.command) if spec.command else spec.overrides
-    words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
-    return shlex.join([*train_words(), *words, path_override("resume", str(console.from_here(spec.folder)))])

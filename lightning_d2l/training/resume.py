@@ -1,8 +1,9 @@
-"""Whether a run can be resumed: its checkpoints and its rows, checked against each other before anything is written."""
+"""Whether a run can be resumed, checked before anything is written, and the command that resumes it."""
 
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ from torch import Tensor, nn
 
 from lightning_d2l.compat_lightning import progress_is_whole, within_epoch
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.compose import path_override
+from lightning_d2l.config.given import is_given
+from lightning_d2l.config.program import arguments_of, train_words
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.schedule import length_of_run
+from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
 from lightning_d2l.training.fields import is_number
 from lightning_d2l.training.files import BEST, BEST_BEFORE, LAST, METRICS, MetricsFile, Row
+from lightning_d2l.training.spec import RunSpec
 
 
 def place_to_resume(folder: Path, module: nn.Module, points: Sequence[int]) -> tuple[int, list[Row]]:
@@ -112,3 +118,12 @@ def _rows_until(start: int, folder: Path, points: Sequence[int], *, ended: bool)
         which = f"epoch {lost[0]}" if len(lost) == 1 else f"{len(lost)} epochs from {lost[0]} to {lost[-1]}"
         raise RequestError(f"{path}: the rows of {which} are lost; the run can't be resumed without them")
     return rows
+
+
+def command_to_resume(spec: RunSpec) -> str:
+    """The command that resumes a run, quoted for the shell and for Hydra."""
+    if is_given(spec.config):
+        return f"lightning_d2l.fit(..., resume={str(console.from_here(spec.folder))!r})"
+    words = arguments_of(spec.command) if spec.command else spec.overrides
+    words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
+    return shlex.join([*train_words(), *words, path_override("resume", str(console.from_here(spec.folder)))])

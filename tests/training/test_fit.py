@@ -1,17 +1,23 @@
 """A run by either loop: what it says, how it resumes, and what its checkpoints are good for."""
 
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
 from lightning_d2l import app
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.modules import RegressionModule
-from lightning_d2l.training import fit
+from lightning_d2l.training import figures, fit, record
 from lightning_d2l.training.build import build
 from lightning_d2l.training.checkpoint import load_checkpoint
 from lightning_d2l.training.files import BEST, LAST, MetricsFile
 from lightning_d2l.training.spec import RunSpec
-from tests.runs import config, run_here
+from tests.runs import POLYNOMIAL, config, run_here
 
 WORDS = [
     "model=mlp", "data=polynomial", "data.n_train=35", "model.num_hiddens=[8]", "model.dropout=0.4", "optimizer=adam",
@@ -73,3 +79,26 @@ def test_lightnings_own_loop_trains_what_needs_it_and_says_so(tmp_path, caplog):
     assert rows[-1]["epoch"] == 2
     with pytest.raises(RequestError, match=r"trainer\.engine=fast: WithHook\.on_train_batch_start needs Lightning"):
         fit.fit(built("fast"), rows.append, [])
+
+
+def test_a_run_is_recorded_once_at_its_end_and_a_signal_while_it_draws_leaves_it_complete(
+    tmp_path, monkeypatch
+) -> None:
+    folder, written = tmp_path / "run", list[str]()
+    write = record.write_json
+
+    def counted(path: Path, fields: Mapping[str, Any], **how: bool) -> None:
+        written.append(fields["status"])
+        write(path, fields, **how)
+
+    def stopped(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(record, "write_json", counted)
+    monkeypatch.setattr(figures, "fitted_curve", stopped)
+    words = [*POLYNOMIAL, "data.n_train=20", "trainer.max_epochs=2"]
+    assert run_here(folder, *words, part_of_sweep=False) == 130
+    assert written == ["running", "completed"]
+    fields = json.loads((folder / "run.json").read_text())
+    assert (fields["error"], "process" in fields, fields["seconds"] > 0) == (None, False, True)
+    assert "stopped by SIGINT; the run is complete, but some of its figures" in (folder / "train.log").read_text()

@@ -22,6 +22,7 @@ from lightning_d2l.training import fit
 from lightning_d2l.training.files import BEST, LAST, METRICS, MetricsFile
 from lightning_d2l.training.lock import LOCK, hold
 from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.resume import command_to_resume
 from lightning_d2l.training.signals import Signals, Stopped, signals_stop_the_run
 from lightning_d2l.training.spec import RunSpec
 from tests.runs import config, run_here
@@ -264,6 +265,6 @@ ODD = st.text(st.sampled_from("ab1= ,'\"\\$(){}[]:;&|<>*?~!#%@^`+-.é"), min_siz
 def test_the_advice_to_resume_names_the_folder_whatever_its_name_is(name: str) -> None:
     """The shell's words, parsed by Hydra's grammar, give the folder back."""
     spec = RunSpec({"resume": None}, Path("/odd") / name, ["seed=1", "hydra.run.dir=x"])
-    words = shlex.split(fit.command_to_resume(spec))
+    words = shlex.split(command_to_resume(spec))
     assert words[:3] == ["python", "train.py", "seed=1"]
     assert compose_checked(with_literal_paths(words[2:])).resume == str(Path("/odd") / name)
