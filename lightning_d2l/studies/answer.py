@@ -13,12 +13,13 @@ from lightning_d2l.config.text import cut, number, show
 from lightning_d2l.studies.answers.further import further, repeated
 from lightning_d2l.studies.answers.rule import Said
 from lightning_d2l.studies.answers.table import ANSWERS
-from lightning_d2l.studies.answers.words import a_list
+from lightning_d2l.studies.answers.words import a_list, chance
 from lightning_d2l.studies.comparison import Comparison, against_best
 from lightning_d2l.studies.diagnosis import NAMES, NOT_LEARNT
 from lightning_d2l.studies.effects import effects
 from lightning_d2l.studies.labels import listing, settings, short, split
 from lightning_d2l.studies.points import Point, best_first, comparable, series_of
+from lightning_d2l.studies.replicates import FOLD
 from lightning_d2l.studies.study import Study, superlative
 from lightning_d2l.theory.curves import numeric
 from lightning_d2l.training.record import RunRecord
@@ -159,8 +160,9 @@ def _compared(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str:
     """How the best setting compares with the runner-up and with the others."""
     (second, first), n = others[0], len(others)
     name = settings(second.setting)
-    if all(len(point.values[study.select]) < 2 for point, _ in others):
-        return f"The runner-up, {name}, has {second.estimates[study.select]}; other seeds may give another order."
+    if all(point.estimates[study.select].n < 2 for point, _ in others):
+        other = chance(point for point, _ in others)
+        return f"The runner-up, {name}, has {second.estimates[study.select]}; other {other} may give another order."
     close = [point for point, c in others if c.verdict != "apart"]
     if not close:
         others_are = f"all {n} others; the runner-up is {name}" if n > 1 else name
@@ -236,11 +238,29 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[st
         yield f"Of the {len(best.runs)} runs of the best setting, {listing(lost)}; its estimate is over the others."
     data = [run.config.get("data") or {} for point in points for run in point.runs]
     seeds = {show(node.get("seed")) for node in data}
-    if len(seeds) == 1 and all("noise" in node for node in data) and any(len(point.runs) > 1 for point in points):
+    yield from _repeats(study, points)
+    several = any(len(point.runs) > 1 and not point.idle for point in points)
+    if len(seeds) == 1 and all("noise" in node for node in data) and several:
         yield (
             f"All runs share one generated data set (data.seed={seeds.pop()}): the intervals include the spread "
             "from initialisation and shuffling, not from the data."
         )
-    counts = {point.estimates[study.select].n for point in points if study.select in point.estimates}
+    counts = {len(point.values[study.select]) for point in points if study.select in point.values}
     if len(counts) > 1:
         yield f"The points have different numbers of runs, from {min(counts)} to {max(counts)}."
+
+
+def _repeats(study: Study, points: Sequence[Point]) -> Iterator[str]:
+    """That runs are equal whatever a key of the replicates is, and what to vary instead."""
+    for name in ("seed", "data"):
+        idle, several = [point for point in points if name in point.idle], [p for p in points if len(p.rows) > 1]
+        if not idle or (study.x == "epoch" and len(idle) < len(several)):
+            continue
+        runs = [run for point in idle for run in point.runs]
+        keys = [key for key in study.replicates if key.startswith("data.") == (name == "data") and key != FOLD]
+        varied = listing(key for key in keys if len({show(run.get(key)) for run in runs}) > 1)
+        where = "" if len(idle) == len(several) else f"At {len(idle)} of {len(points)} settings "
+        text = f"{where}{varied} changes nothing: runs that differ in it alone are equal, and count as one."
+        drawn = name == "seed" and not any("data" in point.idle for point in idle)
+        drawn = drawn and all("seed" in (run.config.get("data") or {}) for run in runs)
+        yield text + (" To sample the data, vary data.seed." if drawn else "")

@@ -1,7 +1,9 @@
 """The comparison of settings over the replicates that they share.
 
 Two settings are compared by the differences of shared data sets or seeds (of folds within them): of the logarithms of
-losses, so that the effect is a ratio, else of the values. Without shared replicates the test is Welch's.
+losses, so that the effect is a ratio, else of the values. Without shared replicates the test is Welch's. Accuracies of
+m samples are rounded to 1/m: where their differences happen to be equal, they have the spread of that rounding. Seeds
+that change nothing in either setting are not counted (see repeats.py).
 
 Of a whole sweep the best setting is chosen on the data that the comparison uses: any two settings could have been that
 pair. So p is that of the range of k equal settings (Tukey's), with k - r after r settings differ from the
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +24,8 @@ from scipy.special import digamma, ndtr, ndtri, polygamma, stdtr, stdtrit
 
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.points import Point, best_first
-from lightning_d2l.studies.replicates import Layout, Replicate, Spread, layout_of
+from lightning_d2l.studies.repeats import SHARES_EQUAL, step_of, without
+from lightning_d2l.studies.replicates import Layout, Replicate, Spread, layout_of, welch
 from lightning_d2l.studies.statistics import kind_of
 from lightning_d2l.studies.study import superlative
 
@@ -111,7 +114,8 @@ def against_best(metric: str, points: Sequence[Point]) -> list[tuple[Point, Comp
     for i in sorted(range(len(each)), key=lambda i: (math.isnan(each[i].p), each[i].p)):
         own = each[i].p
         largest = max(largest, own if math.isnan(own) else _p_of_range(float(-ndtri(own / 2)), left))
-        found[i] = _judged(each[i], largest if own <= 1 else math.nan, _largest_of_range(left))
+        reach = _largest_of_range(left - left % -max(left // 100, 1))  # of up to 1 % more: they are cached
+        found[i] = _judged(each[i], largest if own <= 1 else math.nan, reach)
         left -= found[i].verdict == "apart"
     return [(point, found[i]) for i, point in enumerate(ranked[1:])]
 
@@ -137,16 +141,17 @@ def _largest_of_range(k: int) -> float:
     return high
 
 
-def _values(point: Point, metric: str) -> dict[Replicate, float]:
-    """The value of each replicate: the mean if several runs are the same one."""
+def _values(point: Point, metric: str, idle: Collection[str]) -> dict[Replicate, float]:
+    """The value of each replicate, without what is idle: the mean if several runs are the same one."""
     found: dict[Replicate, list[float]] = {}
     for replicate, value in zip(point.replicates.get(metric, ()), point.values.get(metric, ()), strict=True):
-        found.setdefault(replicate, []).append(value)
+        found.setdefault(without(replicate, idle) if idle else replicate, []).append(value)
     return {replicate: sum(values) / len(values) for replicate, values in found.items()}
 
 
 def _difference(a: Point, b: Point, metric: str) -> _Difference:
-    first, second = _values(a, metric), _values(b, metric)
+    idle = {*a.idle} & {*b.idle}
+    first, second = _values(a, metric, idle), _values(b, metric, idle)
     is_ratio = kind_of(metric) == "positive" and all(v > 0 for each in (first, second) for v in each.values())
     shared = tuple(key for key in first if key in second)
     with np.errstate(all="ignore"):
@@ -154,21 +159,22 @@ def _difference(a: Point, b: Point, metric: str) -> _Difference:
         layout = layout_of(shared) if shared else None
         if layout and (layout.clusters > 1 or min(len(first), len(second)) < 2 or len(shared) > 1):
             spread = layout.spread(np.log(y) - np.log(x) if is_ratio else y - x)
+            spread = _with_rounding(metric, spread, [*x, *y], layout.clusters)
             return _Difference(metric, is_ratio, spread, layout, len(first) + len(second) - 2 * len(shared))
         ends = []
         for each in (first, second):
             values = np.array(list(each.values()))
             ends.append(layout_of(tuple(each)).spread(np.log(values) if is_ratio else values))
-    return _Difference(metric, is_ratio, _welch(*ends), None)
+        both = [*first.values(), *second.values()]
+        spread = _with_rounding(metric, welch(*ends), both, min(len(first), len(second)))
+    return _Difference(metric, is_ratio, spread, None)
 
 
-def _welch(a: Spread, b: Spread) -> Spread:
-    """The spread of the difference of two independent means."""
-    squares = [a.error**2, b.error**2]
-    total = sum(squares)
-    rest = sum(s**2 / f for s, f in zip(squares, (a.freedom, b.freedom), strict=True) if f)
-    freedom = total**2 / rest if rest > 0 else max(a.freedom + b.freedom, 1)
-    return Spread(b.mean - a.mean, math.sqrt(total), freedom, np.array([]))
+def _with_rounding(metric: str, spread: Spread, values: Sequence[float], count: int) -> Spread:
+    """The spread of a difference of shares over `count` parts, not below that of their rounding where all are equal."""
+    if count < 2 or not spread.mean or kind_of(metric) != "share" or spread.error * math.sqrt(count) > SHARES_EQUAL:
+        return spread
+    return replace(spread, error=max(spread.error, step_of(values) / math.sqrt(6 * count)))
 
 
 def _moderated(each: Sequence[_Difference], ranked: Sequence[Point], metric: str) -> list[_Difference]:
@@ -177,10 +183,10 @@ def _moderated(each: Sequence[_Difference], ranked: Sequence[Point], metric: str
     if len(plain) < 2 or (prior := _prior(ranked, metric, plain[0].is_ratio)) is None:
         return list(each)
     variance, freedom, most = prior
-    found = []
+    drawn, found = {id(d) for d in plain}, []
     for difference in each:
         spread = difference.spread
-        if any(difference is d for d in plain) and difference.is_ratio == plain[0].is_ratio:
+        if id(difference) in drawn and difference.is_ratio == plain[0].is_ratio:
             own, count = spread.freedom, difference.pairs
             weight = 1.0 if math.isinf(freedom) else freedom / (freedom + own)
             total = weight * variance + (1 - weight) * count * spread.error**2
@@ -196,10 +202,11 @@ def _prior(points: Sequence[Point], metric: str, is_ratio: bool) -> tuple[float,
     The variance and its weight in degrees of freedom follow from the mean and the variance of the logarithms of the
     pairs' variances (Smyth 2004, section 6.2). The third number are the degrees of freedom of all values together.
     """
+    idle = set[str].intersection(*({*point.idle} for point in points))
     columns: dict[str, int] = {}
     rows: list[dict[int, float]] = []
     for point in points:
-        values = _values(point, metric)
+        values = _values(point, metric, idle)
         layout = layout_of(tuple(values))
         x = np.array(list(values.values()))
         names = [r.data if layout.unit == "data set" else r.seed for r in values]

@@ -21,6 +21,7 @@ from typing import Any
 
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.quantity import NORMAL_95, Ends, Quantity, ends_of, quantities
+from lightning_d2l.studies.repeats import independent
 from lightning_d2l.studies.replicates import Replicate
 from lightning_d2l.studies.statistics import Estimate
 from lightning_d2l.training.record import RunRecord
@@ -118,10 +119,19 @@ class Case:
 
 
 def case_of(
-    runs: Sequence[RunRecord], rows: Sequence[Mapping[str, float]], replicates: Sequence[Replicate] | None = None
+    runs: Sequence[RunRecord],
+    rows: Sequence[Mapping[str, float]],
+    replicates: Sequence[Replicate] | None = None,
+    idle: Sequence[str] = (),
 ) -> Case:
-    """The case of runs of one setting; `rows` are the metrics of the completed ones, in their order."""
+    """The case of runs of one setting; `rows` are the metrics of the completed ones, in their order.
+
+    Of runs that differ in no more than what is `idle`, see `idle_of`, one counts.
+    """
     completed = [run for run in runs if run.completed]
+    if replicates and idle:
+        places, replicates = independent(replicates, idle)
+        completed, rows = [completed[i] for i in places], [rows[i] for i in places]
     diverged = sum(run.status == "diverged" for run in runs) / max(len(runs), 1)
     loss, error = quantities(completed, rows, replicates)
     main = loss or error
@@ -248,7 +258,8 @@ def _by_reference(case: Case, ends: Ends, floor: float | None, *, alone: bool) -
         return (UNDERFITTING, fit if held.low <= border else OVERFITTING)
     told = over and main.gap_is_told
     if held.low <= border:
-        return (fit, OVERFITTING) if over and not told else (OVERFITTING if over else UNDERFITTING, fit)
+        near = over and not told and border**2 >= held.low * held.value  # nearer to the loss than to the lower end
+        return (fit, OVERFITTING) if near else (OVERFITTING if over else UNDERFITTING, fit)
     if over and not told:
         return UNDERFITTING, OVERFITTING
     near = main.gap_is_told and main.middle_is_near(floor)

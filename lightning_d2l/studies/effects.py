@@ -19,6 +19,8 @@ from lightning_d2l.training.record import RunRecord
 FEW_LEVELS = 30
 """A number with more values, as a random search has, is cut into as many classes as `CLASSES`."""
 CLASSES = 4
+MOST_NUMBERS = 3 * 10**7
+"""Runs times levels of keys that are analysed at most, as of names that hardly any two runs share."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ def effects(study: Study, points: Sequence[Point]) -> Effects | None:
     """The effects of the keys of a study on `study.select`.
 
     None where no key has two values, or where the runs are too few to tell its effect from chance. For unequal numbers
-    of runs the sum of squares of a key is what the others leave (type II).
+    of runs the sum of squares of a key is what the others leave (type II). Runs that repeat another don't count.
     """
-    runs = [run for point in points for run in point.runs if run.completed and run.metric(study.select) is not None]
+    runs = [run for point in points for run in point.sampled if run.metric(study.select) is not None]
     if study.x == "epoch" or len(runs) < 3:
         return None
     values = np.array([run.metric(study.select) for run in runs])
@@ -68,13 +70,16 @@ def _levels(runs: Sequence[RunRecord], key: str) -> list[str]:
 
 
 def _shares(factors: Mapping[str, Sequence[str]], y: np.ndarray) -> dict[str, float] | None:
-    """Omega squared of each factor; None if no degree of freedom is left for chance, or nothing differs."""
+    """Omega squared of each factor; None if no degree of freedom is left for chance, nothing differs, or too much."""
+    width = sum(len(set(levels)) - 1 for levels in factors.values())
+    if len(y) - 1 - width < 1 or len(y) * width > MOST_NUMBERS:
+        return None
     blocks = {key: _indicators(levels) for key, levels in factors.items()}
     columns, centred = np.concatenate([*blocks.values()], axis=1), y - y.mean()
     owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks.values()])
     with np.errstate(over="ignore"):
         left, total = len(y) - 1 - len(owner), float(centred @ centred)
-    if left < 1 or not 0 < total < np.inf:
+    if not 0 < total < np.inf:
         return None
     gram, along = columns.T @ columns, columns.T @ centred
 
@@ -92,6 +97,7 @@ def _shares(factors: Mapping[str, Sequence[str]], y: np.ndarray) -> dict[str, fl
 
 def _indicators(levels: Sequence[str]) -> np.ndarray:
     """A column for each level but the first: whether a run has it, minus the column's mean."""
-    names = list(dict.fromkeys(levels))[1:]
-    columns = np.array([[level == name for name in names] for level in levels], dtype=float)
+    numbers = {level: number for number, level in enumerate(dict.fromkeys(levels))}
+    of = np.array([numbers[level] for level in levels])
+    columns = (of[:, None] == np.arange(1, len(numbers))).astype(float)
     return np.asarray(columns - columns.mean(0))

@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.diagnosis import DIVERGED, Case, Diagnosis, case_of, diagnose, lowest_of
+from lightning_d2l.studies.repeats import idle_of, independent
 from lightning_d2l.studies.replicates import Replicate, given, layout_of, replicates_of
 from lightning_d2l.studies.sources import SOURCE, main_source
 from lightning_d2l.studies.statistics import Estimate, estimate, estimates_of
@@ -26,6 +27,7 @@ class Point:
     """A setting of a study, its runs, and what the completed ones measured.
 
     `values` has the value of each completed run, by the name of the metric, and `replicates` which repetition it is.
+    `idle` names what changes nothing here, "seed" or "data": runs that differ in it alone are one sample.
     """
 
     setting: dict[str, Any]
@@ -33,6 +35,8 @@ class Point:
     values: dict[str, list[float]] = field(default_factory=dict)
     replicates: dict[str, list[Replicate]] = field(default_factory=dict)
     estimates: dict[str, Estimate] = field(default_factory=dict)
+    idle: tuple[str, ...] = ()
+    case: Case = field(default_factory=Case)
     diagnosis: Diagnosis | None = None
     rows: list[dict[str, float]] = field(default_factory=list)  # the metrics of each completed run
     repetitions: list[Replicate] = field(default_factory=list)  # which repetition each of the rows is
@@ -41,6 +45,12 @@ class Point:
     def diverged(self) -> bool:
         """Whether most of the runs diverged."""
         return self.diagnosis is not None and self.diagnosis.name == DIVERGED
+
+    @property
+    def sampled(self) -> list[RunRecord]:
+        """The completed runs, without those that repeat an earlier one."""
+        completed = [run for run in self.runs if run.completed]
+        return [completed[i] for i in independent(self.repetitions, self.idle)[0]] if self.idle else completed
 
     def count(self, state: str) -> int:
         return sum(run.state == state for run in self.runs)
@@ -79,12 +89,15 @@ def points_of(study: Study, runs: Sequence[RunRecord]) -> list[Point]:
                 point.values.setdefault(name, []).append(value)
                 point.replicates.setdefault(name, []).append(replicate)
     points = _in_order(study, list(found.values()))
+    for point in points:
+        point.idle = idle_of(point.repetitions, point.rows)
     _estimate(study, points)
-    cases = [case_of(point.runs, point.rows, point.repetitions) for point in points]
-    rivals = _rivals(points, cases)
-    for point, case in zip(points, cases, strict=True):
-        among = rivals[point.setting.get(SOURCE)]
-        point.diagnosis = diagnose(case, lowest_of(among), alone=len(among) < 2)
+    for point in points:
+        point.case = case_of(point.runs, point.rows, point.repetitions, point.idle)
+    rivals = _rivals(points)
+    for point in points:
+        lowest, alone = rivals[point.setting.get(SOURCE)]
+        point.diagnosis = diagnose(point.case, lowest, alone=alone)
     return points
 
 
@@ -108,16 +121,19 @@ def _estimate(study: Study, points: Sequence[Point]) -> None:
     for metric in dict.fromkeys(name for point in points for name in point.values):
         having = [point for point in points if metric in point.values]
         judged = [2 * sum(run.status == "diverged" for run in point.runs) < len(point.runs) for point in having]
-        each = [point.values[metric] for point in having], [point.replicates[metric] for point in having]
-        for point, found in zip(having, estimates_of(metric, *each, judged), strict=True):
+        each = [_sampled(point, metric) for point in having]
+        values, replicates = [found[0] for found in each], [found[1] for found in each]
+        for point, found in zip(having, estimates_of(metric, values, replicates, judged), strict=True):
             shared = given(metric, point.runs, point.replicates[metric])
             fixed = " and ".join(filter(None, [shared, found.given]))
-            point.estimates[metric] = dataclasses.replace(found, given=fixed)
+            equal = len(point.values[metric]) if point.idle and found.n == 1 else 0
+            design = f"{equal} equal runs" if equal else found.design
+            point.estimates[metric] = dataclasses.replace(found, given=fixed, design=design)
     parts = [name for name in study.metrics if name in PARTS] if study.x != "epoch" else []
     for point in points if parts else ():
-        if not (completed := [run for run in point.runs if run.completed]):
+        if not (completed := point.sampled):
             continue
-        layout = layout_of(tuple(point.repetitions))
+        layout = layout_of(tuple(independent(point.repetitions, point.idle)[1]))
         decomposed = decompose(completed, layout.part)
         for name in parts if decomposed else ():  # the runs of a point have them together
             found = estimate(decomposed[name], None, "real" if name == PARTS[0] else "mean is positive", "mean")
@@ -125,28 +141,35 @@ def _estimate(study: Study, points: Sequence[Point]) -> None:
             point.estimates[name] = dataclasses.replace(found, n=len(completed), design=layout.design, given=shared)
             point.values[name], point.replicates[name] = [found.mean], [Replicate()]
         if decomposed and (whole := point.estimates.get(WHOLE)):  # the parts add up to its mean, and to no median
-            found = estimate(point.values[WHOLE], point.replicates[WHOLE], "positive", "mean")
+            found = estimate(*_sampled(point, WHOLE), "positive", "mean")
             point.estimates[WHOLE] = dataclasses.replace(found, given=whole.given)
 
 
-def _rivals(points: Sequence[Point], cases: Sequence[Case]) -> dict[str | None, list[Case]]:
-    """The cases that measured something, by their source of data; there is one, None, unless the data differ."""
+def _sampled(point: Point, metric: str) -> tuple[list[float], list[Replicate]]:
+    """The values of a metric, one of those that repeat each other, with the replicates that they are."""
+    places, replicates = independent(point.replicates[metric], point.idle)
+    values = point.values[metric]
+    return [values[i] for i in places], replicates
+
+
+def _rivals(points: Sequence[Point]) -> dict[str | None, tuple[float | None, bool]]:
+    """The lowest loss of the points, and whether at most one measured any, by their source of data; there is one, None,
+    unless the data differ.
+    """
     found: dict[str | None, list[Case]] = {point.setting.get(SOURCE): [] for point in points}
-    for point, case in zip(points, cases, strict=True):
-        if case.main:
-            found[point.setting.get(SOURCE)].append(case)
-    return found
+    for point in points:
+        if point.case.main:
+            found[point.setting.get(SOURCE)].append(point.case)
+    return {source: (lowest_of(cases), len(cases) < 2) for source, cases in found.items()}
 
 
-def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> list[Diagnosis | None]:
+def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> Iterator[Diagnosis | None]:
     """The diagnosis of each run, compared with the same settings as the points."""
-    rivals = _rivals(points, [case_of(point.runs, point.rows, point.repetitions) for point in points])
-    found = []
+    rivals = {source: found for source, found in _rivals(points).items() if found[0] is not None}
     for run in runs:
         case = case_of([run], [_final(run, run.metric_names)] if run.completed else [])
-        among = rivals.get(run.source or None) or rivals.get(None) or []
-        found.append(diagnose(case, lowest_of(among), alone=len(among) < 2))
-    return found
+        lowest, alone = rivals.get(run.source or None) or rivals.get(None) or (None, True)
+        yield diagnose(case, lowest, alone=alone)
 
 
 def series_of(study: Study, points: Sequence[Point]) -> list[Series]:

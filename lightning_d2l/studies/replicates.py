@@ -50,11 +50,15 @@ def replicates_of(runs: Sequence[RunRecord], keys: Sequence[str] = REPLICATES) -
     texts = {key: [show(run.get(key)) for run in runs] for key in keys}
     varied = {key: values for key, values in texts.items() if len(set(values)) > 1}
     folds = varied.pop(FOLD, [""] * len(runs))
-    data = [values for key, values in varied.items() if key.startswith("data.")]
-    others = [values for key, values in varied.items() if not key.startswith("data.")]
-    return [
-        Replicate(", ".join(v[i] for v in data), ", ".join(v[i] for v in others), folds[i]) for i in range(len(runs))
-    ]
+    data = _joined([values for key, values in varied.items() if key.startswith("data.")], len(runs))
+    others = _joined([values for key, values in varied.items() if not key.startswith("data.")], len(runs))
+    known: dict[tuple[str, str, str], Replicate] = {}  # equal ones are one object, which is compared faster
+    return [known.setdefault(each, Replicate(*each)) for each in zip(data, others, folds, strict=True)]
+
+
+def _joined(columns: Sequence[Sequence[str]], n: int) -> Sequence[str]:
+    """The n rows of columns of texts, each row as one text."""
+    return columns[0] if len(columns) == 1 else [", ".join(column[i] for column in columns) for i in range(n)]
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,15 @@ def layout_of(replicates: tuple[Replicate, ...]) -> Layout:
         within = [f"{nested:.3g} seeds"] if nested > 1 else []
         return Layout(data, sets, "data set", _product([f"{sets} data sets", *within, *across]))
     return Layout(seeds, initial, "seed", _product([f"{initial} seeds", *across]))
+
+
+def welch(a: Spread, b: Spread) -> Spread:
+    """The spread of the difference of two independent means b - a (Welch 1947)."""
+    squares = [a.error**2, b.error**2]
+    total = sum(squares)
+    rest = sum(s**2 / f for s, f in zip(squares, (a.freedom, b.freedom), strict=True) if f)
+    freedom = total**2 / rest if rest > 0 else max(a.freedom + b.freedom, 1)
+    return Spread(b.mean - a.mean, math.sqrt(total), freedom, np.array([]))
 
 
 def given(metric: str, runs: Sequence[RunRecord], replicates: Sequence[Replicate]) -> str:

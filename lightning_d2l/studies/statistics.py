@@ -31,21 +31,16 @@ from scipy.special import bdtr, expit, logit, ndtri, stdtrit
 from lightning_d2l.config.text import number
 from lightning_d2l.studies.replicates import Array, Layout, Replicate, Spread, layout_of
 
-SAFE = 1e-100, 1e100
-"""The squares of numbers between these, and their sums, neither overflow nor underflow."""
+SAFE = 1e-100, 1e100  # the squares of numbers between these, and their sums, neither overflow nor underflow
 SHARES = ("acc", "zeros", "f1", "auroc", "ece")  # and topK
 POSITIVE = ("loss", "norm", "gradient", "seconds", "num_parameters", "epochs_to_fit", "rmse", "mae", "mse", "brier")
 ROUNDING = 1e-6  # by which a share in single precision may be above 1
 COCHRAN = 25.0
-MEASURED = 50.0
-"""The same constant for a skewness that is estimated from the values, and may be too low."""
-SHOWN = 30
-"""Parts from which on a skewness that matters shows."""
+MEASURED = 50.0  # the same constant for a skewness that is estimated from the values, and may be too low
+SHOWN = 30  # parts from which on a skewness that matters shows
 FEW = 5
-LARGEST_RATIO = 5.0
-"""Of the largest positive value to the median, from which the mean says little."""
-FEWEST_ORDERED = 6
-"""Of fewer parts the smallest and largest have less than 95 % between them."""
+LARGEST_RATIO = 5.0  # of the largest positive value to the median, from which the mean says little
+FEWEST_ORDERED = 6  # of fewer parts the smallest and largest have less than 95 % between them
 
 
 @dataclass(frozen=True)
@@ -54,9 +49,9 @@ class Estimate:
 
     `mean` is over independent parts, `std` the standard deviation of all values (n - 1 in the denominator); `median`
     and the quartiles `q1` and `q3` are of the parts, of which there are `clusters`. `statistic` is "mean" or "median".
-    `method` names the interval and what it assumes, such as "Student t of logs, if symmetric"; it is "all equal" for an
-    interval of no length, and "none" where there is none, with NaN as `low` and `high`. `design` says how the
-    values repeat the setting, "10 data sets x 5 folds", and `given` what all of them share.
+    `method` names the interval and what it assumes, such as "Student t of logs, if symmetric"; it is "none" where there
+    is none, with NaN as `low` and `high`, and "all equal" for one of no length, which says nothing of chance. `design`
+    says how the values repeat the setting, "10 data sets x 5 folds", and `given` what all of them share.
     """
 
     mean: float
@@ -91,13 +86,15 @@ class Estimate:
     @property
     def short(self) -> str:
         """`0.0102 [0.0100, 0.0104]`."""
-        return number(self.value) + (f" [{number(self.low)}, {number(self.high)}]" if self.has_interval else "")
+        return number(self.value) + (f" [{number(self.low)}, {number(self.high)}]" if self.low < self.high else "")
 
     def __str__(self) -> str:
         if self.n < 2:
-            return f"{number(self.value)} (one run)"
+            return f"{number(self.value)} ({self.design or 'one run'})"
         what = ["median"] if self.statistic == "median" else []
-        if self.has_interval:
+        if self.low == self.high:
+            what += [self.method]
+        elif self.has_interval:
             what += [f"95 % interval {number(self.low)} to {number(self.high)}", self.method]
         else:
             what += ["no interval"]
@@ -183,6 +180,8 @@ def estimate(
 
     What is beyond the largest float is infinite. If a value is not finite there is no interval.
     """
+    if len(values) == 1:
+        return _of_one(float(values[0]), kind, statistic or "mean")
     x, layout = np.asarray(values, dtype=np.float64), _layout(clusters, len(values))
     if kind == "share" and (np.abs(x - 0.5) <= 0.5 + ROUNDING).all():
         x = x.clip(0, 1)
@@ -196,11 +195,17 @@ def estimate(
             return Estimate(mean, none, none, none, "none", len(x), layout.clusters, statistic, median)
         small, exponent = _scaled_down(x) if kind != "share" else (x, 0)
         found = _estimate(small, layout, kind, statistic)
-    if not exponent:
-        return found
-    names = ("mean", "std", "low", "high", "median", "q1", "q3")
-    scaled: dict[str, Any] = {name: _scaled(getattr(found, name), exponent) for name in names}
-    return replace(found, **scaled)
+        names = ("mean", "std", "low", "high", "median", "q1", "q3") if exponent else ()
+        scaled: dict[str, Any] = {name: float(np.ldexp(getattr(found, name), exponent)) for name in names}
+    return replace(found, **scaled) if scaled else found
+
+
+def _of_one(value: float, kind: str, statistic: str) -> Estimate:
+    """The estimate of a single value."""
+    if kind == "share" and abs(value - 0.5) <= 0.5 + ROUNDING:
+        value = min(max(value, 0.0), 1.0)
+    end, design = (value, "one run") if math.isfinite(value) else (math.nan, "")
+    return Estimate(value, math.nan, math.nan, math.nan, "none", 1, 1, statistic, value, end, end, design)
 
 
 def estimates_of(
@@ -230,19 +235,10 @@ def _scaled_down(x: Array) -> tuple[Array, int]:
     return np.ldexp(x, -exponent), exponent
 
 
-def _scaled(value: float, exponent: int) -> float:
-    """value * 2^exponent, infinite where a float can't hold it."""
-    try:
-        return math.ldexp(value, exponent)
-    except OverflowError:
-        return math.copysign(math.inf, value)
-
-
 def _estimate(x: Array, layout: Layout, kind: str, statistic: str) -> Estimate:
     spread = layout.spread(x)
     q1, median, q3 = (float(q) for q in np.quantile(spread.parts, (0.25, 0.5, 0.75)))
-    std = float(x.std(ddof=1)) if len(x) > 1 else math.nan
-    std = 0.0 if np.ptp(x) == 0 < len(x) - 1 else std
+    std = 0.0 if np.ptp(x) == 0 else float(x.std(ddof=1))
     is_median = statistic == "median"
     find = _interval_of_median if is_median else _interval_of_mean
     low, high, method = find(spread, kind) if layout.clusters > 1 else (math.nan, math.nan, "none")

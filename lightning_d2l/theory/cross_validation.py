@@ -11,18 +11,18 @@ from lightning_d2l.training.record import RunRecord
 
 
 def choices(question: Question, runs: Sequence[RunRecord]) -> dict[str, tuple[float, float]]:
-    """For each data set (seed and data.seed) the x that cross-validation chooses, and the best x on fresh data.
+    """For each data set (data.seed) the x that cross-validation chooses, and the best x on fresh data.
 
-    The first has the lowest mean loss/val over the folds, the second the lowest mean loss/test. An x of which a fold
-    has no loss, as of a run that diverged, is none of them.
+    The first has the lowest mean loss/val over the folds (and seeds), the second the lowest mean loss/test. An x of
+    which a fold has no loss, as of a run that diverged, is none of them.
     """
     found = []
     for metric in ("loss/val", "loss/test"):
         losses: dict[str, dict[float, list[float]]] = {}
         for run in runs:
             if (loss := run.metric(metric)) is not None:
-                name = f"{run.setting('seed')},{run.setting('data.seed')}"
-                losses.setdefault(name, {}).setdefault(run.setting(question.x), []).append(loss)
+                of_set = losses.setdefault(str(run.setting("data.seed")), {})
+                of_set.setdefault(run.setting(question.x), []).append(loss)
         found.append({name: _lowest(by_x) for name, by_x in losses.items()})
     chosen, best = found
     return {name: (chosen[name], best[name]) for name in chosen if name in best}

@@ -420,8 +420,8 @@ def test_what_weight_decay_does_not_help_is_said_of_significant_differences_only
 
 
 def test_what_cross_validation_chooses_is_right_where_the_best_degrees_tie(tmp_path):
-    axes = {"data.degree": [1, 3, 5], "data.fold": range(2), "seed": range(10)}
-    of = lambda degree, fold, seed: {"loss/val": 1 + abs(degree - 3), "loss/test": 1.0 + (degree == 5)}  # noqa: E731
+    axes = {"data.degree": [1, 3, 5], "data.fold": range(2), "data.seed": range(10)}
+    of = lambda degree, fold, data: {"loss/val": 1 + abs(degree - 3) + data, "loss/test": 1.0 + (degree == 5)}  # noqa: E731
     node = {"x": "data.degree", "metrics": ["loss/val", "loss/test"], "name": "kfold", "replicates": ["seed"]}
     text = find([write_sweep(tmp_path, axes, of, study=node)]).answer.text
     assert text.startswith("Yes: in 10 of 10 data sets")

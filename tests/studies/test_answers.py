@@ -188,7 +188,7 @@ def test_kfold_counts_the_data_sets_in_which_the_choice_is_best(tmp_path):
             best = 3 if seed < right else 5
             return {"loss/val": 1 + abs(degree - 3), "loss/test": 1 + 0.5 * abs(degree - best) + 0.001 * seed}
 
-        axes = {"data.degree": [1, 3, 5], "data.fold": range(2), "seed": range(10)}
+        axes = {"data.degree": [1, 3, 5], "data.fold": range(2), "data.seed": range(10)}
         node = {**STUDIES["kfold"], "theory": None}
         return find([write_sweep(tmp_path / str(right), axes, metrics, study=node)]).answer
 

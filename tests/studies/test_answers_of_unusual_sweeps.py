@@ -109,7 +109,7 @@ def test_training_time_says_when_to_stop_and_what_it_costs_not_to(tmp_path):
     assert (verdict, "the last: training on may lower it further" in text) == ("undecided", True)
     assert said("one", curve(1.0, 0.5, 1.0), 1)[0] == "undecided"
     assert said("lost", lambda seed: None)[1].startswith("All 6 runs diverged")
-    assert said("ties", lambda seed: [0.5, 0.5, 0.5])[0] == "no"
+    assert said("ties", lambda seed: [0.5 + 0.01 * seed] * 3)[0] == "no"
     assert said("alone", lambda seed: [0.5])[1].startswith("Only one setting was run")
 
 
@@ -135,12 +135,12 @@ def predicted_parts(folder: Path, of_fit, seeds: int = 30, degrees=(0, 3, 6)) ->
 
 def test_bias_and_variance_name_the_larger_part_at_each_degree(tmp_path):
     x = np.linspace(0, 3, 50)
-    right = lambda degree, seed: np.sin(x) + (1 if degree == 0 else 0) + (degree / 6) * wave(0, seed)  # noqa: E731
+    right = lambda degree, seed: np.sin(x) + (1 if degree == 0 else 0) + max(degree / 6, 1e-4) * wave(0, seed)  # noqa: E731
     made = predicted_parts(tmp_path / "both", right)
     assert made.answer.text.startswith("The larger part is bias² at data.degree 0 (100 % of the two); the variance at")
     assert "the variance at data.degree 3 and 6 (100 % of the two)" in made.answer.text
     by_degree = {point.setting["data.degree"]: point.estimates for point in made.points}
-    assert by_degree[0]["loss/bias2"].value == pytest.approx(1.0)
+    assert by_degree[0]["loss/bias2"].value == pytest.approx(1.0, abs=1e-3)
     spread = np.var([wave(0, seed) for seed in range(30)], ddof=1)
     assert by_degree[6]["loss/variance"].value == pytest.approx(spread)
     one = predicted_parts(tmp_path / "one", right, 1).answer

@@ -69,7 +69,7 @@ def test_what_is_chance_matters_little_and_a_single_run_says_nothing(tmp_path):
     assert effects(single.study, single.points) is None
 
 
-def curve(best, spread=0.0):
+def curve(best, spread=1e-3):
     return lambda lr, seed: {"loss/val": 1 + abs(math.log10(lr / best)) + spread * (-1) ** (seed + round(1 / lr))}
 
 

@@ -11,6 +11,7 @@ from lightning_d2l.studies.comparison import Comparison
 from lightning_d2l.studies.points import Point
 from lightning_d2l.studies.study import Study
 from lightning_d2l.theory.curves import numeric
+from lightning_d2l.training.record import RunRecord
 
 FEW_SEEDS, MOST_SEEDS = 5, 100
 MOST_RUNS = 2000
@@ -29,7 +30,7 @@ def further(
     if study.x == "epoch":
         last = max(point.setting["epoch"] for point in points)
         return {"trainer.max_epochs": show(2 * last)} if best.setting["epoch"] == last else {}
-    n = max(len(point.values.get(study.select, ())) for point in points)
+    n = max(point.estimates[study.select].n for point in points if study.select in point.estimates)
     close = bool(others) and others[0][1].verdict == "undecided"
     if verdict in ("yes", "no"):
         return {}
@@ -59,6 +60,8 @@ def _seeds(study: Study, points: Sequence[Point], times: float) -> dict[str, str
     The seed of a study is that of its data too. Elsewhere it is that of generated data, unless only `seed` was varied.
     """
     runs = [run for point in points for run in point.runs]
+    if idle := {name for point in points for name in point.idle}:
+        return _data_sets(runs) if idle == {"seed"} else {}
     generated = all("noise" in (run.config.get("data") or {}) for run in runs)
     seeds, sets = ({show(run.get(key)) for run in runs} for key in ("seed", "data.seed"))
     key = "data.seed" if generated and len(seeds) == 1 and not study.name else "seed"
@@ -66,6 +69,14 @@ def _seeds(study: Study, points: Sequence[Point], times: float) -> dict[str, str
     most = min(MOST_SEEDS, MOST_RUNS * before // len(runs))
     count = min(max(math.ceil(times * before), FEW_SEEDS), most)
     return {key: f"range({count})"} if count > before else {}
+
+
+def _data_sets(runs: Sequence[RunRecord]) -> dict[str, str]:
+    """Several data sets where seeds change nothing, one seed each; empty if the data have no seed."""
+    if any("seed" not in (run.config.get("data") or {}) for run in runs):
+        return {}
+    sets = {show(run.get("data.seed")) for run in runs}
+    return {"data.seed": f"range({max(FEW_SEEDS, 2 * len(sets))})", "seed": show(runs[0].get("seed"))}
 
 
 def _beyond(values: Sequence[Any], best: Any, key: str) -> str:

@@ -76,7 +76,7 @@ def capacity(asked: Asked) -> Said | None:
         rivals = [asked.x(p) for p, c in against_best(select, ranked) if c.verdict != "apart"]
         chosen.append(best)
         words = f"{asked.curve(series)}{asked.at(best)} has the {best_noun(select)}, {few(value(best, select))}"
-        if rivals and len(best.values[select]) > 1:
+        if rivals and best.estimates[select].n > 1:
             words += f", not significantly different from {compressed(rivals, map(asked.x, points))}"
         if best is not points[-1]:
             words += f"; going on to {asked.shown(points[-1])} {change(best, points[-1], TEST).moves()}"
@@ -125,11 +125,11 @@ def kfold(asked: Asked) -> Said | None:
     """In how many data sets the choice of cross-validation is the best on fresh data, and what other choices cost."""
     from scipy.stats import binomtest
 
-    runs = [run for point in asked.points for run in point.runs if run.completed]
+    runs = [run for point in asked.points for run in point.sampled]
     found, losses = choices(asked.study, runs), dict[str, dict[float, list[float]]]()
     for run in runs:
         if (loss := run.metric(TEST)) is not None:
-            of_set = losses.setdefault(f"{run.setting('seed')},{run.setting('data.seed')}", {})
+            of_set = losses.setdefault(str(run.setting("data.seed")), {})
             of_set.setdefault(run.setting(asked.study.x), []).append(loss)
     if not found:
         return None

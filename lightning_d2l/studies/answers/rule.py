@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lightning_d2l.config.text import show
-from lightning_d2l.studies.answers.words import a_list
+from lightning_d2l.studies.answers.words import a_list, chance, sample
 from lightning_d2l.studies.labels import settings, short
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, series_of
 from lightning_d2l.studies.predicted import predicted
@@ -109,13 +109,15 @@ class Asked:
         """
         if not sentences:
             return None
-        single = all(len(values) < 2 for point in self.points for values in point.values.values())
+        single = all(found.n < 2 for point in self.points for found in point.estimates.values())
         verdict, (first, *others) = "undecided" if single and verdict else verdict, sentences
         opening = OPENINGS[verdict]
         words = [f"{opening}{first}" if opening else _capital(first), *map(_capital, others)]
         left = len(self.series) - MOST_CURVES
         rest = [f"summary.csv has {left} more curves."] if left > 0 else []
-        rest += ["Each number is of one run: other seeds may give others."] if single else []
+        if single:
+            one, other = sample(self.points), chance(self.points)
+            rest.append(f"Each number is of one {one}: other {other} may give others.")
         if self.study.x != "optimizer.lr" and (lost := [point for point in self.points if point.diverged]):
             where = a_list(dict.fromkeys(self.at(point) for point in lost))
             verb = "is" if len(lost) == 1 else "are"

@@ -59,6 +59,16 @@ def a_list(values: Iterable[str]) -> str:
     return listing(shown)
 
 
+def chance(points: Iterable[Point]) -> str:
+    """What may give another result than single runs did: `seeds`, or `data` where no seed changes anything."""
+    return "data" if all("seed" in point.idle for point in points) else "seeds"
+
+
+def sample(points: Iterable[Point]) -> str:
+    """What a single number is of: a `run`, or the `data set` of several equal ones."""
+    return "data set" if chance(points) == "data" else "run"
+
+
 @dataclass(frozen=True)
 class Change:
     """How a metric changes from one setting to another."""
@@ -119,11 +129,15 @@ class Change:
         middle = sign * 100 * (c.effect - 1)
         return f"by {_percent(middle)} %{self._interval(_percent(percents[0]), f'{_percent(percents[-1])} %')}"
 
+    @property
+    def n(self) -> int:
+        """The number of pairs that are compared, or without pairs of values at the smaller of the two settings."""
+        return self.comparison.pairs or min(p.estimates[self.metric].n for p in (self.before, self.after))
+
     def _interval(self, low: str, high: str) -> str:
-        n = min(len(p.values[self.metric]) for p in (self.before, self.after))
-        if n < 2 or not math.isfinite(self.comparison.low):
-            return " (one run each)" if n < 2 else ""
-        return f" (95 % {low} to {high}, n = {self.comparison.pairs or n})"
+        if self.n < 2:
+            return f" (one {sample([self.before, self.after])} each)"
+        return f" (95 % {low} to {high}, n = {self.n})" if math.isfinite(self.comparison.low) else ""
 
     def moves(self, what: str = "") -> str:
         """`raises the test loss 40-fold (95 % 25 to 60, n = 20)`, or that it doesn't, or that this may be chance."""
@@ -144,8 +158,8 @@ class Change:
         c, nothing = self.comparison, 1 if self.comparison.is_ratio else 0
         if self.apart:
             return ""
-        if min(len(p.values[self.metric]) for p in (self.before, self.after)) < 2:
-            return "other seeds may not repeat"
+        if self.n < 2:
+            return f"other {chance([self.before, self.after])} may not repeat"
         several = self.comparisons > 1 and (c.low > nothing or c.high < nothing)
         return f"may be chance, as one of {self.comparisons} comparisons" if several else "may be chance"
 
