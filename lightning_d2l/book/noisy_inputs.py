@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lightning_d2l.config.colours import BLUE, GREY, ORANGE, RED
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import plain_ticks
+from lightning_d2l.training.ticks import plain_ticks
 
 Noise = Callable[[int], Tensor]
 """A function from a number of copies m to the noisy inputs (m, n, d)."""

@@ -8,6 +8,8 @@ from lightning_d2l.config.trainer import RUNNING
 NUMBERS = ("mse", "rmse", "mae", "r2")
 CLASSES = ("f1", "auroc", "ece", "brier")  # and topK
 SPOKEN = {
+    "acc": "accuracy",
+    "mse": "mean squared error",
     "rmse": "root mean squared error",
     "mae": "mean absolute error",
     "r2": "R²",
@@ -15,7 +17,26 @@ SPOKEN = {
     "auroc": "area under the ROC curve",
     "ece": "expected calibration error",
     "brier": "Brier score",
+    "gap": "loss minus the training loss",
+    "acc_gap": "accuracy minus the training accuracy",
+    "gradient": "norm of the gradient",
+    "norm": "norm of the weights",
+    "zeros": "share of weights that are 0",
+    "sigma": "estimated standard deviation of the noise",
+    "surprisal": "surprisal of the labels (nats)",
+    "entropy": "entropy of the predictions (nats)",
+    "cross_entropy": "cross-entropy (nats)",
+    "kl": "Kullback-Leibler divergence (nats)",
+    "surprisal_bits": "surprisal of the labels (bits)",
+    "entropy_bits": "entropy of the predictions (bits)",
+    "cross_entropy_bits": "cross-entropy (bits)",
+    "kl_bits": "Kullback-Leibler divergence (bits)",
+    "lr": "learning rate",
+    "epochs_to_fit": "epochs until every training label is fitted",
+    "num_parameters": "number of parameters",
+    "seconds": "time (s)",
 }
+"""Metrics in words, with their units, by their names without a split."""
 SPLITS = {"train": "training", RUNNING: "training, running mean", "val": "validation", "test": "test"}
 """The splits in words."""
 LOSSES = {
@@ -28,6 +49,11 @@ LOSSES = {
     "gaussian_nll": "negative log-likelihood (nats)",
 }
 """Loss functions in words."""
+
+
+def spoken(name: str) -> str:
+    """A metric without its split in words: "accuracy" for "acc", "top-5 accuracy" for "top5", else the name."""
+    return SPOKEN.get(name) or (f"top-{name[3:]} accuracy" if is_top_k(name) else name.replace("_", " "))
 
 
 def is_top_k(name: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from lightning_d2l.config.escape import label
-from lightning_d2l.config.text import cut, show
+from lightning_d2l.config.text import show
 from lightning_d2l.studies import labels
 from lightning_d2l.studies.frame import lines_of, width_of
 from lightning_d2l.studies.palette import FAINT, INK
 from lightning_d2l.studies.picture import Picture
 from lightning_d2l.studies.ranges import Range
-from lightning_d2l.studies.ticks import set_ticks
+from lightning_d2l.training.ticks import LogNumbers, plain, set_ticks
 
 MOST_NAMES = 40  # written below an axis
 MOST_VALUES = 9  # each of so few values on a logarithmic axis has its tick
@@ -48,19 +49,25 @@ def place_values(
     left, right = transform.transform([low, high])
     margin = SIDE * (right - left) or 0.3
     panel.set_xlim(*transform.inverted().transform([left - margin, right + margin]))
-    if scale == "symlog" or (scale == "log" and len(numbers) <= MOST_VALUES):
+    if scale == "symlog" or (scale == "log" and len(numbers) <= MOST_VALUES and are_round(numbers)):
         _tick_values(panel, numbers, width)
     else:
         whole = all(isinstance(value, int) for value in numbers)
         set_ticks(panel.xaxis, scale, whole=whole)
         without_gap = whole and len(numbers) <= MOST_VALUES and high - low == len(numbers) - 1
         if len(numbers) == 1 or without_gap:
-            panel.set_xticks(numbers)
+            panel.set_xticks(numbers, [plain(float(f"{value:.4g}")) for value in numbers])
     return {show(value): float(value) for value in values}
 
 
+def are_round(numbers: Sequence[float]) -> bool:
+    """Whether numbers are short enough for ticks: those that a person types rather than those that a search draws."""
+    return all(float(f"{value:.5g}") == value for value in numbers)
+
+
 def _place_names(panel: Axes, key: str, values: Sequence[Any], width: float) -> dict[str, float]:
-    names = {show(value): label(cut(labels.value(key, value), labels.LONGEST_NAME)) for value in values}
+    texts = labels.distinct([labels.value(key, value) for value in values])
+    names = {show(value): label(text) for value, text in zip(values, texts, strict=True)}
     wide = max((width_of(name, TICKS) for name in names.values()), default=0.0) > 0.9 * width / max(len(names), 1)
     turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if wide else {}
     step = 1 + len(names) // MOST_NAMES
@@ -74,12 +81,13 @@ def _tick_values(panel: Axes, numbers: Sequence[float], width: float) -> None:
     kept: list[float] = []
     end = -math.inf
     middles = width * fractions(panel, [(value, panel.get_ylim()[0]) for value in numbers])[:, 0]
+    texts = dict(zip(numbers, LogNumbers().format_ticks(numbers), strict=True))
     for value, middle in zip(numbers, middles.tolist(), strict=True):
-        half = width_of(show(value), TICKS) / 2
+        half = width_of(re.sub(r"[${}^\\]|times", "", texts[value]), TICKS) / 2
         if middle - half > end + 0.06:
             kept.append(value)
             end = middle + half
-    panel.set_xticks(kept, [show(value) for value in kept])
+    panel.set_xticks(kept, [texts[value] for value in kept])
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_minor_formatter(NullFormatter())
 

@@ -15,6 +15,7 @@ from lightning_d2l.studies.picture import Panel, Picture, picture_of
 from lightning_d2l.studies.points import Point
 from lightning_d2l.studies.study import Study
 from lightning_d2l.studies.trials import draw_search, is_search
+from lightning_d2l.training.panels import PAPER
 from lightning_d2l.training.record import RunRecord
 
 WIDTH_OF_NAMES = 0.6  # of the distance of two names on the x-axis, for the lines there
@@ -27,7 +28,7 @@ def draw(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) -> tu
     Above the panels are the question and a legend, below them what the lines and bands are. See `picture_of` for the
     panels, and `draw_search` for the trials of a search, which no lines join.
     """
-    with matplotlib.rc_context(frame.style()):
+    with matplotlib.rc_context(PAPER):
         if is_search(study, points, runs):
             return draw_search(study, points, runs)
         picture = picture_of(study, points, runs)

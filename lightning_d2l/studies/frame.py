@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-from matplotlib import font_manager
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend_handler import HandlerTuple
 
@@ -23,33 +25,11 @@ PANEL = {1: (6.4, 4.0), 2: (4.7, 3.5), 3: (4.1, 3.2)}
 """Width and height of a panel in inches, by the number of panels in a row."""
 AROUND = 1.1, 0.75  # inches of a panel's width and height outside its axes: ticks and words
 EDGE = 0.12  # inches of white around the figure
+BELOW_TITLE = 0.1  # where no legend is
 TITLE, ENTRY, NOTE = 13.0, 9.0, 8.5  # points
 SPACING = 1.3  # of lines of text
 MOST_LINES = 4  # of a title or a note
-
-
-CHINESE = (
-    *(
-        "Noto Sans CJK SC",
-        "Noto Sans CJK JP",
-        "Source Han Sans SC",
-        "Microsoft YaHei",
-        "PingFang SC",
-        "Hiragino Sans GB",
-    ),
-    *("SimHei", "WenQuanYi Zen Hei", "Noto Serif CJK SC", "Noto Serif CJK JP"),
-)
-"""Fonts for the letters that matplotlib's own font lacks."""
-STYLED = ("axes", "figure", "font", "grid", "legend", "lines", "mathtext", "text", "xtick", "ytick")
-"""The parts of a matplotlibrc that are matplotlib's own here: a dark style has no place on white paper."""
-
-
-@functools.cache
-def style() -> Any:
-    """The matplotlib settings under which figures are made."""
-    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if name.partition(".")[0] in STYLED}
-    installed = set(font_manager.get_font_names())
-    return {**own, "font.family": ["DejaVu Sans", *[name for name in CHINESE if name in installed][:1]]}
+SHORT = 0.4  # of the width: a shorter last line is filled from the others
 
 
 def blank(rows: int, columns: int) -> tuple[Figure, tuple[float, float]]:
@@ -67,23 +47,45 @@ def grid(rows: int, columns: int, count: int) -> tuple[Figure, list[Axes], tuple
 
 
 def width_of(text: str, size: float) -> float:
-    """The width of a line of text in inches, nearly, and hardly less: from the widths of letters in DejaVu Sans."""
+    """The width of a line of text in inches, nearly: from the widths of letters in DejaVu Sans."""
     return sum(map(_width, text)) * size / 72
+
+
+@functools.cache
+def _font() -> FT2Font:
+    font = FT2Font(findfont("DejaVu Sans"))
+    font.set_size(100, 72)
+    return font
 
 
 @functools.cache
 def _width(letter: str) -> float:
     if unicodedata.east_asian_width(letter) in "WF":
         return 1.0
-    if letter in " fijlrtI.,:;'!|()[]/":
-        return 0.38
-    return 0.95 if letter in "mwMW@%" else 0.76 if letter.isupper() else 0.64
+    if _font().get_char_index(ord(letter)):
+        return float(_font().load_char(ord(letter)).linearHoriAdvance) / 65536 / 100
+    return 0.95
 
 
 def lines_of(text: str, size: float, width: float, most: int = MOST_LINES) -> str:
-    """Text broken into lines of at most a width in inches; `most` of them, the last of which may end with dots."""
+    """Text broken into lines of at most a width in inches; `most` of them, the last of which may end with dots.
+
+    Where the last line would be short, the lines get narrower, so that no word stands alone.
+    """
+    broken = _broken(text, size, width, most)
+    lines = broken.split("\n")
+    if len(lines) == 1 or width_of(lines[-1], size) >= SHORT * width or lines[-1].endswith(" ..."):
+        return broken
+    for part in np.linspace(1 / len(lines), 1, 20):
+        narrower = _broken(text, size, float(part) * width, most)
+        if narrower.count("\n") == broken.count("\n"):
+            return narrower
+    return broken
+
+
+def _broken(text: str, size: float, width: float, most: int) -> str:
     lines = [""]
-    for word in text.split():
+    for word in re.split(r"[ \t\n]+", text.strip().replace(" %", "\N{NO-BREAK SPACE}%")):
         blank_before = " " if lines[-1] else ""
         for piece in _pieces(word, size, width):
             if lines[-1] and width_of(lines[-1] + blank_before + piece, size) > width:
@@ -121,7 +123,7 @@ def finish(figure: Figure, title: str, note: str, entries: Sequence[tuple[Artist
     length = _handle_length(entries)
     columns = _columns([(length + 2.4) * ENTRY / 72 + width_of(name, ENTRY) for _, name in entries], inside)
     rows = math.ceil(len(entries) / columns)
-    above = EDGE + _height(title, TITLE) + (0.08 + rows * ENTRY * 1.6 / 72 if rows else 0.0)
+    above = EDGE + _height(title, TITLE) + (0.08 + rows * ENTRY * 1.6 / 72 if rows else BELOW_TITLE)
     below = EDGE + 0.05 + _height(note, NOTE)
     height = above + panels + below
     figure.set_size_inches(width, height)
@@ -162,9 +164,8 @@ def _handle_length(entries: Sequence[tuple[Artist | tuple[Artist, ...], str]]) -
 
 
 def _columns(widths: Sequence[float], inside: float) -> int:
-    """The most columns into which entries of these widths fit, filled one after another."""
+    """The most columns into which entries of these widths fit, filled one after another, as matplotlib does."""
     for columns in range(len(widths), 1, -1):
-        rows = math.ceil(len(widths) / columns)
-        if sum(max(widths[i : i + rows]) for i in range(0, len(widths), rows)) <= inside:
+        if sum(float(each.max()) for each in np.array_split(np.asarray(widths), columns)) <= inside:
             return columns
     return 1

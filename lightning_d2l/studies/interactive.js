@@ -108,9 +108,12 @@
     }
     const xs = line.x.map(placed), found = [];
     if (line.joined) {
-      for (const [low, high, alpha] of [[line.q1, line.q3, 0.08], [line.low, line.high, 0.18]]) {
-        if (low.some((value) => value !== null)) found.push({ ...common, ...band(line, xs, low, high, alpha, log) });
-      }
+      if (line.low.some((value) => value !== null)) found.push({ ...common, ...band(line, xs, line.low, line.high, 0.18, log) });
+    }
+    if (line.q1.some((value) => value !== null)) {
+      const ends = xs.flatMap((_, i) => [line.q1[i], line.q3[i], null].map((value) => positive(value, log)));
+      const bar = { mode: "lines", line: { color: pale(line.colour, 0.3), width: 6 }, hoverinfo: "skip" };
+      found.push({ ...common, x: xs.flatMap((x) => [x, x, null]), y: ends, ...bar });
     }
     if (line.dots) {
       const y = line.dots.y.map((value) => positive(value, log));

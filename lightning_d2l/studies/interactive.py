@@ -78,7 +78,7 @@ def content(findings: Findings, picture: Picture, fitted: Fitted | None) -> dict
         "model": model,
         "legend": entries.listed,
         # what only the figure draws is left out
-        "caption": re.sub(r"(Arrows|Triangles at the edge): [^.]*\. ?", "", picture.caption),
+        "caption": re.sub(r"(Arrows (down|up)|Triangles at the edge): [^.]*\. ?", "", picture.caption),
         "can_log_y": any(panel["log_range"] for panel in panels),
         "log_y": all(panel["log"] for panel in panels),
         "note": fitted.reason if fitted else "",

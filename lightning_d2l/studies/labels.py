@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lightning_d2l.config.metrics import LOSSES, SPLITS, SPOKEN
+from lightning_d2l.config.metrics import LOSSES, SPLITS, SPOKEN, is_top_k, spoken
 from lightning_d2l.config.text import cut, show
 from lightning_d2l.theory.problem import is_fashion_mnist
 
@@ -32,7 +32,7 @@ KEYS = {
     "optimizer.weight_decay": "weight decay λ",
     "penalty.l1": "L1 penalty λ",
     "penalty.l2": "L2 penalty λ",
-    "penalty.lambda": "λ",
+    "penalty.lambda": "strength λ of the penalty",
     "model.num_hiddens": "number of hidden units",
     "model.num_layers": "number of hidden layers",
     "model.dropout": "dropout probability",
@@ -77,29 +77,10 @@ VALUES = {
 """Values of a setting as a text says them."""
 PARTS = {"bias2": "bias²", "variance": "variance", "noise": "noise", "total": "bias² + variance + noise"}
 """The parts of the test loss over many data sets."""
+GAPS = ("gap", "acc_gap")
+"""Metrics that compare a split with the training data."""
 LONGEST_NAME = 30  # characters of a name in a figure
 LONGEST = 100  # characters of a value in a sentence
-METRICS = {
-    **SPOKEN,
-    "acc": "accuracy",
-    "epochs_to_fit": "epochs until every training label is fitted",
-    "gap": "loss above the training loss",
-    "acc_gap": "accuracy minus the training accuracy",
-    "num_parameters": "number of parameters",
-    "seconds": "time (s)",
-    "sigma": "estimated standard deviation of the noise",
-    "surprisal": "surprisal of the labels (nats)",
-    "entropy": "entropy of the predictions (nats)",
-    "cross_entropy": "cross-entropy (nats)",
-    "kl": "Kullback-Leibler divergence (nats)",
-    "surprisal_bits": "surprisal of the labels (bits)",
-    "entropy_bits": "entropy of the predictions (bits)",
-    "cross_entropy_bits": "cross-entropy (bits)",
-    "kl_bits": "Kullback-Leibler divergence (bits)",
-    "mse": "mean squared error",
-    "norm": "norm of the weights",
-    "zeros": "share of weights that are 0",
-}
 
 
 def words(key: str, value: Any) -> str:
@@ -156,6 +137,25 @@ def curve(setting: Mapping[str, Any]) -> str:
     return ", ".join(cut(_named_value(key, each), LONGEST_NAME) for key, each in setting.items())
 
 
+def curves(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of several curves, which differ."""
+    found = [curve(setting) for setting in settings]
+    if len(set(found)) == len(found):
+        return found
+    return distinct([", ".join(_named_value(key, each) for key, each in setting.items()) for setting in settings])
+
+
+def distinct(names: Sequence[str], width: int = LONGEST_NAME) -> list[str]:
+    """Names cut to a width; where that makes some equal, to the parts in which they differ."""
+    found = [cut(name, width) for name in names]
+    if len(set(found)) == len(set(names)):
+        return found
+    long = [name for name in names if len(name) > width]
+    same = next((i for i, letters in enumerate(zip(*long, strict=False)) if len(set(letters)) > 1), 0)
+    start = max(same - 3, 0)  # three characters before the first difference
+    return [f"...{cut(name[start:], width - 3)}" if name in long else name for name in names]
+
+
 def _named_value(key: str, setting: Any) -> str:
     if isinstance(setting, str):
         return value(key, setting)
@@ -168,7 +168,7 @@ def metric(name: str) -> str:
     base, part = name.partition("/")[0].rpartition(".")[2], SPLITS.get(name.rpartition("/")[2], "")
     if base == "gradient":
         return f"the norm of the {name.rpartition('/')[2]} layer's gradient"
-    said = {"acc": "accuracy", "loss": "loss"}.get(base) or METRICS.get(base, base)
+    said = spoken(base) if base in SPOKEN or is_top_k(base) else base
     return f"the {part} {said}" if part else f"the {said}"
 
 
@@ -182,7 +182,14 @@ def quantity(metric: str, config: Mapping[str, Any]) -> str:
     if base == "gradient":
         when = ", epoch 1" if metric.startswith("first.") else ""
         return f"norm of the {metric.rpartition('/')[2]} layer's gradient{when}"
-    return METRICS.get(base, metric)
+    return spoken(base)
+
+
+def axis_of(metric: str, config: Mapping[str, Any]) -> str:
+    """What a metric measures, with its split, for an axis: "accuracy, validation", "validation loss minus ..."."""
+    said, base = quantity(metric, config), metric.partition("/")[0].rpartition(".")[2]
+    part = split(metric) or ("" if base in SPOKEN else metric.partition("/")[2])
+    return f"{part} {said}" if part and base in GAPS else f"{said}, {part}" if part else said
 
 
 def split(metric: str) -> str:

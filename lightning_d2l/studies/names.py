@@ -116,7 +116,7 @@ def entries(picture: Picture, *, lines: bool) -> list[Entry]:
     for each in (each for panel in picture.panels for each in panel.theory if not each.is_vertical):
         look = {"color": each.colour, "linestyle": each.dash, "linewidth": 1.5}
         found.setdefault(each.curve.label, []).append(Line2D([], [], label=f"{each.colour}{each.dash}", **look))
-    return [(_samples(handles), name) for name, handles in found.items()]
+    return [(_samples(handles), name.replace(" - ", " \N{MINUS SIGN} ")) for name, handles in found.items()]
 
 
 def _samples(handles: Sequence[Artist]) -> Artist | tuple[Artist, ...]:
@@ -179,7 +179,7 @@ def _name_mark(
         name,
         xy=(place, bottom),
         xycoords="axes fraction",
-        xytext=(-2 if leftwards else 2, 0),
+        xytext=(-4 if leftwards else 4, 0),
         textcoords="offset points",
         rotation=0 if lying else 90,
         ha="right" if leftwards else "left",

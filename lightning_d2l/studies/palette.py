@@ -27,8 +27,8 @@ SHADE = 0.6
 """Of the colour of a line, for the theory beside it."""
 INK, FAINT = "#1a1a1a", "#5c5c5c"
 """Of titles, and of notes and keys."""
-GOOD, POOR = "cividis_r", "#bbbbbb"
-"""The colour map of a search's trials, which is even for people without green cones, and trials of little interest."""
+GOOD = "cividis_r"
+"""The colour map of a search's trials, which is even for people without green cones."""
 
 
 def luminance(colour: str) -> float:

@@ -14,7 +14,7 @@ from lightning_d2l.config.text import show
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.studies import labels
 from lightning_d2l.studies.bands import has_band
-from lightning_d2l.studies.captions import caption_of
+from lightning_d2l.studies.captions import caption_of, methods_of
 from lightning_d2l.studies.lines import MOST_IN_ALL, Line, Predicted, beside
 from lightning_d2l.studies.palette import COLOURS, DARK, DASHES
 from lightning_d2l.studies.points import Point, Series, best_first, comparable, points_of, series_of
@@ -52,6 +52,12 @@ class Panel:
         found = line.estimates(x) if self.is_log else []
         return [(at, each) for at, each in found if has_band(each) and each.low <= 0 < each.high]
 
+    def overshooting(self, line: Line, x: str) -> list[tuple[Any, Estimate]]:
+        """The estimates whose interval ends above the y-axis, which one outlier does not rule."""
+        ends = self.y_range
+        found = [] if ends is None else line.estimates(x)
+        return [(at, each) for at, each in found if ends and has_band(each) and each.high > ends.high]
+
     def beyond(self, line: Line, x: str) -> list[tuple[Any, bool]]:
         """The values of x with single runs beyond the ends of the y-axis, and whether they are above."""
         ends = self.y_range
@@ -64,7 +70,7 @@ class Picture:
     """The picture of a study: its question, the key along x with words, scale and values, the panels, the caption.
 
     `x_scale` is "linear", "log", "symlog" (log with a place for 0) or "names". There are `columns` panels in a row.
-    `note` is the caption without the reasons for which a theory is not drawn.
+    `note` is the caption without the methods of the intervals and the reasons for which a theory is not drawn.
     """
 
     title: str
@@ -102,9 +108,9 @@ def picture_of(study: Study, points: Sequence[Point], runs: Sequence[RunRecord])
     scale = x_scale(study.scale.get("x"), xs)
     theory = [] if scale == "names" else theory
     panels = [_panel(study, name, lines, theory, runs) for name, lines in parted[:MOST_PANELS]]
-    panels = _with_dashes(_with_shared_ranges(panels))
+    panels = _with_dashes(_with_shared_ranges(study, panels))
     note = " ".join([caption_of(study, points, isolated), *_further(study, panels)])
-    caption = " ".join([note, *reasons(study.theory, study, runs)])
+    caption = " ".join(filter(None, [note, methods_of(study, points), *reasons(study.theory, study, runs)]))
     return Picture(title, study.x, labels.named(study.x), scale, xs, panels, columns, note, caption)
 
 
@@ -120,9 +126,11 @@ def _further(study: Study, panels: Sequence[Panel]) -> list[str]:
     """The sentences of a caption that say what is drawn beside lines and bands."""
     lines = [(panel, line) for panel in panels for line in panel.lines]
     curves = [each.curve for panel in panels for each in panel.theory]
-    found = ["Small dots: single runs."] if any(line.dots(study.x) for _, line in lines) else []
+    found = ["Small dots: single runs."] if any(_differ(line) and line.dots(study.x) for _, line in lines) else []
     if any(panel.open_ended(line, study.x) for panel, line in lines):
-        found.append("Arrows: intervals that reach 0 or below.")
+        found.append("Arrows down: intervals that reach 0 or below.")
+    if any(panel.overshooting(line, study.x) for panel, line in lines):
+        found.append("Arrows up: intervals that end beyond the axis.")
     if any(panel.beyond(line, study.x) for panel, line in lines):
         found.append("Triangles at the edge: runs beyond the axis.")
     if curves:
@@ -133,6 +141,11 @@ def _further(study: Study, panels: Sequence[Panel]) -> list[str]:
     return [*found, *(["Crosses: diverged."] if any(line.diverged(study.x) for _, line in lines) else [])]
 
 
+def _differ(line: Line) -> bool:
+    """Whether the runs at some x are not all equal."""
+    return any(len(set(point.values.get(line.metric, ()))) > 1 for point in line.points)
+
+
 def _panel(
     study: Study, title: str, lines: Sequence[Line], theory: Sequence[Curve], runs: Sequence[RunRecord]
 ) -> Panel:
@@ -140,14 +153,13 @@ def _panel(
     range_of_y = y_range(study.scale.get("y"), shown(study.x, lines, drawn))
     seen = [each for each in drawn if each.is_vertical or _is_seen(each.curve, range_of_y)]
     metrics = list(dict.fromkeys(line.metric for line in lines))
-    part = labels.split(metrics[0]) if len(metrics) == 1 else ""
-    quantity = labels.quantity(metrics[0], runs[0].config) if metrics else ""
-    return Panel(title, f"{quantity}, {part}" if part else quantity, range_of_y, lines, seen)
+    words = labels.axis_of if len(metrics) == 1 else labels.quantity
+    return Panel(title, words(metrics[0], runs[0].config) if metrics else "", range_of_y, lines, seen)
 
 
 def shown(x: str, lines: Sequence[Line], theory: Sequence[Predicted] = ()) -> Shown:
     """What the y-axis of a panel has to show."""
-    found = Shown(kind=kind_of(lines[0].metric) if lines else "real")
+    found = Shown(kind=kind_of(lines[0].metric) if lines else "real", lines=len(lines))
     for line in lines:
         at = {show(place): each for place, each in line.estimates(x)}
         found.estimates += [each.value for each in at.values()]
@@ -162,11 +174,16 @@ def _is_seen(curve: Curve, ends: Range | None) -> bool:
     return ends is not None and any(ends.contains(y) for y in curve.y)
 
 
-def _with_shared_ranges(panels: Sequence[Panel]) -> list[Panel]:
-    """Give panels of the same metric the same y-axis, where that hides nothing."""
+def _with_shared_ranges(study: Study, panels: Sequence[Panel]) -> list[Panel]:
+    """Give panels of the same metric the same scale, and the same y-axis, where that hides nothing."""
     found = list(panels)
     for base in dict.fromkeys(_base(line) for panel in panels for line in panel.lines):
         same = [i for i, panel in enumerate(found) if any(_base(line) == base for line in panel.lines)]
+        if any(found[i].is_log for i in same):
+            logarithmic = [y_range("log", shown(study.x, found[i].lines, found[i].theory)) for i in same]
+            if all(ends is None or ends.scale == "log" for ends in logarithmic):
+                for i, ends in zip(same, logarithmic, strict=True):
+                    found[i] = dataclasses.replace(found[i], y_range=ends)
         for i, ends in zip(same, shared([found[i].y_range for i in same]), strict=True):
             found[i] = dataclasses.replace(found[i], y_range=ends)
     return found
@@ -196,9 +213,9 @@ def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> t
     by_curve = study.panels == "curve" or (study.panels is None and len(series) <= 3 and len(metrics) > 1)
     if by_curve and (len(of_base) == 1 or len(series) == 1):
         panels = []
-        for each in series:
+        for each, name in zip(series, labels.curves([each.setting for each in series]), strict=True):
             for same in of_base.values():
-                panels.append((labels.curve(each.setting), _lines_of_splits(same, each)))
+                panels.append((name, _lines_of_splits(same, each)))
         return panels, in_a_row(len(panels))
     key = study.panels if study.panels in study.curves and len(series) > 1 else ""
     values = list(dict.fromkeys(show(each.setting[key]) for each in series)) if key else [""]
@@ -207,10 +224,8 @@ def _panels(study: Study, series: Sequence[Series], metrics: Sequence[str]) -> t
         for value in values:
             chosen = [each for each in series if not key or show(each.setting[key]) == value]
             shared_settings = {key: chosen[0].setting[key]} if key else {}
-            lines = [
-                _line(labels.curve({k: v for k, v in each.setting.items() if k != key}), i, metric, each)
-                for i, each in enumerate(chosen)
-            ]
+            names = labels.curves([{k: v for k, v in each.setting.items() if k != key} for each in chosen])
+            lines = [_line(name, i, metric, each) for i, (name, each) in enumerate(zip(names, chosen, strict=True))]
             panels.append((labels.curve(shared_settings), lines))
     return panels, len(values) if 1 < len(values) <= MOST_IN_A_ROW else in_a_row(len(panels))
 

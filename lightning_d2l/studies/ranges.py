@@ -23,7 +23,7 @@ LEAST_FACTOR = 1.5  # the same for a logarithmic axis
 FROM_ZERO = 0.3
 """An axis of positive numbers begins at 0 if the lowest is below this part of the highest."""
 FEW_OUTLIERS = 0.05
-"""At most this part of the runs may lie beyond the ends of an axis (one in any case), else the axis shows all."""
+"""At most this part of the runs may lie beyond the ends of an axis (one a line in any case), else it shows all."""
 FAR = 6.0
 """An outlier is further from its estimate than this many times the median distance."""
 DIFFERENT, HIDDEN = 100.0, 0.4
@@ -54,6 +54,7 @@ class Shown:
     runs: list[tuple[float, float]] = field(default_factory=list)
     theory: list[float] = field(default_factory=list)
     kind: str = "real"
+    lines: int = 1
 
 
 def have_positions(xs: Sequence[Any]) -> bool:
@@ -103,7 +104,8 @@ def y_range(scale: str | None, shown: Shown) -> Range | None:
         kept = [(v, e) for v, e in pairs if _is_usable(v) and _is_usable(e) and (scale == "linear" or min(v, e) > 0)]
         if kept:
             here, own = placed([v for v, _ in kept]), placed([e for _, e in kept])
-            usual = here[~_are_outliers(here, own, low, high, beyond * max(high - low, least))]
+            most = max(shown.lines, FEW_OUTLIERS * len(here))
+            usual = here[~_are_outliers(here, own, low, high, beyond * max(high - low, least), most)]
             low, high = min(low, float(usual.min(initial=low))), max(high, float(usual.max(initial=high)))
     reach = max(high - low, least)
     theory = placed(_usable(shown.theory))
@@ -112,13 +114,15 @@ def y_range(scale: str | None, shown: Shown) -> Range | None:
     return _with_margins(scale, low, high, shown.kind)
 
 
-def _are_outliers(values: np.ndarray, own: np.ndarray, low: float, high: float, least: float) -> np.ndarray:
-    """Which values, at most a few, are far from their `own` estimates and outside `low` to `high` by `least`."""
+def _are_outliers(
+    values: np.ndarray, own: np.ndarray, low: float, high: float, least: float, most: float
+) -> np.ndarray:
+    """Which values, at most `most`, are far from their `own` estimates and outside `low` to `high` by `least`."""
     away = np.abs(values - own)
     far: np.ndarray = (away > FAR * max(float(np.median(away)), 1e-12)) & (
         np.maximum(values - high, low - values) > least
     )
-    return far if far.sum() <= max(1, FEW_OUTLIERS * len(values)) else np.zeros_like(far)
+    return far if far.sum() <= most else np.zeros_like(far)
 
 
 def _is_usable(value: float) -> bool:
@@ -137,6 +141,8 @@ def _least(scale: str, high: float, kind: str) -> float:
 
 
 def _with_margins(scale: str, low: float, high: float, kind: str) -> Range:
+    if low == high == 0 and scale == "linear" and kind in ("positive", "share"):
+        return Range(scale, -MARGIN, 1.0)
     if scale == "linear" and kind == "positive" and 0 <= low < FROM_ZERO * high:
         return Range(scale, 0.0, high * (1 + MARGIN))
     missing = max(_least(scale, max(abs(low), abs(high)), kind) - (high - low), 0.0)

@@ -12,6 +12,7 @@ from lightning_d2l.config.escape import label
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.bands import band, quartiles
 from lightning_d2l.studies.lines import Line, Predicted
+from lightning_d2l.studies.palette import INK
 from lightning_d2l.studies.picture import Panel
 from lightning_d2l.studies.ranges import LARGEST
 
@@ -38,6 +39,9 @@ def draw_line(
     middle, low, high, q1, q3 = np.array(numbers).reshape(-1, 5).clip(-LARGEST, LARGEST).T
     if shown.is_log:
         middle, low, q1 = (np.where(each > 0, each, np.nan) for each in (middle, low, q1))
+    beyond = {show(value) for value, _ in shown.overshooting(line, x)}
+    open_above = np.array([show(value) in beyond for value, _ in line.estimates(x)], dtype=bool)
+    low, high = (np.where(open_above, np.nan, each) for each in (low, high))
     look: dict[str, Any] = {
         "marker": line.marker, "markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.5,
         "label": label(line.label) or None, "zorder": 3,
@@ -47,14 +51,20 @@ def draw_line(
         panel.plot(places, middle, color=line.colour, linewidth=1.7, markevery=every, **look)
         if len(shown.lines) <= MOST_BANDS:
             panel.fill_between(places, low, high, color=line.colour, alpha=0.16, linewidth=0)
-            panel.fill_between(places, q1, q3, color=line.colour, alpha=0.1, linewidth=0)
         else:
             panel.vlines(places, low, high, color=line.colour, alpha=0.55, linewidth=1.2)
     else:
+        every = 1
         _draw_bars(panel, places, np.array([middle, low, high]), line.colour, look)
-        panel.vlines(places, q1, q3, color=line.colour, alpha=0.2, linewidth=6)
+    if not np.isnan(q1).all():
+        panel.vlines(places[::every], q1[::every], q3[::every], color=line.colour, alpha=0.3, linewidth=5, zorder=2)
     for value, found in shown.open_ended(line, x):
-        _draw_arrow(panel, at[show(value)] + step, found.high, line.colour)
+        if show(value) not in beyond:
+            _draw_arrow(panel, at[show(value)] + step, found.high, line.colour)
+    for value, found in shown.overshooting(line, x):
+        style = {"arrowstyle": "-|>", "color": line.colour, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+        place, start = at[show(value)] + step, max(found.low, panel.get_ylim()[0])
+        panel.annotate("", xy=(place, panel.get_ylim()[1]), xytext=(place, start), arrowprops=style)
     _draw_runs(panel, shown, line, x, {text: place + step for text, place in at.items()})
 
 
@@ -96,12 +106,15 @@ def _draw_runs(panel: Axes, shown: Panel, line: Line, x: str, at: Mapping[str, f
 
 
 def draw_diverged(panel: Axes, lines: Sequence[Line], x: str, at: Mapping[str, float]) -> None:
-    """Draw a cross where most runs diverged, at the top, in a row for each line."""
+    """Draw a cross where most runs diverged, at the top, in a row for each line, or one if they are the same runs."""
     across = panel.get_xaxis_transform()
-    for i, line in enumerate(lines):
-        if lost := [at[show(value)] for value in line.diverged(x)]:
+    found = [([at[show(value)] for value in line.diverged(x)], line.colour) for line in lines]
+    if len(lines) > 1 and all(line.points is lines[0].points for line in lines):
+        found = [(found[0][0], INK)]
+    for i, (lost, colour) in enumerate(found):
+        if lost:
             look: dict[str, Any] = {"markersize": 6.5, "markeredgewidth": 1.6, "label": "diverged" if i == 0 else None}
-            panel.plot(lost, [0.96 - 0.05 * i] * len(lost), "x", color=line.colour, transform=across, **look)
+            panel.plot(lost, [0.94 - 0.05 * i] * len(lost), "x", color=colour, transform=across, **look)
 
 
 def draw_theory(panel: Axes, theory: Sequence[Predicted]) -> None:

@@ -29,8 +29,8 @@ from lightning_d2l.studies.ranges import Range, Shown, geometric, have_positions
 from lightning_d2l.studies.sources import SOURCE
 from lightning_d2l.studies.statistics import kind_of
 from lightning_d2l.studies.study import Study, superlative
-from lightning_d2l.studies.ticks import LogNumbers, LogTicks, set_ticks
 from lightning_d2l.training.record import RunRecord
+from lightning_d2l.training.ticks import LogNumbers, LogTicks, set_ticks
 
 TRIAL = "trial="
 """The start of the names of the folders of a search's trials."""
@@ -38,6 +38,7 @@ FEWEST, SCATTERED = 9, 0.8
 """A sweep of at least so many settings, of which so large a part has an x of its own, looks like a search."""
 MOST_AXES = 8  # of parallel coordinates, the metric not counted
 MOST_NAMES = 6  # along an axis of names
+MANY = 60  # trials, whose lines are paler
 BLUE, ORANGE, RED = COLOURS[:3]
 
 
@@ -77,8 +78,12 @@ def draw_search(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]
     _draw_key(key_panel, study, metrics, trials, size, ends)
     lost = [number for number, run in enumerate(runs) if run.status == "diverged"]
     order_panel.plot(lost, [0.96] * len(lost), "x", color="black", transform=order_panel.get_xaxis_transform())
+    stopped = [(i, run.metric(study.select)) for i, run in enumerate(runs) if run.state == "pruned"]
+    pruned = [(i, value) for i, value in stopped if value is not None]
+    hollow: dict[str, Any] = {"markersize": 4, "markerfacecolor": "none", "linestyle": "none", "zorder": 1.5}
+    order_panel.plot([i for i, _ in pruned], [v for _, v in pruned], _marker(study.select), color=FAINT, **hollow)
     y = labels.quantity(study.select, runs[0].config)
-    axes.name_axes(order_panel, {"trial": "trial"}, f"{y}, {labels.split(study.select)}".rstrip(", "), size[1])
+    axes.name_axes(order_panel, {"trial": "trial"}, labels.axis_of(study.select, runs[0].config), size[1])
     axes.name_axes(key_panel, {study.x: labels.named(study.x)}, y if len(metrics) > 1 else "", size[1])
     if rows == 2:
         _draw_parallel(figure.add_subplot(places[1, :]), study, keys, trials, y)
@@ -114,6 +119,7 @@ def _entries(metrics: Sequence[str], parallel: bool) -> list[Any]:
 def _draw_order(panel: Axes, study: Study, numbers: Sequence[int], values: Sequence[float], ends: Range | None) -> None:
     """Draw each trial as a point, and the best so far as steps."""
     axes.set_y(panel, ends)
+    panel.set_xlim(-0.5 - 0.03 * len(numbers), max(numbers, default=0) + 0.5 + 0.03 * len(numbers))
     set_ticks(panel.xaxis, "linear", whole=True)
     look: dict[str, Any] = {"linestyle": "none", "markersize": 5, "alpha": 0.75, "markeredgewidth": 0}
     panel.plot(numbers, values, _marker(study.select), color=_colour(study.select), **look)
@@ -163,7 +169,8 @@ def _draw_parallel(panel: Axes, study: Study, keys: Sequence[str], trials: Seque
     goodness = np.linspace(0.08, 1.0, len(trials))
     lines = [np.column_stack([np.arange(len(columns)), heights[:, i]]) for i in range(len(trials))]
     colours = matplotlib.colormaps[GOOD](goodness)
-    panel.add_collection(LineCollection(lines[:-1], colors=colours[:-1], linewidths=1.3, alpha=0.75))
+    alpha = 0.75 if len(lines) <= MANY else 0.4
+    panel.add_collection(LineCollection(lines[:-1], colors=colours[:-1], linewidths=1.3, alpha=alpha))
     panel.plot(*lines[-1].T, color="black", linewidth=2.4, marker="o", markersize=5)
     for i, (_, ticks) in enumerate(columns):
         panel.axvline(i, color="#444444", linewidth=1)
@@ -202,7 +209,7 @@ def _positions(study: Study, key: str, values: Sequence[Any]) -> tuple[list[floa
     place = math.log if scale == "log" else float
     if scale == "log":
         ticks = LogTicks().tick_values(low, high)
-    elif len(set(values)) <= MOST_NAMES:
+    elif len(set(values)) <= MOST_NAMES and axes.are_round(values):
         ticks = sorted(set(values))
     else:
         ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
@@ -214,9 +221,10 @@ def _positions(study: Study, key: str, values: Sequence[Any]) -> tuple[list[floa
 
 def _caption(study: Study, runs: Sequence[RunRecord], trials: Sequence[Point], parallel: bool) -> str:
     completed = sum(run.completed for run in runs)
-    states = {"pruned": "pruned", "diverged": "diverged (crosses)", "failed": "failed"}
+    states = {"pruned": "pruned (hollow)", "diverged": "diverged (crosses)", "failed": "failed"}
     counts = {words: sum(run.state == state for run in runs) for state, words in states.items()}
     lost = "".join(f", {count} {words}" for words, count in counts.items() if count)
     metric = labels.metric(study.select).removeprefix("the ")
-    caption = f"{completed} trials{lost}, a point each; steps: the {superlative(study.select)} {metric} so far."
+    caption = f"{completed} trial{'s' * (completed != 1)}{lost}, a point each; "
+    caption += f"steps: the {superlative(study.select)} {metric} so far."
     return caption + " Below, a line for each trial; the darker, the better." * parallel

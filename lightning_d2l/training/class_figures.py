@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from lightning_d2l.config.colours import BLUE, GREEN, RED
 from lightning_d2l.config.escape import label
+from lightning_d2l.config.metrics import SPLITS
 from lightning_d2l.training.panels import with_panels
 from lightning_d2l.training.predictions import Prediction, probabilities
 
-SPLITS = {"train": "training", "val": "validation"}
 MOST_CLASSES = 100  # of a confusion matrix
 MOST_NAMED = 12  # classes whose probabilities are shown together; of more, the most probable ones
 SMALLEST_KERNEL = 3  # pixels wide, that can be seen as an image
@@ -116,7 +116,8 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str], split: str
     panel.set(xlabel="predicted class", ylabel="true class")
     panel.spines[:].set_visible(True)
     panel.set_title("\n".join(textwrap.wrap(_confusion(counts, share, names, split), 60)), fontsize=10)
-    figure.colorbar(picture, ax=panel, label="% of the true class", shrink=0.8)
+    few = "" if more else " (·: less than half)"
+    figure.colorbar(picture, ax=panel, label=f"% of the true class{few}", shrink=0.8)
     return figure
 
 

@@ -13,29 +13,16 @@ from matplotlib.ticker import MaxNLocator
 
 from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.config.escape import label
-from lightning_d2l.config.metrics import SPLITS, SPOKEN, higher_is_better, is_measure, is_top_k
+from lightning_d2l.config.metrics import SPLITS, SPOKEN, higher_is_better, is_measure, spoken
 from lightning_d2l.config.trainer import RUNNING
-from lightning_d2l.training.panels import PAPER, is_shown, plain_ticks, short, with_panels
+from lightning_d2l.training.panels import PAPER, is_shown, short, with_panels
+from lightning_d2l.training.ticks import plain_ticks
 
 STYLES = {RUNNING: (BLUE, ":", "."), "train": (BLUE, "-", "o"), "val": (ORANGE, "--", "s"), "test": (RED, "-.", "^")}
 """Colour, line and marker of each split."""
 OTHERS = ((GREEN, "-", "D"), (BLUE, "--", "o"), (ORANGE, "-.", "s"), (RED, ":", "^"), (GREY, "-", "v"))
 """The same of what is no split, such as layers."""
 PARTS = {**SPLITS, "first": "first layer", "last": "last layer", "total": "all layers", "": "all"}
-LABELS = {
-    **SPOKEN,
-    "acc": "accuracy",
-    "gradient": "norm of the gradient",
-    "lr": "learning rate of the last step",
-    "mse": "mean squared error",
-    "norm": "norm of the weights",
-    "sigma": "estimated noise",
-    "zeros": "share of weights that are 0",
-    "surprisal": "surprisal (nats)",
-    "entropy": "entropy of the predictions (nats)",
-    "cross_entropy": "cross-entropy (nats)",
-    "kl": "KL divergence (nats)",
-}
 TWIN = "_bits"  # the end of the name of a metric in bits, which has a twin in nats
 WIDE = 20.0  # values that span more than this factor have a logarithmic axis
 LEAST_SPAN = 0.1
@@ -62,7 +49,7 @@ def curves(history: Sequence[Mapping[str, float]], stopped: int | None = None, l
     figure, panels = with_panels(rows, columns, 4.6 * columns, 3.5 * rows)
     for panel, (metric, lines) in zip(panels, found.items(), strict=False):
         _draw(panel, metric, lines, stopped)
-        panel.set_ylabel(label(loss if metric == "loss" else _spoken(metric)))
+        panel.set_ylabel(label(loss if metric == "loss" else spoken(metric)))
     for unused in panels[len(found) :]:
         unused.remove()
     return figure
@@ -79,7 +66,7 @@ def _by_metric(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Cu
     kept: dict[str, dict[str, Curve]] = {}
     for metric, lines in found.items():
         twin = metric.endswith(TWIN) and metric.removesuffix(TWIN) in found
-        if not twin and not (metric in LABELS and any(_are_equal(lines, other) for other in kept.values())):
+        if not twin and not (metric in SPOKEN and any(_are_equal(lines, other) for other in kept.values())):
             kept[metric] = lines
     return kept
 
@@ -90,10 +77,6 @@ def _are_equal(lines: Mapping[str, Curve], others: Mapping[str, Curve]) -> bool:
         return False
     pairs = (pair for split in lines for pair in zip(lines[split][1], others[split][1], strict=True))
     return all(math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)
-
-
-def _spoken(metric: str) -> str:
-    return f"top-{metric[3:]} accuracy" if is_top_k(metric) else LABELS.get(metric, metric)
 
 
 def _draw(panel: Axes, metric: str, lines: Mapping[str, Curve], stopped: int | None) -> None:
@@ -157,7 +140,7 @@ def statement(metric: str, lines: Mapping[str, Curve]) -> str:
     """What the curves of a metric say: where the one on held-out data is best, or how it ends."""
     split = next(split for split in ("val", "test", "train", RUNNING, *lines) if split in lines)
     epochs, values = lines[split]
-    name = {"loss": "loss", "acc": "accuracy"}.get(metric, _spoken(metric).partition(" (")[0])
+    name = spoken(metric).partition(" (")[0]
     subject = f"{PARTS[split].partition(',')[0]} {name}" if split in SPLITS else name
     if split not in SPLITS and len(lines) > 1:
         subject = f"{name} ({PARTS.get(split, split)})"
@@ -177,6 +160,18 @@ def statement(metric: str, lines: Mapping[str, Curve]) -> str:
         if abs(last - best) > RISE * abs(best):
             at, word = epochs[values.index(best)], "highest" if higher else "lowest"
             return f"{subject} is {word} at epoch {at:g}, {short(best, 3)}, and ends at {short(last, 3)}"
+    if min(values) == max(values):
+        return f"{subject} stays at {short(last, 3)}"
     if abs(last - first) <= 0.01 * abs(first):
         return f"{subject} stays near {short(last, 3)}"
-    return f"{subject} {'rises' if last > first else 'falls'} from {short(first, 3)} to {short(last, 3)}"
+    return f"{subject} {'rises' if last > first else 'falls'} {_from_to(first, last)}"
+
+
+def _from_to(first: float, last: float) -> str:
+    """Two numbers with as many decimals each, where that is no false precision: from 0.700 to 0.392."""
+    texts = [short(first, 3), short(last, 3)]
+    decimals = [len(text.partition(".")[2]) for text in texts]
+    most = max(decimals)
+    if all(1e-3 <= abs(value) < 1e3 for value in (first, last)) and most - min(decimals) <= 2:
+        texts = [f"{value:.{most}f}".replace("-", "\N{MINUS SIGN}") for value in (first, last)]
+    return f"from {texts[0]} to {texts[1]}"

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.config.escape import label
-from lightning_d2l.training.panels import is_shown, plain_ticks, short, with_panels
+from lightning_d2l.training.panels import is_shown, short, with_panels
+from lightning_d2l.training.ticks import plain_ticks
 
 MOST_POINTS = 5000  # of a figure
 

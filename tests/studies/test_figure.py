@@ -5,14 +5,15 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from lightning_d2l.config import registry
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.figure import draw, draw_picture
-from lightning_d2l.studies.frame import lines_of
-from lightning_d2l.studies.labels import words
+from lightning_d2l.studies.frame import lines_of, width_of
+from lightning_d2l.studies.labels import axis_of, distinct, words
 from lightning_d2l.studies.names import spread
 from lightning_d2l.studies.picture import picture_of
 from lightning_d2l.studies.points import points_of
@@ -73,8 +74,8 @@ def test_from_four_seeds_on_there_is_a_band_and_what_it_assumes(tmp_path):
     axes = {"data.degree": [1, 2, 3], "seed": range(4)}
     figure, caption = drawn(tmp_path, axes, lambda d, s: {"loss/val": 1 / d + 0.01 * s})
     assert caption == (
-        "Lines: mean over 4 seeds (n = 4). Bands: its 95 % interval (Student t of logs, if symmetric; "
-        "given one data set). Small dots: single runs."
+        "Lines: mean over 4 seeds (n = 4). Bands: 95 % confidence intervals, given one data set. "
+        "Small dots: single runs. Intervals: Student t of logs, if symmetric."
     )
     assert any(path.vertices.size for each in figure.axes[0].collections for path in each.get_paths())
 
@@ -86,7 +87,9 @@ def test_question_words_key_and_caption_are_in_the_picture(tmp_path):
         " ".join(figure.get_suptitle().split()) == "How does the validation loss depend on the number of hidden units?"
     )
     said = [" ".join(text.split()) for text, _ in boxes_of(figure)[1]]
-    assert caption in said
+    note, _, methods = caption.partition(" Intervals: ")
+    assert note in said
+    assert methods
     (panel,) = figure.axes
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("number of hidden units", "mean squared error, validation")
     keys = [text for text in panel.texts if text.get_text() == "model.num_hiddens"]
@@ -131,8 +134,21 @@ def test_no_text_is_cut_and_the_legend_lies_on_no_panel(tmp_path, axes, study):
 def test_lines_of_text_break_at_blanks_or_between_chinese_characters():
     assert lines_of("one two three", 72, 5.0).split("\n") == ["one two", "three"]
     assert lines_of("次数如何影响误差。", 72, 4.0).split("\n") == ["次数如何", "影响误", "差。"]
+    alone = "one two three four five six"
+    assert lines_of(alone, 72, 0.97 * width_of(alone, 72)).split("\n") == [
+        "one two three",
+        "four five six",
+    ]  # not "six" alone
+    assert lines_of("95 % of 95 % of all", 72, 3.0).split("\n")[0] == "95\N{NO-BREAK SPACE}%"
     assert lines_of("x" * 30, 72, 5.0, most=9).replace("\n", "") == "x" * 30
     assert lines_of("a b c d", 72, 1.0, most=2).endswith("...")
+
+
+def test_a_line_of_text_is_as_wide_as_it_is_drawn():
+    text = "How does the validation loss depend on m, W and l? 95 %"
+    figure = Figure(dpi=100)
+    extent = figure.text(0, 0, text, fontsize=13, family="DejaVu Sans").get_window_extent()
+    assert width_of(text, 13) == pytest.approx(extent.width / 100, rel=0.03)
 
 
 def test_panels_wrap_at_three_in_a_row(tmp_path):
@@ -175,6 +191,32 @@ def test_one_outlier_rules_neither_the_line_nor_the_axis(tmp_path):
     assert "Triangles at the edge: runs beyond the axis." in caption
 
 
+@pytest.mark.parametrize("seeds", [3, 6])
+def test_one_outlier_of_all_splits_rules_no_axis(tmp_path, seeds):
+    axes = {"data.degree": range(1, 8), "seed": range(seeds)}
+    figure, caption = drawn(tmp_path, axes, lambda d, s: splits(1e9 if (d, s) == (3, 2) else 1 / d + 0.01 * s))
+    (panel,) = figure.axes
+    top = panel.get_ylim()[1]
+    assert top < 3
+    assert all(path.vertices[:, 1].max() < top for each in panel.collections for path in each.get_paths())
+    assert ("Arrows up: intervals that end beyond the axis." in caption) == (seeds == 6)
+
+
+def test_panels_of_a_metric_have_one_scale(tmp_path):
+    axes = {"data.degree": range(1, 6), "optimizer.lr": [0.01, 0.1], "seed": range(4)}
+    figure, _ = drawn(tmp_path, axes, lambda d, lr, s: splits((d if lr == 0.1 else 10.0**-d) + 0.01 * s * 10.0**-d))
+    assert [panel.get_yscale() for panel in figure.axes] == ["log", "log"]
+
+
+def test_long_names_keep_what_tells_them_apart(tmp_path):
+    names = [f"a_very_long_name_of_a_custom_model_number_{i}_with_a_suffix" for i in range(4)]
+    assert distinct([*names, "short"])[1:] == [*(f"...er_{i}_with_a_suffix" for i in (1, 2, 3)), "short"]
+    axes = {"data.degree": [1, 2, 3], "model": names, "seed": range(2)}
+    figure, _ = drawn(tmp_path, axes, lambda d, m, s: {"loss/test": 1 / d + names.index(m)}, x="data.degree")
+    (panel,) = figure.axes
+    assert len({text.get_text() for text in panel.texts if "suffix" in text.get_text()}) == 4
+
+
 def test_bands_on_a_logarithmic_axis_are_multiplicative_and_end_inside(tmp_path):
     axes = {"data.degree": [1, 2, 3, 4], "seed": range(8)}
     factor = np.random.default_rng(0).lognormal(0, 0.05, 8)
@@ -204,10 +246,11 @@ def test_where_the_mean_says_little_medians_are_drawn_at_all_points_with_their_q
     figure, caption = drawn(tmp_path, axes, lambda d, s: {"loss/val": losses[d][s]})
     panel = figure.axes[0]
     assert list(panel.lines[0].get_ydata()) == [1.01, 0.3, 2.1]
-    assert caption.startswith("Lines: median over 5 seeds (n = 5). Bands: its 95 % interval")
-    assert "Pale bands: quartiles." in caption
-    _, quartiles = (band.get_paths()[0].vertices for band in panel.collections)
-    assert {0.2, 0.4} <= {y for x, y in quartiles if x == 2}
+    assert caption.startswith("Lines: median over 5 seeds (n = 5). Bands: 95 % confidence intervals")
+    assert "Thick bars: quartiles." in caption
+    band, bars = panel.collections
+    assert [path.vertices.tolist() for path in bars.get_paths()][1] == [[2, 0.2], [2, 0.4]]
+    assert not {0.2, 0.4} & {y for path in band.get_paths() for _, y in path.vertices}
 
 
 def test_an_estimate_that_is_not_positive_is_no_cliff_on_a_logarithmic_axis(tmp_path):
@@ -222,7 +265,7 @@ def test_an_estimate_that_is_not_positive_is_no_cliff_on_a_logarithmic_axis(tmp_
     assert [not value > 0 for value in panel.lines[0].get_ydata()] == [False, True, False, False]
     bands = [path.vertices for path in panel.collections[0].get_paths() if path.vertices.size]
     assert not any((band[:, 0] == 2).any() for band in bands)
-    assert "Arrows: intervals that reach 0 or below." in caption
+    assert "Arrows down: intervals that reach 0 or below." in caption
 
 
 def test_folds_of_one_data_set_have_no_interval_and_a_figure(tmp_path):
@@ -268,6 +311,24 @@ def test_a_key_of_the_curves_may_have_a_panel_for_each_value(tmp_path):
 )
 def test_groups_of_settings_are_said_in_words(key, value, said):
     assert words(key, value) == said
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("loss/val", "mean squared error, validation"),
+        ("loss/bias2", "mean squared error, bias²"),
+        ("gap/val", "validation loss minus the training loss"),
+        ("best.top5/test", "top-5 accuracy, test"),
+        ("norm/weights", "norm of the weights"),
+        ("first.gradient/first", "norm of the first layer's gradient, epoch 1"),
+        ("my_score/val", "my score, validation"),
+        ("my_score/of_a_part", "my score, of_a_part"),
+        ("误差/val", "误差, validation"),
+    ],
+)
+def test_an_axis_says_what_a_metric_measures_in_words(metric, said):
+    assert axis_of(metric, {"data": {"_target_": "lightning_d2l.data.synthetic.PolynomialData"}}) == said
 
 
 def test_lines_are_named_at_their_ends_or_where_these_are_close_in_a_legend(tmp_path):

@@ -22,8 +22,9 @@ from lightning_d2l.training import figures, panels
 from lightning_d2l.training.class_figures import confusion_matrix, predicted_images
 from lightning_d2l.training.fits import fit, fitted_curve
 from lightning_d2l.training.learning_curves import OTHERS, STYLES, curves
-from lightning_d2l.training.panels import PAPER, plain, plain_ticks
+from lightning_d2l.training.panels import PAPER
 from lightning_d2l.training.table_figures import predicted_and_true
+from lightning_d2l.training.ticks import plain, plain_ticks
 from tests.runs import POLYNOMIAL, run_here
 
 
@@ -117,6 +118,10 @@ def test_the_title_says_where_a_held_out_loss_turns() -> None:
     assert panel.get_title("left").replace("\n", " ") == "Test loss is lowest at epoch 6, 0.5, and ends at 0.66"
     rows = [{"epoch": e, "acc/val": 1 - 1 / e} for e in range(2, 11)]
     assert curves(rows).axes[0].get_title("left") == "Validation accuracy rises from 0.5 to 0.9"
+    rows = [{"epoch": e, "zeros/weights": 0.0, "loss/val": (0.7, 0.392)[e]} for e in (0, 1)]
+    assert [panel.get_title("left") for panel in curves(rows).axes] == [
+        "Share of weights that are 0 stays at 0", "Validation loss falls from 0.700 to 0.392",
+    ]  # fmt: skip
     assert curves([{"epoch": 1, "loss/train": 0.25}]).axes[0].get_title("left") == "Training loss is 0.25"
 
 

@@ -69,8 +69,8 @@ def run(seed: int) -> Demo:
     figure = Figure(figsize=(9.5, 3.8), dpi=120, layout="constrained")
     panels = figure.subplots(1, 2)
     shown = (
-        ("without activation", outputs["identity"], affine, "collapsed: y = W x + b"),
-        ("with ReLU", outputs["relu"], fitted, "best affine fit"),
+        ("Without activation: one affine map", outputs["identity"], affine, "collapsed: y = W x + b"),
+        ("The same weights with ReLU: not affine", outputs["relu"], fitted, "best affine fit"),
     )
     for panel, (title, output, line, label) in zip(panels, shown, strict=True):
         panel.plot(x, output, color=BLUE, linewidth=3, label="five layers")

@@ -68,13 +68,19 @@ def picture(shown: dict[float, Tensor], h: Tensor, measured: dict[float, tuple[T
             for j, value in enumerate(row):
                 dropped = value == 0 and (i, j) != (0, 0)
                 panel.text(j, i, f"{value:g}", ha="center", va="center", fontsize=9, color=RED if dropped else "black")
-        panel.set_title(f"p = {p:g}")
+        panel.set_title(f"p = {p:g}" + ", red: dropped" * (0 < p < 1))
         panel.set(xticks=[], yticks=[])
         panel.spines[:].set_visible(True)
     left, right = figure.add_subplot(grid[1, :3]), figure.add_subplot(grid[1, 3:])
     probabilities = torch.linspace(0, 0.83, 200, dtype=torch.float64)
     left.axhline(1, color=ORANGE, linestyle="--", label="theory: h")
-    right.plot(probabilities, probabilities / (1 - probabilities), "--", color=ORANGE, label="theory: p/(1-p) h²")
+    right.plot(
+        probabilities,
+        probabilities / (1 - probabilities),
+        "--",
+        color=ORANGE,
+        label="theory: p/(1 \N{MINUS SIGN} p) h²",
+    )
     for panel, which, power, name in ((left, 0, 1, "mean / h"), (right, 1, 2, "variance / h²")):
         for p, found in measured.items():
             values = found[which] / h**power

@@ -44,7 +44,12 @@ def run(seed: int, source: str = "auto", passes: int = 7) -> Demo:
         )
     )
     figure = a_few_of_each_class(x, y, data.class_names, seed)
-    figure.suptitle("Fashion-MNIST, training images" if official else "GENERATED GARMENTS, not Fashion-MNIST")
+    figure.suptitle(
+        "Fashion-MNIST, training images" if official else "GENERATED GARMENTS, not Fashion-MNIST",
+        x=0.02,
+        ha="left",
+        fontsize=11,
+    )
     return Demo(text, {"seconds a pass": seconds, "official": float(official)}, {"images": figure})
 
 

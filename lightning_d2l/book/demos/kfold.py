@@ -15,7 +15,7 @@ from lightning_d2l.book.demos import Demo
 from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.data.synthetic import PolynomialData
 from lightning_d2l.nets.least_squares import ridge_solution
-from lightning_d2l.training.panels import plain_ticks
+from lightning_d2l.training.ticks import plain_ticks
 
 FOLDS, DEGREES = 5, range(1, 11)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.config.colours import BLUE, GREY, ORANGE
 from lightning_d2l.nets.least_squares import lasso, ridge_solution
+from lightning_d2l.training.ticks import plain_ticks
 
 
 def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:
@@ -62,15 +63,16 @@ def picture(penalties: Tensor, l1: Tensor, l2: Tensor, true: Tensor) -> Figure:
         for chosen, colour, label in ((~relevant, GREY, "true weight 0"), (relevant, BLUE, "other true weights")):
             for i, path in enumerate(w[chosen]):
                 panel.semilogx(penalties, path, color=colour, linewidth=1.2, label=label if i == 0 else None)
-        panel.set(title=name, xlabel="lambda", ylabel="weight")
+        panel.set(title=name, xlabel="λ", ylabel="weight")
     middle.sharey(left)
     left.set_ylim(-4, 3.6)
     right.semilogx(penalties, 100 * (l1 == 0).double().mean(0), color=BLUE, label="L1")
     right.semilogx(penalties, 100 * (l2 == 0).double().mean(0), "--", color=ORANGE, label="L2")
     share = 100 * (~relevant).double().mean().item()
     right.axhline(share, color=GREY, linestyle=":", label=f"truth, {share:.0f} %")
-    right.set(title="Weights that are exactly 0", xlabel="lambda", ylabel="% of the weights")
+    right.set(title="Weights that are exactly 0", xlabel="λ", ylabel="% of the weights")
     for panel in (left, middle, right):
         panel.grid(alpha=0.3)
+        plain_ticks(panel)
         panel.legend(fontsize=9, loc="center right" if panel is right else "lower right")
     return figure

@@ -96,7 +96,7 @@ def run(seed: int, draws: int = 2000) -> Demo:
 
 def picture(grown: Tensor) -> Figure:
     """log10 of the largest entry (matrices, draws) by the number of matrices, and its final distribution."""
-    figure = Figure(figsize=(10.5, 4.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(12, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     count = torch.arange(1, len(grown) + 1, dtype=torch.float64)
     halved = grown - count[:, None] * math.log10(2)
@@ -114,15 +114,17 @@ def picture(grown: Tensor) -> Figure:
     right.hist(grown[-1].tolist(), bins=40, density=True, color=BLUE, alpha=0.4, label=f"{grown.shape[1]:,} draws")
     right.axvline(float(grown[-1].median()), color=BLUE, linewidth=3, label="median")
     right.axvline(
-        (len(grown) - 1) * lyapunov(N) / math.log(10), color=RED, linestyle=":", label="100 x Lyapunov exponent"
+        (len(grown) - 1) * lyapunov(N) / math.log(10),
+        color=RED,
+        linestyle=":",
+        label="100 \N{MULTIPLICATION SIGN} Lyapunov exponent",
     )
     right.axvline(
         expected_largest_entry(N, len(grown)) / math.log(10), color=ORANGE, linestyle="--", label="theory, mean"
     )
     right.set(xlabel="log₁₀ of the largest entry", ylabel="density")
     right.set_title(f"After {len(grown)} matrices, entries N(0, 1)")
-    right.set_ylim(top=1.45 * right.get_ylim()[1])  # room for the legend
-    right.legend(fontsize=8, loc="upper left", ncols=2, framealpha=1)
+    right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     for panel in (left, right):
         panel.grid(alpha=0.3)
     return figure

@@ -89,7 +89,7 @@ def picture(X: Tensor, y: Tensor, best: Tensor, residual_sd: float) -> Figure:
     densities, weight, spread = figure.subplots(1, 3)
     grid = torch.linspace(-7, 9, 401, dtype=torch.float64)
     for mean, sd, colour in ((0, 1, BLUE), (0, 2, ORANGE), (3, 1, GREEN)):
-        label = f"mean {mean}, sigma {sd}, variance {sd**2}"
+        label = rf"mean {mean}, $\sigma$ = {sd}, variance {sd**2}"
         densities.plot(grid, normal_density(grid, mean, sd), color=colour, label=label)
     densities.set(title="Normal densities", xlabel="y", ylabel="density", ylim=(0, 0.56))
 
@@ -98,19 +98,23 @@ def picture(X: Tensor, y: Tensor, best: Tensor, residual_sd: float) -> Figure:
     shifts = torch.linspace(-1.5, 1.5, 201, dtype=torch.float64)
     for sigma, colour in ((0.5, BLUE), (1.0, ORANGE), (2.0, GREEN)):
         curve = [negative_log_likelihood(residual - t * X[:, 0], sigma).item() / n for t in shifts]
-        weight.plot(best[0] + shifts, curve, color=colour, label=f"sigma {sigma}")
+        weight.plot(best[0] + shifts, curve, color=colour, label=rf"$\sigma$ = {sigma:g}")
     weight.axvline(best[0].item(), color=GREY, linestyle="--", label="least squares")
-    weight.set(title="The best weight is the same for every sigma", xlabel="$w_1$, all else at least squares")
-    weight.set(ylabel="negative log-likelihood / n")
+    weight.set(title=r"The best weight is the same for every $\sigma$", xlabel="$w_1$, all else at least squares")
+    weight.set(ylabel="negative log-likelihood / n", ylim=(0.4, 7))  # the legend lies above the curves
 
     sigmas = torch.linspace(0.28, 2, 301, dtype=torch.float64)
     curve = [negative_log_likelihood(residual, s).item() / n for s in sigmas]
     lowest = negative_log_likelihood(residual, residual_sd).item() / n
     spread.plot(sigmas, curve, color=BLUE, label="at the least-squares fit")
-    spread.axvline(residual_sd, color=GREY, linestyle="--", label=f"residuals' sd {residual_sd:.3f}")
+    spread.axvline(residual_sd, color=GREY, linestyle="--", label=f"their standard deviation {residual_sd:.3f}")
     spread.plot(residual_sd, lowest, "o", color=RED, label=f"minimum {lowest:.3f}")
-    spread.set(title="The best sigma is the residuals' sd", xlabel="sigma", ylabel="negative log-likelihood / n")
+    spread.set(
+        title=r"The best $\sigma$ is the residuals' standard deviation",
+        xlabel=r"$\sigma$",
+        ylabel="negative log-likelihood / n",
+    )
     for panel in (densities, weight, spread):
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=8, loc="upper center" if panel is weight else "best")
     return figure

@@ -99,13 +99,14 @@ def picture(results: dict[str, Trained]) -> Figure:
         weights, (colour, line) = results[name].weights, STYLES[name]
         left.plot(shown, [distinct_units(weights[step]) for step in shown], line, color=colour, label=name)
         panel.plot(weights[:, :, 0], color=colour, linewidth=1)
-        panel.set(title=f"{name}: {distinct_units(weights[-1])} distinct", xlabel="minibatch")
+        panel.set_title(f"{name}: {distinct_units(weights[-1])} distinct", fontsize=10)
+        panel.set(xlabel="minibatch")
         panel.sharey(others[0])
     others[0].set_ylabel("first weight of each hidden unit")
     left.set_xscale("symlog", linthresh=1)
     left.set_xticks([0, 1, 10, 100], ["0", "1", "10", "100"])
     left.set(xlabel="minibatch", ylabel=f"distinct hidden units of {UNITS}", ylim=(0, UNITS + 3))
-    left.set_title("Units that start equal stay equal")
+    left.set_title("Units that start equal stay equal", fontsize=10)
     left.legend(fontsize=8, loc="upper left")
     for panel in (left, *others):
         panel.grid(alpha=0.3)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.book.demos.activations import value_and_gradient
-from lightning_d2l.config.colours import BLUE, GREEN, ORANGE, RED
+from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.data.streams import generator, stream
 from lightning_d2l.nets.initialisation import gain
 from lightning_d2l.nets.mlp import ACTIVATIONS, MLP
@@ -151,5 +151,6 @@ def picture(measured: Logarithms, expected: Logarithms) -> Figure:
     panels[0, 0].set_ylabel("signals forward: log₁₀ variance")
     panels[1, 0].set_ylabel("gradients back: log₁₀ variance")
     panels[0, 0].plot([], [], ":", color="black", label="theory, wide layers")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(STYLES) + 1)
+    panels[0, 0].fill_between([], [], color=GREY, alpha=0.25, linewidth=0, label=f"range over {SEEDS} seeds")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=len(STYLES) + 2)
     return figure

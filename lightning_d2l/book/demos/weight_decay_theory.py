@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_d2l.book.demos import Demo
 from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.nets.least_squares import ridge_solution
+from lightning_d2l.training.ticks import plain_ticks
 
 N, D, BATCH, LR, DECAY, EPOCHS = 20, 200, 5, 0.003, 3.0, 100  # the book's experiment
 STEPS = EPOCHS * N // BATCH
@@ -105,8 +106,8 @@ def picture(path: Tensor, undecayed: Tensor, null: Tensor, ridge: float) -> Figu
     figure = Figure(figsize=(11, 4.2), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for panel, weights, name in (
-        (left, undecayed, "No weight decay"),
-        (right, path, f"Weight decay, lambda {DECAY:g}"),
+        (left, undecayed, "No weight decay: the part in the null space stays"),
+        (right, path, f"Weight decay, λ = {DECAY:g}: it decays, to the ridge solution"),
     ):
         part = null @ weights
         panel.semilogy(weights.norm(dim=0), color=BLUE, linewidth=4, alpha=0.4, label="norm of w")
@@ -121,6 +122,8 @@ def picture(path: Tensor, undecayed: Tensor, null: Tensor, ridge: float) -> Figu
     right.semilogy(expected, "--", color=RED, label=label)
     right.axhline(ridge, color="black", linestyle="--", linewidth=1, label=f"ridge solution, {ridge:.4f}")
     left.set_ylabel("norm")
+    for panel in (left, right):
+        plain_ticks(panel)
     left.legend(fontsize=8, loc="lower right")
     right.legend(fontsize=8)
     return figure
