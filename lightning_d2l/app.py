@@ -130,7 +130,7 @@ def _plugins_of_completion(arguments: Sequence[str]) -> list[str]:
 
 def _run(config: DictConfig, loader: SafeLoader, task: Task) -> int:
     """Do a single run; nothing is left of one that is refused."""
-    from lightning_d2l.training.files import missing_folders, remove_empty
+    from lightning_d2l.training.folders import missing_folders, remove_empty
 
     _check_single(config)
     above = missing_folders(Path(config.hydra.run.dir).parent)

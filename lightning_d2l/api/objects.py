@@ -111,8 +111,8 @@ def fit(
     with library(verbose=verbose) as program:
         from lightning_d2l.api.given import built_of, named_callbacks, require_data, require_module
         from lightning_d2l.studies.single import judged
-        from lightning_d2l.training.files import remove_empty
         from lightning_d2l.training.fit import run
+        from lightning_d2l.training.folders import remove_empty
 
         module, data, watching = require_module(module), require_data(datamodule, target), named_callbacks(callbacks)
         names, loggers = _loggers(logger)
@@ -169,7 +169,7 @@ def _place(folder: Folder | None, name: str) -> Path:
         return path_of("folder", folder)
     if not isinstance(name, str) or not re.fullmatch(r"[\w.=+-]{1,100}", name) or name.startswith("."):
         raise RequestError(f"name={name}: must be letters, digits, - _ . = or +")
-    from lightning_d2l.training.files import new_folder
+    from lightning_d2l.training.folders import new_folder
 
     now = time.localtime()
     return new_folder(

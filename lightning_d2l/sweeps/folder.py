@@ -19,7 +19,7 @@ from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps.ownership import FREE, difference, other_sweep, require_unused
-from lightning_d2l.training.files import new_folder
+from lightning_d2l.training.folders import new_folder
 from lightning_d2l.training.lock import holder
 from lightning_d2l.training.record import RUN_FILE, RunRecord
 from lightning_d2l.training.spec import RunSpec

@@ -283,29 +283,3 @@ def _block(entries: Mapping[str, str], indent: str) -> str:
     """The JSON object of entries that are encoded, one in a line."""
     lines = (f"{indent}  {_encode(str(key))}: {entry}" for key, entry in entries.items())
     return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-
-
-def new_folder(wanted: Path, *, exact: bool) -> Path:
-    """Create the folder `wanted`, with a number added if it exists, or with `exact` as it is; raises OSError."""
-    folder, number = wanted, 1
-    while True:
-        try:
-            folder.mkdir(parents=True, exist_ok=exact)
-            return folder
-        except FileExistsError:
-            if exact:
-                raise
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-
-
-def missing_folders(folder: Path) -> list[Path]:
-    """The folder and those above it that do not exist, the deepest first."""
-    return [place for place in (folder, *folder.parents) if not place.exists()]
-
-
-def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove folders, the deepest first, up to one that holds something."""
-    with suppress(OSError):
-        for folder in folders:
-            folder.rmdir()

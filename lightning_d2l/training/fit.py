@@ -28,8 +28,9 @@ from lightning_d2l.training.averaged import are_averaged, measure_averaged
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.caller import tell_caller
 from lightning_d2l.training.extras import Loggers, optional
-from lightning_d2l.training.files import LAST, Row, missing_folders, remove_empty
+from lightning_d2l.training.files import LAST, Row
 from lightning_d2l.training.finders import finders, search, with_found
+from lightning_d2l.training.folders import missing_folders, remove_empty
 from lightning_d2l.training.lock import hold
 from lightning_d2l.training.measure import test
 from lightning_d2l.training.predictions import save_predictions

@@ -24,10 +24,10 @@ from lightning_d2l.training.files import (
     LAST,
     MetricsFile,
     Row,
-    remove_empty,
     remove_unfinished,
     replacing,
 )
+from lightning_d2l.training.folders import remove_empty
 
 PLAIN = (bool, int, float, str, type(None))
 

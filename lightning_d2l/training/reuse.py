@@ -21,8 +21,9 @@ from lightning_d2l.modules.foreign import has_step
 from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module, unread_data
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
-from lightning_d2l.training.files import BEST, LAST, missing_folders, remove_empty
+from lightning_d2l.training.files import BEST, LAST
 from lightning_d2l.training.fit import run
+from lightning_d2l.training.folders import missing_folders, remove_empty
 from lightning_d2l.training.inputs import read_inputs
 from lightning_d2l.training.lock import holder
 from lightning_d2l.training.machine import check_accelerator
