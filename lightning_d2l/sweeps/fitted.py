@@ -127,10 +127,10 @@ def _evaluated(loaded: Sequence[tuple[Point, list[RunRecord], list[BuiltRun]]]) 
         first = built[0]
         x, y = _inputs(first), in_own_unit(first.data, first.data.samples("train")[1])
         assert x is not None
-        samples = [part.flatten()[:MOST_SAMPLES].double().tolist() for part in (x, y)]
+        inputs, targets = (part.flatten()[:MOST_SAMPLES].double().tolist() for part in (x, y))
         outputs = [_outputs(each, grid) for each in built]
         differ = len({str((run.fields.get("data") or {}).get("checksum")) for run in runs}) > 1
-        fits.append(Fit(point, [run.name for run in runs], outputs, *samples, differ=differ))
+        fits.append(Fit(point, [run.name for run in runs], outputs, inputs, targets, differ))
     return Fitted(grid.tolist(), _truth(loaded[0][2][0], grid), fits, _names(loaded[0][2][0]))
 
 
