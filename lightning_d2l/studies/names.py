@@ -5,7 +5,9 @@ Places are parts of a panel's width and height, so that they are known before th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from matplotlib.lines import Line2D
 from lightning_d2l.config.escape import label
 from lightning_d2l.config.text import show
 from lightning_d2l.studies.axes import fractions
+from lightning_d2l.studies.bands import quartiles
 from lightning_d2l.studies.frame import ENTRY, lines_of, width_of
 from lightning_d2l.studies.lines import Predicted
 from lightning_d2l.studies.palette import contrast
@@ -136,10 +139,18 @@ def name_marks(panel: Axes, shown: Panel, x: str, at: Mapping[str, float], size:
     taken += fractions(panel, [(at[show(value)], y) for line in shown.lines for value, y in line.dots(x)]).tolist()
     lost = [(at[show(value)], shown.y_range.high) for line in shown.lines for value in line.diverged(x)]
     taken += [(place, height) for place, _ in fractions(panel, lost).tolist() for height in (0.8, 0.86, 0.92, 0.96)]
-    for each in marks:
-        others = [fractions(panel, [(o.curve.x[0], shown.y_range.low)])[0, 0] for o in marks if o is not each]
-        lines = [(float(place), float(height)) for place in others for height in np.linspace(0, 1, SAMPLES)]
-        taken += _name_mark(panel, each, [*taken, *lines], size)
+    taken += [
+        (place, height)
+        for line in shown.lines
+        for value, found in line.estimates(x)
+        if not math.isnan(quartiles(found)[0])
+        for place, height in _along(fractions(panel, [(at[show(value)], end) for end in quartiles(found)]))
+    ]
+    placed = [
+        _placed(panel, marks, taken, size, upright=upright) for upright in (False, True)
+    ]  # all names the same way
+    for each, name in min(placed, key=lambda names: sum(name.hidden for _, name in names)):
+        _write(panel, each, name)
 
 
 def _along(places: Array) -> list[tuple[float, float]]:
@@ -151,41 +162,68 @@ def _along(places: Array) -> list[tuple[float, float]]:
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def _name_mark(
-    panel: Axes, each: Predicted, taken: Sequence[tuple[float, float]], size: tuple[float, float]
-) -> list[tuple[float, float]]:
-    """Write the name of a vertical line beside or along it, where it hides the least; returns the places it takes."""
-    place = float(fractions(panel, [(each.curve.x[0], panel.get_ylim()[0])])[0, 0])
-    if not -0.01 <= place <= 1.01:
-        return []
-    text, points = label(", ".join(filter(None, [each.curve.label, each.line]))), np.reshape(taken, (-1, 2))
-    choices = []
-    for upright in (True, False):
+@dataclass(frozen=True)
+class _Name:
+    """A name beside a vertical line: how many points it hides, its text, and its place as parts of the panel."""
+
+    hidden: int
+    text: str
+    place: float
+    right: bool
+    bottom: float
+    upright: bool
+
+
+def _placed(
+    panel: Axes,
+    marks: Sequence[Predicted],
+    taken: Sequence[tuple[float, float]],
+    size: tuple[float, float],
+    *,
+    upright: bool,
+) -> list[tuple[Predicted, _Name]]:
+    """The names of vertical lines where they hide the least, the lines themselves and each other included."""
+    bottom = panel.get_ylim()[0]
+    places = {id(each): float(fractions(panel, [(each.curve.x[0], bottom)])[0, 0]) for each in marks}
+    taken, found = list(taken), list[tuple[Predicted, _Name]]()
+    for each in marks:
+        place = places[id(each)]
+        if not -0.01 <= place <= 1.01:
+            continue
+        others = [
+            (places[id(o)], float(height)) for o in marks if o is not each for height in np.linspace(0, 1, SAMPLES)
+        ]
+        points = np.reshape([*taken, *others], (-1, 2))
+        text = label(", ".join(filter(None, [each.curve.label, each.line])))
         name = lines_of(text, NEAR_MARK, 0.94 * size[1] if upright else 0.45 * size[0])
         rows = name.split("\n")
-        extent = max(width_of(row, NEAR_MARK) for row in rows) + 0.03, 1.4 * len(rows) * NEAR_MARK / 72
+        extent = max(width_of(row, NEAR_MARK) for row in rows) + 0.06, 1.4 * len(rows) * NEAR_MARK / 72
         width, height = (np.array(extent[::-1] if upright else extent) / size).tolist()
+        choices = []
         for right in (True, False):
             left = place if right else place - width
-            for bottom in np.linspace(0.02, max(0.98 - height, 0.02), SAMPLES).tolist():
-                inside = (points >= [left - NEAR, bottom - NEAR]) & (
-                    points <= [left + width + NEAR, bottom + height + NEAR]
-                )
+            for low in np.linspace(0.02, max(0.98 - height, 0.02), SAMPLES).tolist():
+                over = (points >= [left - NEAR, low - NEAR]) & (points <= [left + width + NEAR, low + height + NEAR])
                 outside = left < 0 or left + width > 1
-                rank = int(inside.all(1).sum()) + 1000 * outside, not upright, not right, bottom
-                choices.append((rank, name, left, width, height))
-    (_, lying, leftwards, bottom), name, left, width, height = min(choices)
+                choices.append((int(over.all(1).sum()) + 1000 * outside, not right, low))
+        hidden, leftwards, low = min(choices)
+        left = place - width if leftwards else place
+        taken += [(left + width * i / 9, low + height * j / 9) for i in range(10) for j in range(10)]
+        found.append((each, _Name(hidden, name, place, not leftwards, low, upright)))
+    return found
+
+
+def _write(panel: Axes, each: Predicted, name: _Name) -> None:
     panel.annotate(
-        name,
-        xy=(place, bottom),
+        name.text,
+        xy=(name.place, name.bottom),
         xycoords="axes fraction",
-        xytext=(-4 if leftwards else 4, 0),
+        xytext=(4 if name.right else -4, 0),
         textcoords="offset points",
-        rotation=0 if lying else 90,
-        ha="right" if leftwards else "left",
+        rotation=90 if name.upright else 0,
+        ha="left" if name.right else "right",
         va="bottom",
         fontsize=NEAR_MARK,
         color=readable(each.colour),
         zorder=5,
     )
-    return [(left + width * i / 9, bottom + height * j / 9) for i in range(10) for j in range(10)]
