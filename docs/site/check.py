@@ -17,33 +17,38 @@ from tests.chromium import Watched, browser  # noqa: E402
 WIDTHS = (390, 1280)
 
 
-def check(site: Path, pages: list[str]) -> int:
+def pages(site: Path) -> list[str]:
+    """The pages of a site but for the source code behind the reference."""
+    every = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    return [name for name in every if not name.startswith("_modules")]
+
+
+def check(site: Path, names: list[str]) -> int:
     """Print what is wrong with the pages, and return how many are."""
     wrong = 0
     with browser() as chromium:
-        for width in WIDTHS:
-            window = chromium.new_context(viewport={"width": width, "height": 900})
-            for name in pages:
-                page = window.new_page()
-                watched = Watched(page, site / name)
-                page.wait_for_timeout(500)  # MathJax typesets
-                found = list(watched.errors)  # before axe-core, which asks for style sheets again
-                found += [url for url in watched.requests if not url.startswith(("file:", "data:"))]
+        for name in names:
+            page = chromium.new_page(viewport={"width": WIDTHS[0], "height": 900})
+            watched = Watched(page, site / name)
+            page.wait_for_timeout(300)  # MathJax typesets
+            found = list(watched.errors)  # before axe-core, which asks for style sheets again
+            found += [url for url in watched.requests if not url.startswith(("file:", "data:"))]
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
                 rules = Axe().run(page).response["violations"]
-                found += [f"{rule['id']}: {rule['nodes'][0]['html'][:120]}" for rule in rules]
+                found += [f"{width} pixels: {rule['id']}: {rule['nodes'][0]['html'][:120]}" for rule in rules]
                 if (over := page.evaluate("document.documentElement.scrollWidth - window.innerWidth")) > 0:
-                    found.append(f"{over} pixels wider than the window")
-                if found:
-                    wrong += 1
-                    print(f"{name}, {width} pixels: {'; '.join(found)}", flush=True)
-                page.close()
+                    found.append(f"{width} pixels: {over} pixels wider than the window")
+            if found:
+                wrong += 1
+                print(f"{name}: {'; '.join(found)}", flush=True)
+            page.close()
     return wrong
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "outputs" / "site")
-    everything = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.html"))
-    names = sys.argv[2:] or [name for name in everything if not name.startswith("_modules")]
+    names = sys.argv[2:] or pages(folder)
     wrong = check(folder, names)
     print(f"{len(names)} pages: {wrong or 'nothing'} wrong")
     sys.exit(wrong > 0)
