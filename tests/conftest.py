@@ -2,7 +2,7 @@ import copy
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, a process a core
@@ -65,6 +65,23 @@ def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(extras, "draw", lambda *_: [])
     monkeypatch.setattr(report, "_drawn", lambda findings: None)
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """What a program says that refuses its words: one or two lines of error, nothing else, and it leaves no file."""
+
+    def said(main: Callable[[list[str]], int], words: list[str]) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert main(words) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert 1 <= len(captured.err.splitlines()) <= 2
+        assert sorted(tmp_path.rglob("*")) == before
+        return captured.err
+
+    return said
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.lines import columns, fill, shortened
 from lightning_d2l.config.output import tolerant_output
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)  # json.dumps would make one at each call
+
 
 def number(value: float) -> str:
     """Four significant digits."""
@@ -91,4 +93,4 @@ def show(value: Any) -> str:
         return value
     if isinstance(value, float):
         return f"{value:.10g}"
-    return json.dumps(value, separators=(",", ":"), default=str)
+    return str(value) if type(value) is int else _ENCODER.encode(value)

@@ -138,7 +138,12 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
         damaged = f": {left_out} run.json, all damaged" if left_out else ""
         raise RequestError(f"{folder}: no run to report on{damaged or ' (no run.json in it or below it)'}")
     order = {job["folder"]: position for position, job in enumerate(sweep.fields.get("jobs") or [])}
-    sweep.runs.sort(key=lambda run: (order.get(run.folder.name, len(order)), _natural(run.name)))
+
+    def place(run: RunRecord) -> tuple[int, list[tuple[int, float, str]]]:
+        known = order.get(run.folder.name)
+        return (len(order), _natural(run.name)) if known is None else (known, [])
+
+    sweep.runs.sort(key=place)
     return sweep
 
 

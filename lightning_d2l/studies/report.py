@@ -74,7 +74,7 @@ class Report:
             "stopped": findings.stopped or None,
             "pruned": next((each.as_dict() for each in findings.pruned), None),
             "points": [point.as_dict() for point in findings.points],
-            "runs": tables.results(findings),
+            "runs": [*tables.results(findings)],
             "unfinished": [
                 {"run": run.name, "status": run.state, "error": run.fields.get("error")} for run in findings.unfinished
             ],
@@ -124,7 +124,10 @@ def write(
     drawn = _drawn(findings)
     png, svg, caption = drawn or (None, None, None)
     try:
-        paths = {kind: _write(into / f"{kind}.csv", tables.csv_text(rows(findings))) for kind, rows in TABLES.items()}
+        paths = {kind: into / f"{kind}.csv" for kind in TABLES}
+        for kind, path in paths.items():
+            with replacing(path) as file:
+                tables.write_csv(file, TABLES[kind](findings))
         summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, png, caption, into))
         live = _live(findings, fitted) if touched and drawn else None
         blocks = document(findings, caption)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any
 
 from lightning_d2l.config.escape import cell, terminal
 from lightning_d2l.config.lines import LOG, aligned, cells, shortened
@@ -26,33 +26,33 @@ WIDEST = 24
 NO_MEASUREMENT: dict[str, Any] = {"metric": None, **NO_ESTIMATE}
 
 
-def results(findings: Findings) -> list[dict[str, Any]]:
+def results(findings: Findings) -> Iterator[dict[str, Any]]:
     """A row for each run: run, status, every varied key, every metric of the last weights, diagnosis, share and gap.
 
     If a callback stopped any of them early, the epoch after which it did is `stopped`; if sweep.prune did, it is
     `pruned`. Missing values are None.
     """
-    rows, ends = [], any(run.fields.get("stopped") for run in findings.runs)
+    varied, metrics = findings.varied, findings.metrics
+    ends = any(run.fields.get("stopped") for run in findings.runs)
     pruned = any(run.state == "pruned" for run in findings.runs)
     for run, diagnosis in zip(findings.runs, run_diagnoses(findings.runs, findings.points), strict=True):
         row: dict[str, Any] = {"run": run.name, "status": run.state}
         row |= {"stopped": (run.fields.get("stopped") or {}).get("epoch")} if ends else {}
         row |= {"pruned": (run.fields.get("pruned") or {}).get("epoch")} if pruned else {}
-        row |= {key: _setting(run, key) for key in findings.varied}
-        row |= {name: run.metric(name) if run.completed else None for name in findings.metrics}
-        rows.append({**row, **_diagnosed(diagnosis)})
-    return rows
+        row |= {key: _setting(run, key) for key in varied}
+        row |= {name: run.metric(name) if run.completed else None for name in metrics}
+        yield {**row, **_diagnosed(diagnosis)}
 
 
-def summary(findings: Findings) -> list[dict[str, Any]]:
+def summary(findings: Findings) -> Iterator[dict[str, Any]]:
     """A row for each point and metric: the setting, metric, the numbers of its estimate, diagnosis."""
-    rows = []
     for point in findings.points:
-        names = [name for name in findings.metrics if name in point.estimates]
-        measured: list[dict[str, Any]] = [{"metric": name, **point.estimates[name].as_dict()} for name in names]
         diagnosed = _diagnosed(point.diagnosis)
-        rows += [{**point.setting, **values, **diagnosed} for values in measured or [NO_MEASUREMENT]]
-    return rows
+        names = [name for name in findings.metrics if name in point.estimates]
+        for name in names:
+            yield {**point.setting, "metric": name, **point.estimates[name].as_dict(), **diagnosed}
+        if not names:
+            yield {**point.setting, **NO_MEASUREMENT, **diagnosed}
 
 
 def _diagnosed(found: Diagnosis | None) -> dict[str, Any]:
@@ -208,13 +208,30 @@ def _fixed(value: float, decimals: int) -> str:
     return fixed if not value or float(fixed) else f"{value:.2g}"
 
 
-def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same keys as CSV; None becomes an empty cell, and no cell is a formula."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(cell, rows[0] if rows else []))
-    writer.writerows([v if v is None or isinstance(v, float) else cell(show(v)) for v in row.values()] for row in rows)
-    return file.getvalue()
+def write_csv(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows with the same keys as CSV; None becomes an empty cell, and no cell is a formula.
+
+    A hundred thousand rows are written one by one as they come.
+    """
+    known: dict[str, str] = {}  # many cells are equal
+
+    def shown(value: Any) -> Any:
+        if value is None or isinstance(value, float) or type(value) is int:
+            return value
+        text = show(value)
+        return known.get(text) or known.setdefault(text, cell(text))
+
+    out = io.TextIOWrapper(file, "utf-8", newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    first = True
+    for row in rows:
+        if first:
+            writer.writerow(map(cell, row))
+            first = False
+        writer.writerow(map(shown, row.values()))
+    if first:
+        writer.writerow([])
+    out.detach()  # which writes what is left, and leaves the file open
 
 
 def _setting(run: RunRecord, key: str) -> Any:

@@ -244,4 +244,8 @@ def noise_floor(each: Measured) -> Iterator[Curve]:
 
 def numeric(values: Sequence[Any]) -> bool:
     """Whether all values are finite numbers, which have a position on an axis."""
-    return all(isinstance(v, numbers.Real) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    return all((type(v) in (int, float) or _is_real(v)) and math.isfinite(v) for v in values)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -153,6 +153,8 @@ class RunRecord:
         if key in RECORDED:
             return self.fields[key]
         value, found = lookup(self.config, key)
+        if type(value) in (int, float, str, bool):
+            return value
         if not found or value is None or isinstance(value, Mapping):
             if key in self.overrides:
                 return None if self.overrides[key] == "null" else self.overrides[key]
@@ -257,11 +259,10 @@ def _attempt(fields: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
     return found | {name: fields.get(name) for name in names if name in fields} | {"changed": changed}
 
 
-def lookup(config: Mapping[str, Any], key: str) -> tuple[Any, bool]:
-    """The value of a full key such as "data.degree", and whether there is one."""
-    node: Any = config
+def lookup(node: Any, key: str) -> tuple[Any, bool]:
+    """The value of a full key such as "data.degree" in a configuration, and whether there is one."""
     for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
+        if not isinstance(node, (dict, Mapping)) or part not in node:  # that of a dict takes little time
             return None, False
         node = node[part]
     return node, True
