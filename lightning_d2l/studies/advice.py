@@ -113,7 +113,7 @@ def _is_number(value: Any) -> TypeGuard[int | float]:
 def _uncertain(found: Diagnosis, run: RunRecord) -> Iterator[Change]:
     samples = _node(run, "data").get("n_val")
     if found.split == "val" and not _node(run, "data").get("folds") and _is_number(samples) and 0 < samples < MANY:
-        yield "more validation data, which tell", {"data.n_val": min(10 * samples, 10 * MANY)}
+        yield "more validation data, to tell", {"data.n_val": min(10 * samples, 10 * MANY)}
     yield from _seeds(run)
 
 

@@ -65,6 +65,12 @@ def check_key(field: str, key: str, runs: Sequence[RunRecord]) -> None:
     raise RequestError(f"study.{field}={key}: no run has such a key{nearest(key, known)}")
 
 
+NOTHING = (
+    "no run has logged a metric, so there is nothing to compare; a LightningModule logs the loss on held-out data by "
+    'self.log("val_loss", ...) in validation_step'
+)
+
+
 def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
     """Raise RequestError on a metric that no completed run has; that no label was fitted is a result."""
     completed = [run for run in runs if run.completed]
@@ -74,7 +80,10 @@ def check_metrics(metrics: Iterable[str], runs: Sequence[RunRecord]) -> None:
             continue
         predicted = metric in PARTS and any((run.folder / PREDICTIONS).exists() for run in completed)
         if not predicted and all(metric not in run.metric_names and run.metric(metric) is None for run in completed):
-            known = dict.fromkeys([*(name for run in completed for name in run.metric_names), *QUANTITIES])
+            measured = dict.fromkeys(name for run in completed for name in run.metric_names)
+            if not measured:
+                raise RequestError(NOTHING)
+            known = dict.fromkeys([*measured, *QUANTITIES])
             raise _unknown_metric(metric, "has", known)
 
 

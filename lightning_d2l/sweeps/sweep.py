@@ -204,7 +204,7 @@ class Sweep(Work):
         kept = {job: record for job, record in self.records().items() if record.state in FINISHED}
         self.update(status="running", process=process())
         already = f", {len(kept)} of them finished before" if kept else ""
-        print(f"{self.total} runs{already}, in {from_here(self.folder)}", flush=True)
+        print(f"{self.total} run{'s' * (self.total != 1)}{already}, in {from_here(self.folder)}", flush=True)
         if self.rungs:
             print(cut(self.rungs.plan.words), flush=True)
         self.progress = progress = SweepProgress(self.total, kept.values())

@@ -25,6 +25,7 @@ from lightning_d2l.training.tensorboard import write_text
 log = logging.getLogger(__name__)
 Judge = Callable[[Path, Mapping[str, Any]], dict[str, Any]]
 """The diagnosis of a run, from its folder and the fields of its record."""
+NONE = "none, without a loss on held-out data; a LightningModule logs it as val_loss or test_loss"
 
 
 def first_line(built: BuiltRun) -> str:
@@ -89,9 +90,11 @@ def judged(
 
 
 def told(outcome: Mapping[str, Any]) -> list[str]:
-    """The lines on the diagnosis of a single run, and on what to try next; none without a diagnosis."""
-    if not (found := outcome.get("diagnosis")):
+    """The lines on the diagnosis of a single run, and on what to try next; none without a judge."""
+    if (found := outcome.get("diagnosis")) is None:
         return []
+    if not found:
+        return fill(NONE, min(columns(), LOG), first="diagnosis   ", rest=" " * 12).splitlines()
     text = f"{found['text']}; next: {found['next']}" if found["next"] else found["text"]
     width = min(columns(), LOG)
     lines = fill(text, width, first="diagnosis   ", rest=" " * 12).splitlines()

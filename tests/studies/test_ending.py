@@ -64,3 +64,12 @@ def test_a_study_without_a_name_has_that_of_its_file_and_lean_runs_are_listed(tm
     assert sorted(found["data.degree"]) == [1, 1, 3, 3]
     expected = {run.folder.name: run.metrics["loss/test"] for run in d2l.load_sweep(folder).runs}
     assert {Path(run).name: loss for run, loss in zip(found["run"], found["loss/test"], strict=True)} == expected
+
+
+def test_runs_that_log_nothing_are_told_how_to(tmp_path, capsys):
+    write_sweep(tmp_path, {"optimizer.lr": [0.1, 0.2]}, lambda lr: {})
+    assert cli.main(["report", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: no run has logged a metric")
+    assert 'self.log("val_loss", ...)' in told
+    assert "gap/val" not in told

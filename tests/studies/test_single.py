@@ -176,3 +176,12 @@ def test_runs_of_a_sweep_are_diagnosed_by_its_report_and_objects_in_words(tmp_pa
     run = d2l.fit(module, (x, (x[:, 0] > 0).long()), folder=tmp_path / "fit", logger=None, verbose=False, max_epochs=1)
     assert run.record["diagnosis"]["command"] == ""
     assert run.record["diagnosis"]["name"] in repr(run)
+
+
+def test_a_run_without_a_held_out_loss_says_why_it_has_no_diagnosis(tmp_path, capsys):
+    words = ["model=polynomial_regression", "data.n_train=20", "trainer.max_epochs=1", "logger=none"]
+    words += ["trainer.limit_val_batches=0", "trainer.limit_test_batches=0", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert app.main(words) == 0
+    out = capsys.readouterr().out
+    assert "diagnosis   none, without a loss on held-out data" in out
+    assert "try next" not in out
