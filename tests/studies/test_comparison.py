@@ -177,6 +177,9 @@ def test_an_interval_says_what_its_runs_share(tmp_path):
     found = find([write_sweep(tmp_path / "a", axes, lambda *_: {"loss/test": 1.0, "loss/val": 1.0})]).points[0]
     assert found.estimates["loss/test"].given == "the test samples and one seed"
     assert found.estimates["loss/val"].given == "one seed"
+    axes = {"data._target_": ["lightning_d2l.data.table.TableData"], "data.seed": range(3)}
+    splits = find([write_sweep(tmp_path / "c", axes, lambda _, seed: {"loss/val": 1.0 + seed})]).points[0]
+    assert splits.estimates["loss/val"].given == "one file and one seed"
     alone = find([write_sweep(tmp_path / "b", {"seed": range(3)}, lambda s: {"loss/test": 1.0 + s})]).points[0]
     assert "given one data set" in str(alone.estimates["loss/test"])
     assert sweep(np.ones((2, 3)))[0].estimates["loss/test"].clusters == 3

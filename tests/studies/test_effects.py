@@ -1,6 +1,7 @@
 """Which key matters most, and what to run next."""
 
 import itertools
+import json
 import math
 import shlex
 
@@ -91,6 +92,23 @@ def test_next_are_more_seeds_where_chance_decides(tmp_path):
     (key, seeds) = shlex.split(findings.next)[-1].split("=")
     assert key == "seed"
     assert int(seeds.removeprefix("range(").removesuffix(")")) > len(SEED)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"data.folds": [5], "data.fold": range(5), "data.noise": [None]}, "data.seed"),
+        ({"optimizer._target_": ["lightning_d2l.engine.exact.Exact"], "data.noise": [None]}, "data.seed"),
+        ({"data._target_": ["lightning_d2l.data.table.TableData"], "data.n": range(5)}, "seed"),
+    ],
+)
+def test_what_no_seed_changes_is_repeated_on_other_data(settings, key, tmp_path):
+    folder = write_sweep(tmp_path, {"data.degree": [1, 2], **settings}, lambda degree, *_: {"loss/val": float(degree)})
+    for path in folder.glob("*/run.json"):  # data of no generator
+        record = json.loads(path.read_text())
+        del record["config"]["data"]["noise"]
+        path.write_text(json.dumps(record))
+    assert f"{key}=range(5)" in shlex.split(find([folder]).next)
 
 
 def test_the_printed_command_is_one_that_runs(tmp_path, capsys):

@@ -57,14 +57,18 @@ def repeated(best: Point) -> Mapping[str, str]:
 def _seeds(study: Study, points: Sequence[Point], times: float) -> dict[str, str]:
     """So many times as many seeds, at least five.
 
-    The seed of a study is that of its data too. Elsewhere it is that of generated data, unless only `seed` was varied.
+    The seed of a study is that of its data too. Elsewhere it is that of data that are generated, folded or solved for,
+    unless only `seed` was varied.
     """
     runs = [run for point in points for run in point.runs]
     if idle := {name for point in points for name in point.idle}:
         return _data_sets(runs) if idle == {"seed"} else {}
-    generated = all("noise" in (run.config.get("data") or {}) for run in runs)
-    seeds, sets = ({show(run.get(key)) for run in runs} for key in ("seed", "data.seed"))
-    key = "data.seed" if generated and len(seeds) == 1 and not study.name else "seed"
+    nodes = [run.config.get("data") or {} for run in runs]
+    seeds, sets, folds = ({show(run.get(key)) for run in runs} for key in ("seed", "data.seed", "data.fold"))
+    solved = all(str((run.config.get("optimizer") or {}).get("_target_")).endswith(".Exact") for run in runs)
+    drawn = all("noise" in node for node in nodes) or ((solved or len(folds) > 1) and all("seed" in n for n in nodes))
+    fixed = len(seeds) == 1 if not study.name else len(folds) > len(sets) == 1 < len(seeds)
+    key = "data.seed" if drawn and fixed else "seed"
     before = len(sets if key == "data.seed" else seeds)
     most = min(MOST_SEEDS, MOST_RUNS * before // len(runs))
     count = min(max(math.ceil(times * before), FEW_SEEDS), most)
