@@ -139,11 +139,11 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
         raise RequestError(f"{folder}: no run to report on{damaged or ' (no run.json in it or below it)'}")
     order = {job["folder"]: position for position, job in enumerate(sweep.fields.get("jobs") or [])}
 
-    def place(run: RunRecord) -> tuple[int, list[tuple[int, float, str]]]:
+    def planned(run: RunRecord) -> tuple[int, list[tuple[int, float, str]]]:
         known = order.get(run.folder.name)
         return (len(order), _natural(run.name)) if known is None else (known, [])
 
-    sweep.runs.sort(key=place)
+    sweep.runs.sort(key=planned)
     return sweep
 
 
