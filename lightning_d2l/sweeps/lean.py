@@ -172,20 +172,38 @@ def best_and_worst(folder: Path, fields: dict[str, Any], records: Mapping[RunSpe
     return list(dict.fromkeys(end(found)[2] for found in points.values() for end in (min, max)))
 
 
+def keep_of(config: DictConfig, jobs: Sequence[RunSpec]) -> list[str]:
+    """What `sweep.keep` names; raises RequestError as `check_keep` does."""
+    asked = config.sweep.keep
+    keep = [asked] if isinstance(asked, str) else list(asked)
+    check_keep(keep, jobs)
+    return keep
+
+
+def require_possible(config: DictConfig, jobs: Sequence[RunSpec], alike: Sequence[RunSpec]) -> None:
+    """Raise RequestError, before anything is written, if a new sweep can't have the lean records that are asked for.
+
+    Its jobs may leave files that these can't hold. A search has no jobs yet, but some that are `alike`.
+    """
+    if config.sweep.get("records") == "lean" and not config.sweep.resume:
+        if needs := _needs_folder(jobs or alike):
+            raise RequestError(
+                f"sweep.records=lean: {needs}, which needs a folder for each run; take sweep.records=full"
+            )
+        keep_of(config, jobs)
+
+
 def chosen(config: DictConfig, jobs: Sequence[RunSpec], total: int, before: Mapping[str, Any] | None) -> str:
     """The records of a sweep, "full" or "lean": those asked for, those of the sweep that is resumed, or by its size.
 
-    A line says what full records would cost where they are not taken. Raises RequestError if lean records are asked
-    for and the runs leave files that these can't hold.
+    A line says what full records would cost where they are not taken.
     """
     asked = config.sweep.get("records") or (before or {}).get("records")
-    needs = _needs_folder(jobs)
-    if asked == "lean" and needs and not before:
-        raise RequestError(f"sweep.records=lean: {needs}, which needs a folder for each run; take sweep.records=full")
     if asked or before:
         return str(asked or "full")
     if total <= MOST_FULL:
         return "full"
+    needs = _needs_folder(jobs)
     size = f"{total:,} runs with full records are about {FILES * total:,} files and {_size(total, jobs)}"
     if needs:
         print(f"{size}: {needs}, so that lean records are not possible", flush=True)

@@ -26,7 +26,7 @@ from lightning_d2l.sweeps.executors.submitted import take_back
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
 from lightning_d2l.sweeps.jobs import SweepSpec, checked_jobs, distinct, listed, require_single, resumed_alone, study_of
-from lightning_d2l.sweeps.lean import best_and_worst, check_keep, chosen
+from lightning_d2l.sweeps.lean import best_and_worst, chosen, keep_of, require_possible
 from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.sweeps.prune_plan import keep_plan, planned
@@ -63,10 +63,7 @@ class Sweep(Work):
                 take_back(folder, self.id)
         records = chosen(spec.config, self.jobs or spec.alike, self.total, before)
         if records == "lean":
-            keep = spec.config.sweep.keep
-            keep = [keep] if isinstance(keep, str) else list(keep)
-            check_keep(keep, self.jobs)
-            self.lean.turn_on(keep)
+            self.lean.turn_on(keep_of(spec.config, self.jobs))
         self.lean.look()
         for path, reason in self.lean.there.damaged.items():
             print(f"{path}: {reason}; its runs are trained again", file=sys.stderr, flush=True)
@@ -283,6 +280,7 @@ def in_its_folder(
     """
     if not spec.config.sweep.wait:
         require_leaving(spec)
+    require_possible(spec.config, jobs, spec.alike)
     if hasattr(spec.launcher, "check"):
         spec.launcher.check(jobs)
     try:

@@ -201,7 +201,7 @@ def test_many_runs_take_lean_records_unless_a_folder_is_asked_for(tmp_path, monk
     assert "logger=csv writes for each run, so that lean records are not possible" in capsys.readouterr().out
     swept(tmp_path / "d", "seed=0,1", "trainer.save_predictions=true", "sweep.records=lean", code=2)
     assert "sweep.records=lean: trainer.save_predictions=true" in capsys.readouterr().err
-    assert not (tmp_path / "d" / "sweep.json").exists()
+    assert not (tmp_path / "d").exists()
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,7 @@ def test_many_runs_take_lean_records_unless_a_folder_is_asked_for(tmp_path, monk
 def test_what_can_not_be_kept_is_refused(asked, said, tmp_path, capsys):
     swept(tmp_path / "s", "seed=0,1", "sweep.records=lean", f"sweep.keep={asked}", code=2)
     assert said in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 def test_what_is_kept_is_named_by_patterns_settings_or_metrics():
