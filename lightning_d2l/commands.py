@@ -190,8 +190,8 @@ def do_reproduce(args: argparse.Namespace) -> int:
 def do_report(args: argparse.Namespace) -> int:
     from lightning_d2l.studies.interactive import is_wanted
     from lightning_d2l.studies.report import report, text
-    from lightning_d2l.sweeps.fitted import fitted
     from lightning_d2l.sweeps.executors.submitted import unfinished
+    from lightning_d2l.sweeps.fitted import fitted
 
     interactive = is_wanted(args.interactive)
     left = [] if args.format == "json" else unfinished(args.folders)
