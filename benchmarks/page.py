@@ -61,7 +61,7 @@ def figure(rows: Rows) -> Figure:
         panel.set_xlim(sizes[0] / 1.3, sizes[-1] * 3)
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.xaxis.set_minor_locator(NullLocator())
-        axes.name_axes(panel, {"runs": "number of runs"}, "time (s)", 3.0)
+        axes.name_axes(panel, {"number of runs": "number of runs"}, "time (s)", 3.0)
         note = f"Whole programs with the start of Python, n = {' or '.join(counts)} each. Named by hydra/launcher."
         frame.finish(drawn, "How long does a sweep take?", note, [])
     return drawn

@@ -21,7 +21,7 @@ from matplotlib.legend_handler import HandlerTuple
 from lightning_d2l.config.escape import label, terminal
 from lightning_d2l.studies.palette import FAINT, INK
 
-PANEL = {1: (6.4, 4.0), 2: (4.7, 3.5), 3: (4.1, 3.2)}
+PANEL = {1: (6.4, 4.0), 2: (4.7, 3.5), 3: (3.8, 3.1)}
 """Width and height of a panel in inches, by the number of panels in a row."""
 AROUND = 1.1, 0.75  # inches of a panel's width and height outside its axes: ticks and words
 EDGE = 0.12  # inches of white around the figure

@@ -115,8 +115,11 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str], split: str
     panel.set_yticks(range(n), [*map(label, names)], fontsize=size)
     panel.set(xlabel="predicted class", ylabel="true class")
     panel.spines[:].set_visible(True)
-    panel.set_title("\n".join(textwrap.wrap(_confusion(counts, share, names, split), 60)), fontsize=10)
-    few = "" if more else " (·: less than half)"
+    panel.set_title(
+        "\n".join(textwrap.wrap(_confusion(counts, share, names, split), round(9.7 * figure.get_figwidth()))),
+        fontsize=10,
+    )
+    few = " (·: below 0.5)" if not more and bool(((counts > 0) & (share < 0.5)).any()) else ""
     figure.colorbar(picture, ax=panel, label=f"% of the true class{few}", shrink=0.8)
     return figure
 

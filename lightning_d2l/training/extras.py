@@ -200,6 +200,8 @@ def figures_of(built: BuiltRun, stopped: Mapping[str, Any] | None) -> dict[str, 
 def _in_words(data: TensorDataModule) -> str:
     if data.name == "fashion_mnist":
         return "Fashion-MNIST" if data.source == "official" else "GENERATED GARMENTS, not Fashion-MNIST"
+    if data.name == "polynomial" and (degree := getattr(data, "degree", None)) is not None:
+        return f"polynomial features of degree {degree}"
     name = data.name if "." in data.name else data.name.replace("_", " ")
     return name if data.source in ("synthetic", "csv") else f"{name} ({data.source})"
 

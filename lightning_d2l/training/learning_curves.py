@@ -46,7 +46,8 @@ def curves(history: Sequence[Mapping[str, float]], stopped: int | None = None, l
         return None
     columns = 2 if len(found) == 4 else min(len(found), COLUMNS)
     rows = -(-len(found) // columns)
-    figure, panels = with_panels(rows, columns, 4.6 * columns, 3.5 * rows)
+    width, height = (4.6, 3.5) if columns < COLUMNS else (3.8, 3.2)  # letters in a wide figure are small on a slide
+    figure, panels = with_panels(rows, columns, width * columns, height * rows)
     for panel, (metric, lines) in zip(panels, found.items(), strict=False):
         _draw(panel, metric, lines, stopped)
         panel.set_ylabel(label(loss if metric == "loss" else spoken(metric)))
@@ -99,7 +100,10 @@ def _draw(panel: Axes, metric: str, lines: Mapping[str, Curve], stopped: int | N
     plain_ticks(panel)
     panel.set_xlabel("epoch")
     panel.grid(alpha=0.3)
-    panel.set_title("\n".join(textwrap.wrap(label(statement(metric, lines)), 46)), fontsize=10)
+    panel.set_title(
+        "\n".join(textwrap.wrap(label(statement(metric, lines)), 44)),
+        fontsize=10,
+    )
     if stopped is not None:
         panel.axvline(stopped, color=GREY, linestyle=":", label="stopped early")
     if len(panel.get_legend_handles_labels()[0]) > 1 or {*lines} & {*STYLES}:

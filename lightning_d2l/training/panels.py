@@ -44,6 +44,7 @@ PAPER: Any = {
     "legend.fontsize": 9,
 }
 """Settings of matplotlib for every figure."""
+RAISED = str.maketrans("-0123456789", "\N{SUPERSCRIPT MINUS}⁰¹²³⁴⁵⁶⁷⁸⁹")
 LARGEST = 1e300
 """Numbers beyond have no place on an axis of matplotlib."""
 
@@ -60,5 +61,7 @@ def is_shown(value: float) -> bool:
 
 
 def short(value: float, digits: int = 4) -> str:
-    """A number of few digits for a title: 21,010 rather than 2.101e+04."""
-    return plain(float(f"{value:.{digits}g}"))
+    """A number of few digits for a title, without mathematics: 21,010 rather than 2.101e+04, or 10 with an exponent."""
+    text = plain(float(f"{value:.{digits}g}"))
+    base, power, exponent = text.strip("$").rstrip("}").replace(r"\times", "\N{MULTIPLICATION SIGN}").partition("^{")
+    return base.replace("-", "\N{MINUS SIGN}") + exponent.translate(RAISED) if power else text

@@ -22,7 +22,7 @@ from lightning_d2l.training import figures, panels
 from lightning_d2l.training.class_figures import confusion_matrix, predicted_images
 from lightning_d2l.training.fits import fit, fitted_curve
 from lightning_d2l.training.learning_curves import OTHERS, STYLES, curves
-from lightning_d2l.training.panels import PAPER
+from lightning_d2l.training.panels import PAPER, short
 from lightning_d2l.training.table_figures import predicted_and_true
 from lightning_d2l.training.ticks import plain, plain_ticks
 from tests.runs import POLYNOMIAL, run_here
@@ -167,6 +167,9 @@ def test_curves_of_any_numbers_are_drawn(values, tmp_path) -> None:
 def test_ticks_have_plain_numbers() -> None:
     assert [plain(v) for v in (0.6, 20000, 0.001, -3, 1e-7, 2e9, 0)] == [
         "0.6", "20,000", "0.001", "\N{MINUS SIGN}3", "$10^{-7}$", r"$2\times10^{9}$", "0",
+    ]  # fmt: skip
+    assert [short(v, 3) for v in (21013, 1e-9, -3.14159e-8, 0.5)] == [
+        "21,000", "10⁻⁹", "\N{MINUS SIGN}3.14\N{MULTIPLICATION SIGN}10⁻⁸", "0.5",
     ]  # fmt: skip
     for low, high in ((0.35, 0.9), (0.012, 0.7), (1e-6, 100), (1e-300, 1e300), (7000, 90000)):
         panel = Figure().subplots()

@@ -56,7 +56,7 @@ def run(seed: int, n: int = 100, d: int = 30, relevant: int = 5) -> Demo:
 
 def picture(penalties: Tensor, l1: Tensor, l2: Tensor, true: Tensor) -> Figure:
     """The weights (d, k) by penalty (k,), with relevant weights in colour, and the share of zeros."""
-    figure = Figure(figsize=(13, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(11.4, 3.8), dpi=120, layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     relevant = true[:, 0] != 0
     for panel, w, name in ((left, l1, "L1: to zero, one after another"), (middle, l2, "L2: smaller, never zero")):

@@ -85,7 +85,7 @@ def run(seed: int, n: int = 200) -> Demo:
 
 def picture(X: Tensor, y: Tensor, best: Tensor, residual_sd: float) -> Figure:
     """Normal densities; the NLL by one weight for several sigma; the NLL by sigma at the least-squares fit."""
-    figure = Figure(figsize=(13, 4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(12, 3.9), dpi=120, layout="constrained")
     densities, weight, spread = figure.subplots(1, 3)
     grid = torch.linspace(-7, 9, 401, dtype=torch.float64)
     for mean, sd, colour in ((0, 1, BLUE), (0, 2, ORANGE), (3, 1, GREEN)):
@@ -110,7 +110,7 @@ def picture(X: Tensor, y: Tensor, best: Tensor, residual_sd: float) -> Figure:
     spread.axvline(residual_sd, color=GREY, linestyle="--", label=f"their standard deviation {residual_sd:.3f}")
     spread.plot(residual_sd, lowest, "o", color=RED, label=f"minimum {lowest:.3f}")
     spread.set(
-        title=r"The best $\sigma$ is the residuals' standard deviation",
+        title=r"The best $\sigma$ is that of the residuals",
         xlabel=r"$\sigma$",
         ylabel="negative log-likelihood / n",
     )
