@@ -99,7 +99,10 @@ def address(folder: Path) -> str:
 
 
 def newest() -> Path:
-    """The folder below outputs/ whose run or sweep was written last; raises RequestError if there is none."""
+    """The folder below outputs/ whose run or sweep was written last, of those with events unless none has any.
+
+    Raises RequestError if there is no run and no sweep.
+    """
     marks: dict[Path, int] = {}
     for at, folders, names in os.walk(OUTPUTS):
         kept = [name for name in (*MARKERS, RUN_FILE) if name in names]
@@ -111,7 +114,8 @@ def newest() -> Path:
                 continue
     if not marks:
         raise RequestError(f"latest: no run and no sweep below {OUTPUTS}; name a folder")
-    return max(marks, key=lambda folder: marks[folder])
+    found = sorted(marks, key=lambda folder: marks[folder], reverse=True)
+    return next((folder for folder in found if any(_folders(folder))), found[0])
 
 
 def _folders(folder: Path) -> Iterator[Path]:

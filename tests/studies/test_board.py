@@ -64,6 +64,8 @@ def test_latest_is_the_newest_run_or_sweep(tmp_path, monkeypatch):
     assert view.newest() == Path("outputs/s")
     os.utime("outputs/old/run.json", (9, 9))
     assert view.newest() == Path("outputs/old")
+    Path("outputs/s/a/events.out.tfevents.1").touch()  # such as fast_dev_run, the newest has none
+    assert view.newest() == Path("outputs/s")
 
 
 @pytest.mark.parametrize(
