@@ -40,7 +40,11 @@ def fitted(findings: Findings) -> Fitted | None:
     Runs whose weights or data are lost are left out; if all are, there are no fits but the reason.
     """
     study = findings.study
-    if study.x in ("", "epoch") or not _may_have_one_input(findings.runs):
+    if study.x in ("", "epoch"):
+        return None
+    if findings.runs and "." not in (target := _target(findings.runs[0])) and target not in OBJECTS:
+        return Fitted(reason=f"With the plugin of the data {target} (--plugin FILE) functions of one input are shown.")
+    if not _may_have_one_input(findings.runs):
         return None
     points = [point for series in series_of(study, findings.points) for point in series.points][:MOST_SETTINGS]
     chosen = _chosen(study.replicates, points, _with_folders(findings))

@@ -9,6 +9,7 @@ from lightning_d2l import app
 from lightning_d2l.data.synthetic import PolynomialData
 from lightning_d2l.studies.findings import find
 from lightning_d2l.sweeps.fitted import fitted
+from tests.studies.records import write_sweep
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 SETTINGS = {"coefficients": [5.0, 1.2, -3.4, 5.6], "factorial": True, "noise": 0.1, "n_val": 100, "n_test": 100}
@@ -65,3 +66,11 @@ def test_of_a_lean_sweep_the_kept_runs_are_shown_or_the_reason_why_none_is(tmp_p
 def test_data_of_other_inputs_have_no_fitted_functions(tmp_path):
     words = ["model=linear_regression", "trainer.max_epochs=1", "data.n_train=20", "optimizer.lr=0.1,0.2"]
     assert fitted(swept(tmp_path / "s", *words)) is None
+
+
+def test_data_of_a_plugin_that_is_not_loaded_are_named(tmp_path):
+    findings = find([write_sweep(tmp_path, {"model.num_hiddens": [2, 3]}, lambda width: {"loss/val": 1 / width})])
+    for run in findings.runs:
+        run.fields["config"]["data"]["_target_"] = "sines"
+    found = fitted(findings)
+    assert (found.fits, "plugin of the data sines (--plugin FILE)" in found.reason) == ([], True)
