@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
+from scipy.special import ndtri
 from scipy.stats import ttest_rel
 
 from lightning_d2l.studies.comparison import against_best
@@ -75,6 +76,12 @@ def _shifted(g: Generator, n: int) -> np.ndarray:
     return g.lognormal(size=n) - 2
 
 
+def _failing(g: Generator, n: int) -> np.ndarray:
+    return np.where(g.random(n) < 0.1, 2.3, 0.3) * g.lognormal(sigma=0.05, size=n)
+
+
+FAILING = (0.1 * 2.3 + 0.9 * 0.3) * float(np.exp(0.05**2 / 2)), 0.3 * float(np.exp(0.05 * ndtri(0.5 / 0.9)))
+
 POPULATIONS = [
     Population("normal, any sign", "real", _plain(lambda g, n: g.normal(size=n)), 0.0, 0.0),
     Population("normal losses, sd 10 %", "positive", _plain(lambda g, n: 1 + 0.1 * g.normal(size=n)), 1.0, 1.0),
@@ -82,8 +89,10 @@ POPULATIONS = [
     Population("a floor of 1 + lognormal / 10", "positive", _plain(_floor), 1 + float(np.exp(0.5)) / 10, 1.1),
     Population("lognormal - 2, s = 1, any sign", "real", _plain(_shifted), float(np.exp(0.5)) - 2, -1.0),
     Population("Pareto, a = 1.5", "positive", _plain(lambda g, n: 1 + g.pareto(1.5, n)), 3.0, 2 ** (1 / 1.5)),
+    Population("losses of 0.3, one in ten 2.3", "positive", _plain(_failing), *FAILING),
     Population("exponential", "positive", _plain(lambda g, n: g.exponential(size=n)), 1.0, float(np.log(2))),
     Population("accuracies, 83 of 100", "share", _plain(lambda g, n: g.binomial(100, 0.83, n) / 100), 0.83, 0.83),
+    Population("accuracies, 99 of 100", "share", _plain(lambda g, n: g.binomial(100, 0.99, n) / 100), 0.99, 0.99),
     Population("accuracies, beta(83, 17)", "share", _plain(lambda g, n: g.beta(83, 17, n)), 0.83, 0.83),
     Population("n data sets x 5 folds, 20 % between", "positive", _two_levels(5, 0.2), 10.0, 10.0),
     Population("n data sets x 5 folds, 90 % between", "positive", _two_levels(5, 0.9), 10.0, 10.0),

@@ -66,12 +66,17 @@ def bounds(share, repeats):
     return stats.binom.ppf([5e-6, 1 - 5e-6], repeats, share) / repeats
 
 
-HIDDEN = ("a floor of 1 + lognormal / 10", "lognormal - 2, s = 1, any sign")
+HIDDEN = (
+    "a floor of 1 + lognormal / 10",
+    "lognormal - 2, s = 1, any sign",
+    "losses of 0.3, one in ten 2.3",
+)
 """Populations whose skewness few values hide, so that no interval of their mean covers."""
+COARSE = "accuracies, 99 of 100"  # of which three are often equal
 
 
 @pytest.mark.parametrize("n", [3, 10])
-@pytest.mark.parametrize("name", sorted(NAMED.keys() - HIDDEN))
+@pytest.mark.parametrize("name", sorted(NAMED.keys() - {*HIDDEN, COARSE}))
 def test_the_interval_covers_the_statistic_that_it_is_said_to_be_of(name, n):
     repeats = 1000
     covered, having, _ = coverage(NAMED[name], n, repeats, seed=1)
