@@ -26,9 +26,9 @@ def records(losses: dict[int, list[float]], seed: int) -> list[RunRecord]:
 
 def test_the_choice_of_each_data_set_is_the_lowest_mean_over_its_folds():
     runs = records({1: [3.0, 5.0], 2: [1.0, 6.0], 3: [2.0, 7.0]}, 0) + records({1: [9.0, 9.0], 2: [8.0, 9.0]}, 1)
-    assert choices(Question("data.degree"), runs) == {"0,0": (2, 3), "1,1": (2, 2)}
+    assert choices(Question("data.degree"), runs) == {"0": (2, 3), "1": (2, 2)}
 
 
 def test_a_degree_of_which_a_fold_diverged_is_not_chosen_by_its_other_folds():
     runs = records({1: [3.0, 5.0], 2: [1.0]}, 0)
-    assert choices(Question("data.degree"), runs) == {"0,0": (1, 1)}
+    assert choices(Question("data.degree"), runs) == {"0": (1, 1)}
