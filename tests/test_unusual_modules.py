@@ -61,6 +61,30 @@ class Pair(pl.LightningModule):
         return [torch.optim.SGD(part.parameters(), lr=1e-3) for part in (self.made, self.judge)]
 
 
+class Sized(nn.Sequential):
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__(nn.Linear(num_inputs, 3), nn.ReLU(), nn.Linear(3, num_outputs))
+
+
+class Lazy(nn.Sequential):
+    """`Sized`, as the book writes it."""
+
+    def __init__(self, num_inputs: int, num_outputs: int) -> None:
+        super().__init__(nn.LazyLinear(3), nn.ReLU(), nn.LazyLinear(num_outputs))
+
+
+class LazyCoder(Coder):
+    def __init__(self, num_inputs: int) -> None:
+        super().__init__(num_inputs)
+        self.encoder, self.unused = nn.LazyLinear(1), nn.Identity()
+
+
+class Unused(LazyCoder):
+    def __init__(self, num_inputs: int) -> None:
+        super().__init__(num_inputs)
+        self.unused = nn.LazyLinear(1)
+
+
 class Points(pl.LightningDataModule):
     """Two classes."""
 
@@ -74,8 +98,8 @@ class Points(pl.LightningDataModule):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    register.model(Coder)
-    register.model(Pair)
+    for made in (Coder, Pair, Sized, Lazy, LazyCoder, Unused):
+        register.model(made)
     register.data(Points)
     yield
     for made in [*REGISTERED.values()]:
@@ -123,3 +147,16 @@ def test_losses_of_no_split_are_shown_and_a_net_that_takes_other_inputs_is_named
     error = capsys.readouterr().err
     assert "Pair: its forward must map inputs (10, 4) to one tensor" in error
     assert len(error.splitlines()) == 1
+
+
+def test_lazy_layers_take_their_sizes_from_the_data(capsys):
+    train("Sized", "logger=none", "hydra.run.dir=sized")
+    assert MetricsFile(Path("sized")).rows() == train("Lazy", "logger=none") != []
+    assert cli.main(["predict", "run"]) == 0
+    same = ["model=Lazy", "data=Points", "trainer.accelerator=cpu", "logger=none"]
+    assert app.main([*same, "trainer.max_epochs=3", "resume=run"]) == 0
+    train("LazyCoder", "logger=none", "hydra.run.dir=coder")
+    assert len(MetricsFile(Path("coder")).rows()) == 2
+    capsys.readouterr()
+    assert app.main(["model=Unused", "data=Points", "trainer.max_epochs=1"]) == 2
+    assert "model: unused.weight has no size yet after forward(x)" in capsys.readouterr().err

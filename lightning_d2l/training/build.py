@@ -29,6 +29,7 @@ from lightning_d2l.modules.build import named
 from lightning_d2l.training.baselines import baselines, require_reference
 from lightning_d2l.training.callbacks import build_callbacks, require_metrics, stopped_early
 from lightning_d2l.training.files import Row
+from lightning_d2l.training.lazy import give_sizes
 from lightning_d2l.training.optimum import Optimum, exact_optimum, recorded
 from lightning_d2l.training.pruned import Watch
 from lightning_d2l.training.spec import RunSpec
@@ -202,6 +203,7 @@ def build_module(config: Mapping[str, Any], data: TensorDataModule) -> pl.Lightn
         module: pl.LightningModule = _custom_module(config, made, data)
     else:
         module = _supervised_module(config, data, {**config["model"], **{name: getattr(data, name) for name in SIZES}})
+    give_sizes(module, data)
     # Before the weights of a checkpoint are loaded, which it would round otherwise.
     kind = parameter_type(config["trainer"])
     return module if kind == "float32" else module.to(getattr(torch, kind))
