@@ -59,6 +59,7 @@ def comparable(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_a_sweep_has_the_records_of_the_command() -> None:
     words = [*WORDS, "logger=csv", "data.degree=1,3", "seed=range(2)"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", *words, "hydra.sweep.dir=by_command"]

@@ -123,6 +123,7 @@ def test_the_index_names_files_and_what_is_in_them():
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_the_settings_of_the_index_compose():
     for together in {alternative for row in ENTRIES for alternative in row[2].split(" or ")} - {""}:
         words = [shlex.split(word)[0] for word in re.findall(r"`([^`]+)`", together)]

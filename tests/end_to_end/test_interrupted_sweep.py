@@ -29,6 +29,7 @@ def finished(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.parametrize(("launcher", "epochs"), LAUNCHERS.items(), ids=LAUNCHERS)
 def test_a_sweep_of_10_jobs_killed_and_resumed_gives_the_same_bits(launcher, epochs, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"

@@ -266,6 +266,7 @@ def damaged(draw, content):
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_records_never_end_a_report_in_a_traceback(tmp_path_factory, data):
@@ -292,6 +293,7 @@ def test_damaged_records_never_end_a_report_in_a_traceback(tmp_path_factory, dat
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_the_time_of_tables_grows_with_the_number_of_runs_and_not_with_its_square(tmp_path):
     seconds = {}
     for n in (200, 1600):

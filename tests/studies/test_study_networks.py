@@ -5,6 +5,8 @@ import pytest
 from lightning_d2l.theory.networks import straight_pieces
 from tests.studies.lessons import means, run_study, theory
 
+pytestmark = pytest.mark.apart
+
 GENERATED = ("data.source=generated", "data.n_train=1000", "data.val_size=1000", "seed=0,1")
 
 

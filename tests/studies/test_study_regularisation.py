@@ -9,6 +9,8 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
 from lightning_d2l.training.build import build_data
 from tests.studies.lessons import mean, means, run_study, runs, theory
 
+pytestmark = pytest.mark.apart
+
 
 def test_weight_decay_shrinks_the_initialisation_long_before_it_is_ridge(tmp_path):
     words = ("optimizer.weight_decay=0,3", "trainer.max_epochs=100", "seed=0,1,2")

@@ -125,6 +125,7 @@ def test_repeated_overrides_compose_as_those_of_a_single_run(words):
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=QUICK)
 @given(st.lists(overrides(), min_size=1, max_size=5))
 @example(["model.init={name:zeros}", "model.init.std=0.5", "model.init={name:normal},{name:zeros}"])

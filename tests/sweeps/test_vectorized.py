@@ -301,6 +301,7 @@ def test_a_signal_leaves_each_member_where_it_stood(interrupted, tmp_path, monke
     assert_same_leaves(found, expected, tolerance=1e-5)
 
 
+@pytest.mark.apart
 def test_a_group_trains_and_goes_on_off_the_cpu(tmp_path, capsys):
     adam = [*MLPS, "seed=range(2)", "optimizer.lr=0.01,1"]
     momentum = [*MLPS, "optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.01", "optimizer.weight_decay=0,0.1"]
