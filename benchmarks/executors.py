@@ -93,7 +93,7 @@ def driver(results: Results, pairs: int) -> None:
             asked = jobs(place, alike=False, count=CHUNKS)
             sweep: Any = SimpleNamespace(
                 folder=place, id="id", stops=False, verbose=False, left_out={}, fields={},
-                progress=SweepProgress(CHUNKS), lean=SimpleNamespace(told=dict),
+                progress=SweepProgress(CHUNKS), rungs=None, lean=SimpleNamespace(told=dict),
             )  # fmt: skip
             began, cpu = time.perf_counter(), time.process_time()
             with contextlib.redirect_stdout(nowhere):
