@@ -262,24 +262,6 @@ def read_json(path: Path, limit: int) -> Any:
 
 
 def write_json(path: Path, fields: Mapping[str, Any], *, new_folders: bool = True) -> None:
-    """Write a JSON file atomically, as `replacing`; values that JSON can't represent are written as strings.
-
-    A line has a field, or an entry of a field that is a mapping. Python indents ten times as slowly as it encodes.
-    """
+    """Write a JSON file atomically, as `replacing`; values that JSON can't represent are written as strings."""
     with replacing(path, new_folders=new_folders) as file:
-        file.write(_block({key: _entries(value) for key, value in fields.items()}, "").encode() + b"\n")
-
-
-_encode = json.JSONEncoder(default=str).encode
-
-
-def _entries(value: object) -> str:
-    if isinstance(value, Mapping) and value:
-        return _block({key: _encode(entry) for key, entry in value.items()}, "  ")
-    return _encode(value)
-
-
-def _block(entries: Mapping[str, str], indent: str) -> str:
-    """The JSON object of entries that are encoded, one in a line."""
-    lines = (f"{indent}  {_encode(str(key))}: {entry}" for key, entry in entries.items())
-    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+        file.write(json.dumps(fields, indent=2, default=str).encode() + b"\n")

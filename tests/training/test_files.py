@@ -1,5 +1,3 @@
-import json
-import math
 import os
 import signal
 import subprocess
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l.training import files
-from lightning_d2l.training.files import MetricsFile, read_bounded, read_json, replacing, replacing_together, write_json
+from lightning_d2l.training.files import MetricsFile, read_bounded, read_json, replacing, replacing_together
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
@@ -157,16 +155,6 @@ def test_only_a_regular_file_of_a_bounded_size_is_read(tmp_path: Path) -> None:
             read_bounded(other, 5)
     with pytest.raises(FileNotFoundError):
         read_bounded(tmp_path / "none", 5)
-
-
-def test_json_has_a_line_for_each_entry_and_any_values(tmp_path):
-    fields = {"a": {}, "config": {"x": {"y": [1, {"z": "ü\n"}]}, "n": math.nan, 'q"': None}, "d": [{}], "p": tmp_path}
-    write_json(tmp_path / "file", fields)
-    text = (tmp_path / "file").read_text()
-    assert text.splitlines()[2:4] == ['  "config": {', '    "x": {"y": [1, {"z": "\\u00fc\\n"}]},']
-    assert repr(json.loads(text)) == repr(fields | {"p": str(tmp_path)})
-    write_json(tmp_path / "file", {})
-    assert read_json(tmp_path / "file", 1000) == {}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
