@@ -76,7 +76,11 @@ class Lazy(nn.Sequential):
 class LazyCoder(Coder):
     def __init__(self, num_inputs: int) -> None:
         super().__init__(num_inputs)
-        self.encoder, self.unused = nn.LazyLinear(1), nn.Identity()
+        self.encoder, self.unused = nn.LazyLinear(1), nn.Identity().eval()
+
+    def on_train_start(self) -> None:
+        assert self.encoder.training
+        assert not self.unused.training
 
 
 class Unused(LazyCoder):

@@ -24,13 +24,14 @@ def give_sizes(module: pl.LightningModule, data: TensorDataModule) -> None:
     if isinstance(module, SupervisedModule) and module.transform:
         net = nn.Sequential(module.transform, net)
     x = as_input(data.samples("train", 1)[0], torch.float32)
-    training = net.training
+    modes = [(layer, layer.training) for layer in net.modules()]  # a part may be in evaluation mode for good
     with torch.no_grad():
         try:
             net.eval()(x)
         except Exception as error:
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise RequestError(f"model: its lazy layers need forward(x), which fails: {reason[:200]}") from error
-    net.train(training)
+    for layer, training in modes:
+        layer.training = training
     if left := [name for name, parameter in module.named_parameters() if is_lazy(parameter)]:
         raise RequestError(f"model: {left[0]} has no size yet after forward(x); must be used there, or not be lazy")
