@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from lightning_d2l.config.colours import BLUE, GREEN, RED
 from lightning_d2l.config.escape import label
 from lightning_d2l.config.metrics import SPLITS
-from lightning_d2l.training.panels import with_panels
+from lightning_d2l.training.panels import with_panels, wrapped
 from lightning_d2l.training.predictions import Prediction, probabilities
 
 MOST_CLASSES = 100  # of a confusion matrix
@@ -115,10 +114,7 @@ def confusion_matrix(y: Tensor, output: Tensor, names: Sequence[str], split: str
     panel.set_yticks(range(n), [*map(label, names)], fontsize=size)
     panel.set(xlabel="predicted class", ylabel="true class")
     panel.spines[:].set_visible(True)
-    panel.set_title(
-        "\n".join(textwrap.wrap(_confusion(counts, share, names, split), round(9.7 * figure.get_figwidth()))),
-        fontsize=10,
-    )
+    panel.set_title(wrapped(_confusion(counts, share, names, split), round(9.7 * figure.get_figwidth())), fontsize=10)
     few = " (·: below 0.5)" if not more and bool(((counts > 0) & (share < 0.5)).any()) else ""
     figure.colorbar(picture, ax=panel, label=f"% of the true class{few}", shrink=0.8)
     return figure

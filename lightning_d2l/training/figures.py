@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import re
-import textwrap
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from lightning_d2l.training.class_figures import (
 from lightning_d2l.training.files import replacing
 from lightning_d2l.training.fits import fit, fitted_curve
 from lightning_d2l.training.learning_curves import curves
-from lightning_d2l.training.panels import PAPER, with_panels
+from lightning_d2l.training.panels import PAPER, with_panels, wrapped
 from lightning_d2l.training.predictions import Prediction, in_own_unit, outputs, probabilities
 
 log = logging.getLogger(__name__)
@@ -63,8 +62,8 @@ def _titled(draw: Drawing, title: str) -> Figure | None:
     with matplotlib.rc_context(PAPER):
         figure = draw()
         if figure is not None:
-            lines = textwrap.wrap(label(title), max(int(13 * figure.get_figwidth()), 20))
-            figure.suptitle("\n".join(lines), fontsize=9, color=GREY, x=0.01, ha="left")
+            words = wrapped(label(title), max(int(13 * figure.get_figwidth()), 20))
+            figure.suptitle(words, fontsize=9, color=GREY, x=0.01, ha="left")
     return figure
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib
@@ -15,7 +14,7 @@ from lightning_d2l.config.colours import BLUE, GREEN, GREY, ORANGE, RED
 from lightning_d2l.config.escape import label
 from lightning_d2l.config.metrics import SPLITS, SPOKEN, higher_is_better, is_measure, spoken
 from lightning_d2l.config.trainer import RUNNING
-from lightning_d2l.training.panels import PAPER, is_shown, short, with_panels
+from lightning_d2l.training.panels import PAPER, is_shown, short, with_panels, wrapped
 from lightning_d2l.training.ticks import plain_ticks
 
 STYLES = {RUNNING: (BLUE, ":", "."), "train": (BLUE, "-", "o"), "val": (ORANGE, "--", "s"), "test": (RED, "-.", "^")}
@@ -100,10 +99,7 @@ def _draw(panel: Axes, metric: str, lines: Mapping[str, Curve], stopped: int | N
     plain_ticks(panel)
     panel.set_xlabel("epoch")
     panel.grid(alpha=0.3)
-    panel.set_title(
-        "\n".join(textwrap.wrap(label(statement(metric, lines)), 44)),
-        fontsize=10,
-    )
+    panel.set_title(wrapped(label(statement(metric, lines)), 44), fontsize=10)
     if stopped is not None:
         panel.axvline(stopped, color=GREY, linestyle=":", label="stopped early")
     if len(panel.get_legend_handles_labels()[0]) > 1 or {*lines} & {*STYLES}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 import matplotlib
@@ -65,3 +66,10 @@ def short(value: float, digits: int = 4) -> str:
     text = plain(float(f"{value:.{digits}g}"))
     base, power, exponent = text.strip("$").rstrip("}").replace(r"\times", "\N{MULTIPLICATION SIGN}").partition("^{")
     return base.replace("-", "\N{MINUS SIGN}") + exponent.translate(RAISED) if power else text
+
+
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of at most so many characters, about equally long, so that no word stands alone."""
+    lines = textwrap.wrap(text, width)
+    narrow = (textwrap.wrap(text, w) for w in range(max(len(text) // max(len(lines), 1), 1), width))
+    return "\n".join(next((each for each in narrow if len(each) == len(lines)), lines))

@@ -22,7 +22,7 @@ from lightning_d2l.training import figures, panels
 from lightning_d2l.training.class_figures import confusion_matrix, predicted_images
 from lightning_d2l.training.fits import fit, fitted_curve
 from lightning_d2l.training.learning_curves import OTHERS, STYLES, curves
-from lightning_d2l.training.panels import PAPER, short
+from lightning_d2l.training.panels import PAPER, short, wrapped
 from lightning_d2l.training.table_figures import predicted_and_true
 from lightning_d2l.training.ticks import plain, plain_ticks
 from tests.runs import POLYNOMIAL, run_here
@@ -286,3 +286,9 @@ def test_the_record_is_written_before_the_figures_and_one_that_fails_is_a_line(t
     assert record["metrics"]["final"]["loss/test"] > 0
     assert [path.name for path in (folder / "figures").iterdir()] == ["curves.png"]
     assert "figures/fit.png: not written: no paper" in (folder / "train.log").read_text()
+
+
+def test_no_word_of_a_title_stands_alone():
+    assert wrapped("Validation accuracy rises from 0.719 to 0.850", 44).split("\n")[1] == "from 0.719 to 0.850"
+    assert [wrapped(text, 20) for text in ("", "a title")] == ["", "a title"]
+    assert wrapped("a" * 50, 20).replace("\n", "") == "a" * 50
