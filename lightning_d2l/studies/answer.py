@@ -6,6 +6,7 @@ key matters most.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -100,7 +101,7 @@ def _nothing(study: Study, runs: Sequence[RunRecord]) -> str:
     """Why there is no best setting."""
     states = {state: sum(run.state == state for run in runs) for state in dict.fromkeys(run.state for run in runs)}
     if states.get("diverged") == len(runs) > 0:
-        every = f"All {len(runs)} runs diverged" if len(runs) > 1 else "The only run diverged"
+        every = {1: "The only run", 2: "Both runs"}.get(len(runs), f"All {len(runs)} runs") + " diverged"
         smaller = ": try a smaller optimizer.lr" if _diverged_rates(runs) else ""
         return f"{every}, so no setting is best{smaller}."
     if states.get("completed"):
@@ -114,7 +115,8 @@ def _nothing_learnt(study: Study, ranked: Sequence[Point]) -> str:
     best, found = ranked[0], ranked[0].diagnosis
     if len(ranked) < 2 or not all(d and d.name == NOT_LEARNT and not d.or_else for d in (p.diagnosis for p in ranked)):
         return ""
-    text = f"None of the {len(ranked)} settings has learnt: the {superlative(study.select)} {study.select}, "
+    none = "Neither setting" if len(ranked) == 2 else f"None of the {len(ranked)} settings"
+    text = f"{none} has learnt: the {superlative(study.select)} {study.select}, "
     text += f"{best.estimates[study.select]}, is that of {settings(best.setting)}"
     trivial = found.trivial if found and study.select.partition("/")[0] == found.quantity else None
     return f"{text}, and the trivial predictor has {number(trivial)}." if trivial is not None else f"{text}."
@@ -142,7 +144,8 @@ def _general(
         return f"{only}: {'; '.join(f'{name} = {value}' for name, value in values.items())}."
     if _same(study.select, ranked):
         which = " that did not diverge" if any(point.diverged for point in points) else ""
-        return f"No effect: all {len(ranked)} settings{which} have the same {study.select}, {values[study.select]}."
+        every = "both" if len(ranked) == 2 else f"all {len(ranked)}"
+        return f"No effect: {every} settings{which} have the same {study.select}, {values[study.select]}."
     (name, value), *test = values.items()
     text = f"{settings(best.setting)} has the {superlative(name)} {name}, {value}"
     text += "".join(f"; its {name} is {value}" for name, value in test)
@@ -165,10 +168,11 @@ def _compared(study: Study, others: Sequence[tuple[Point, Comparison]]) -> str:
         return f"The runner-up, {name}, has {second.estimates[study.select]}; other {other} may give another order."
     close = [point for point, c in others if c.verdict != "apart"]
     if not close:
-        others_are = f"all {n} others; the runner-up is {name}" if n > 1 else name
+        every = "both" if n == 2 else f"all {n}"
+        others_are = f"{every} others; the runner-up is {name}" if n > 1 else name
         return f"It differs significantly from {others_are}: {first}."
     if len(close) == n:
-        others_are = f"any of the {n} others; the runner-up is {name}" if n > 1 else name
+        others_are = f"{'either' if n == 2 else 'any'} of the {n} others; the runner-up is {name}" if n > 1 else name
         return f"It does not differ significantly from {others_are}: {first}."
     apart = f"It differs significantly from {n - len(close)} of the {n} others"
     if close == [second]:
@@ -213,12 +217,20 @@ def _diagnoses(study: Study, points: Sequence[Point]) -> Iterator[str]:
         for name in NAMES:
             found = [(point, d) for point in series.points if (d := point.diagnosis) and d.name == name]
             if found and study.x:
-                at = ", ".join(d.mark + short(point.setting[study.x]) for point, d in found)
-                parts.append(f"{name} at {study.x} {at}")
+                parts.append(f"{name} at {study.x} {', '.join(places(study.x, series.points, name))}")
             elif found:
                 parts.append(found[0][1].short)
         if parts:
             yield (f"{settings(series.setting)}: " if series.setting else "") + "; ".join(parts)
+
+
+def places(x: str, points: Sequence[Point], name: str) -> list[str]:
+    """Where along a curve a diagnosis is made, with ~ where it is uncertain: ["0 to 2", "~4"]."""
+    found: list[str] = []
+    for made, group in itertools.groupby(points, lambda point: point.diagnosis and point.diagnosis.short):
+        at = [made.removesuffix(name) + short(point.setting[x]) for point in group if made and made.lstrip("~") == name]
+        found += [f"{at[0]} to {at[-1]}"] if len(at) > 2 else at
+    return found
 
 
 def _ends(study: Study, best: Point, points: Sequence[Point]) -> Iterator[str]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Sequence
 
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.lines import LOG, fill, shortened
 from lightning_d2l.config.text import show
+from lightning_d2l.studies.answer import places
 from lightning_d2l.studies.diagnosis import NAMES
 from lightning_d2l.studies.findings import Findings
-from lightning_d2l.studies.labels import settings, short
-from lightning_d2l.studies.points import Point, series_of
+from lightning_d2l.studies.labels import settings
+from lightning_d2l.studies.points import series_of
 from lightning_d2l.studies.tables import MOST_ROWS
 
 MOST_CURVES = 4  # whose diagnosis is printed
@@ -65,22 +64,11 @@ def diagnoses(findings: Findings) -> list[str]:
         return [f"of {len(points)} settings {', '.join(f'{n} {name}' for name, n in names.most_common())}"]
     lines = []
     for curve in curves[:MOST_CURVES]:
-        parts = [f"{name} {', '.join(at)}" for name in NAMES if (at := _places(study.x, curve.points, name))]
+        parts = [f"{name} {', '.join(at)}" for name in NAMES if (at := places(study.x, curve.points, name))]
         lines.append(f"{settings({**curve.setting})}: {'; '.join(parts)}" if curve.setting else "; ".join(parts))
     lines[0] = f"by {study.x}: {lines[0]}"
     more = [f"summary.csv has those of {len(curves) - MOST_CURVES} other curves"] if len(curves) > MOST_CURVES else []
     return [*lines, *more]
-
-
-def _places(x: str, points: Sequence[Point], name: str) -> list[str]:
-    """Where along a curve a diagnosis is made, with ~ where it is uncertain: ["0 to 2", "~4"]."""
-    found = []
-    for made, group in itertools.groupby(points, lambda point: point.diagnosis is not None and point.diagnosis.name):
-        if made == name:
-            each = [(short(point.setting[x]), point.diagnosis.mark if point.diagnosis else "") for point in group]
-            mark = "~" * any(uncertain for _, uncertain in each)
-            found += [f"{mark}{each[0][0]} to {each[-1][0]}"] if len(each) > 2 else [f"{m}{value}" for value, m in each]
-    return found
 
 
 def diverged(findings: Findings) -> list[str]:

@@ -265,11 +265,18 @@ def ends_of(quantity: Quantity, runs: Sequence[RunRecord]) -> Ends:
     reference = (names.pop(), value) if len(names) == 1 and value is not None else None
     if reference is None or reference[0] in BASELINES:  # which noise that is known is better than
         config = {"mse": {"loss": "mse"}}.get(quantity.name, {})
-        known = [noise_variance({**run.config, **config}) for run in runs] if not quantity.is_rate else []
+        known = [_noise(run, config) for run in runs] if not quantity.is_rate else []
         noise = [each for each in known if each is not None]
         reference = ("noise", sum(noise) / len(noise)) if noise and len(noise) == len(known) else reference
     exact = reference is not None and reference[0] in ("noise", "bayes")
     return Ends(trivial, mean("trivial", f"{metric}/train"), error, reference, exact)
+
+
+def _noise(run: RunRecord, config: Mapping[str, Any]) -> float | None:
+    """The known noise in the loss of a run; None of a module with a loss of its own, whose trivial loss is unknown."""
+    trivial = any(name.startswith("loss/") for name in _recorded(run, "trivial"))
+    own = run.config.get("loss") is None and "baselines" in run.fields and not trivial
+    return None if own else noise_variance({**run.config, **config})
 
 
 def _recorded(run: RunRecord, baseline: str) -> Mapping[str, Any]:

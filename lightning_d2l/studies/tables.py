@@ -155,7 +155,9 @@ def _legend(findings: Findings, points: Sequence[Point], width: int, whole: str)
     notes = ["* the best setting"] if any(point is findings.answer.best for point in points) else []
     notes += ["~ uncertain"] if any(point.diagnosis and point.diagnosis.mark for point in points) else []
     counts = {_count(point) for point in points}
-    notes += [f"{n} run{'s' * (n != '1')} each" for n in counts if len(counts) == 1]
+    different = {len(point.sampled) for point in points if point.idle and point.rows}
+    equal = "equal " if different == {1} and all(point.idle for point in points) else ""
+    notes += [f"{n} {equal}run{'s' * (n != '1')} each" for n in counts if len(counts) == 1]
     if (count := len(findings.points)) > len(points):
         notes.append(f"{len(points)} of {count} settings" + (f"; {whole} has them all" if whole else ""))
     lines = notes[:1]

@@ -249,7 +249,7 @@ def test_a_wrong_study_is_refused_before_its_runs(node, answer):
 
 def test_a_sweep_with_no_completed_run_still_has_a_report(tmp_path):
     write_sweep(tmp_path / "lost", {"seed": range(2)}, lambda s: None)
-    assert report([tmp_path / "lost"]).answer.startswith("All 2 runs diverged, so no setting is best")
+    assert report([tmp_path / "lost"]).answer.startswith("Both runs diverged, so no setting is best")
     write_run(tmp_path / "going" / "run", {}, None, status="running")
     going = report([tmp_path / "going"])
     assert going.answer == "No run has completed (1 interrupted), so there is no loss/val yet."
