@@ -31,7 +31,8 @@ RULE = (
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a document: title, heading, lead, warning, paragraph, code, picture (its caption) or table.
+    """A block of a document: title, heading, lead, warning, paragraph, code, picture, fits (their captions) or
+    table.
 
     A table has rows of cells below a header; `best` is the number of the row to highlight.
     """
@@ -74,16 +75,17 @@ def _fenced(text: str) -> str:
     return "\n".join([fence, terminal(text, keep="\n"), fence])
 
 
-def document(findings: Findings, caption: str | None) -> list[Block]:
-    """The content of the report: question, answer, warnings, figure, tables, and the origin of the data.
+def document(findings: Findings, caption: str | None, of_fits: str | None = None) -> list[Block]:
+    """The content of the report: question, answer, warnings, figures, tables, and the origin of the data.
 
-    Without a figure `caption` is None.
+    Without a figure, or one of fitted functions, `caption` or `of_fits` is None.
     """
     study, found = findings.study, findings.answer
     blocks = [Block("title", study.question), Block("lead", found.text)]
     blocks += [Block("warning", warning) for warning in findings.warnings]
     blocks += [Block("paragraph", "What to run next:"), Block("code", findings.next)] if findings.next else []
     blocks += [] if caption is None else [Block("picture", caption)]
+    blocks += [] if of_fits is None else [Block("fits", of_fits)]
     if found.diagnosis:
         lines = [*_diagnoses(findings), RULE]
         blocks += [Block("heading", "Underfitting or overfitting"), *(Block("paragraph", line) for line in lines)]

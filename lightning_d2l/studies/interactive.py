@@ -6,7 +6,7 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lightning_d2l.studies.lines import Line
 from lightning_d2l.studies.palette import COLOURS
 from lightning_d2l.studies.picture import ALONE, SPLITS, Picture
 from lightning_d2l.studies.points import Point, Series, series_of
-from lightning_d2l.studies.study import Study
+from lightning_d2l.studies.sides import errors_of
 from lightning_d2l.studies.trials import is_search
 
 SCRIPT = Path(__file__).with_name("interactive.js")
@@ -116,7 +116,7 @@ def _fits(findings: Findings, axis: Axis, fitted: Fitted, place_of: Any) -> dict
     """The fitted functions along x, curve by curve, each beside its errors."""
     study, there = findings.study, {id(fit.point) for fit in fitted.fits}
     series = [each for each in series_of(study, findings.points) if any(id(p) in there for p in each.points)]
-    metrics = _errors(study, findings.points)
+    metrics = errors_of(study, findings.points)
     curves, along, legend = [], [], []
     for each in series[:MOST_CURVES]:
         entries = interactive_lines.Entries()
@@ -145,15 +145,6 @@ def _fits(findings: Findings, axis: Axis, fitted: Fitted, place_of: Any) -> dict
         "of": ", ".join(study.curves),
         "legend": legend,
     }
-
-
-def _errors(study: Study, points: Sequence[Point]) -> list[str]:
-    """The metrics of the kind that chooses the best setting, a split each: those of the study, if it has several."""
-    base = study.select.partition("/")[0]
-    names = [f"{base}/{split}" for split in SPLITS]
-    found = [name for name in names if any(name in point.estimates for point in points)]
-    of_study = [name for name in found if name in study.metrics]
-    return (of_study if len(of_study) > 1 else found) or [study.select]
 
 
 def _lines(series: Series, metrics: Iterable[str]) -> list[Line]:

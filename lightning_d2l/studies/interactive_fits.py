@@ -19,7 +19,7 @@ LONGEST = 100
 class Fit:
     """The fitted functions of runs of one setting on a grid (runs, n), the first of which is shown with its data.
 
-    The others may be fitted to data that `differ`.
+    The others may be fitted to data that `differ`. `further` are the functions of more runs, for a figure.
     """
 
     point: Point
@@ -28,6 +28,7 @@ class Fit:
     x: Sequence[float]
     y: Sequence[float]
     differ: bool = True
+    further: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)

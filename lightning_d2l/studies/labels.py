@@ -159,8 +159,10 @@ def distinct(names: Sequence[str], width: int = LONGEST_NAME) -> list[str]:
 def _named_value(key: str, setting: Any) -> str:
     if isinstance(setting, str):
         return value(key, setting)
-    name = key.rpartition(".")[2].replace("_", " ")
-    return CURVES[key].replace("{}", show(setting)) if key in CURVES else f"{name} = {show(setting)}"
+    if key not in CURVES:
+        return f"{key.rpartition('.')[2].replace('_', ' ')} = {show(setting)}"
+    said = CURVES[key].replace("{}", show(setting))
+    return said.removesuffix("s") if show(setting) == "1" else said
 
 
 def metric(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import re
@@ -21,7 +22,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.lines import LOG, fill
 from lightning_d2l.config.text import cut
-from lightning_d2l.studies import board, ending, figure, tables
+from lightning_d2l.studies import board, ending, figure, sides, tables
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.interactive import content as interactive_parts
@@ -33,6 +34,7 @@ from lightning_d2l.training.files import replacing
 
 T = TypeVar("T")
 TABLES = {"results": tables.results, "summary": tables.summary}
+FITS = "fits.png"
 PAGES = {"markdown": "report.md", "html": "report.html"}
 # Equal figures give equal files; a person's matplotlibrc starts no LaTeX.
 SETTINGS: Any = {"svg.hashsalt": "lightning_d2l", "text.usetex": False}
@@ -40,7 +42,7 @@ SETTINGS: Any = {"svg.hashsalt": "lightning_d2l", "text.usetex": False}
 
 @dataclass
 class Report:
-    """Findings, and the files that show them: results, summary, markdown, html, png, svg, tensorboard.
+    """Findings, and the files that show them: results, summary, markdown, html, png, svg, fits, tensorboard.
 
     Without a figure, or a summary for TensorBoard, that could not be made `findings.failures` says why.
     """
@@ -116,35 +118,39 @@ def write(
     """Write the report of findings into a folder; raises RequestError if it can't be written.
 
     The page is `interactive` by default if plotly is installed. `fitted` finds the functions of one variable that the
-    runs have fitted, which an interactive page shows. A figure or a summary for TensorBoard that can't be made is left
-    out, with a warning.
+    runs have fitted, of which there is a figure, and in an interactive page a slider. A figure or a summary for
+    TensorBoard that can't be made is left out, with a warning.
     """
     touched = is_wanted(interactive)
     findings.failures.clear()
     drawn = _drawn(findings)
     png, svg, caption = drawn or (None, None, None)
+    fits = _attempted(findings, "fitted functions", lambda: fitted(findings)) if fitted else None
+    beside = _attempted(findings, "figure of the fitted functions", lambda: _beside(findings, fits)) if fits else None
     try:
         paths = {kind: into / f"{kind}.csv" for kind in TABLES}
         for kind, path in paths.items():
             with replacing(path) as file:
                 tables.write_csv(file, TABLES[kind](findings))
         summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, png, caption, into))
-        live = _live(findings, fitted) if touched and drawn else None
-        blocks = document(findings, caption)
+        live = _live(findings, fits) if touched and drawn else None
+        blocks = document(findings, caption, beside and beside[1])
         content: dict[str, Any] = {
             "title": findings.study.question,
             "blocks": blocks,
             "svg": _inline(svg),
+            "fits": _embedded(beside[0]) if beside else "",
             "live": live,
         }
         for kind, name in PAGES.items():
             paths[kind] = _write(into / name, render(f"{name}.j2", **content))
-        for kind, picture in (("png", png), ("svg", svg)):
+        made = {"png": ("figure.png", png), "svg": ("figure.svg", svg), "fits": (FITS, beside and beside[0])}
+        for kind, (name, picture) in made.items():
             if picture is not None:
-                paths[kind] = _write(into / f"figure.{kind}", picture)
+                paths[kind] = _write(into / name, picture)
             else:  # an earlier figure shows other numbers
                 with suppress(OSError):
-                    (into / f"figure.{kind}").unlink()
+                    (into / name).unlink()
     except OSError as error:
         raise RequestError(f"--into={into}: the report can't be written ({error.strerror})") from error
     return Report(findings, paths | ({"tensorboard": summarised} if summarised else {}))
@@ -177,9 +183,16 @@ def _drawn(findings: Findings) -> tuple[bytes, bytes, str] | None:
     return made
 
 
-def _live(findings: Findings, fitted: Callable[[Findings], Fitted | None] | None) -> dict[str, Any] | None:
-    """The interactive parts of the page, without fitted functions or theory if those can't be had."""
-    fits = _attempted(findings, "slider over fitted functions", lambda: fitted(findings)) if fitted else None
+def _beside(findings: Findings, fits: Fitted) -> tuple[bytes, str] | None:
+    """The figure of the fitted functions side by side as PNG, and its caption; None if there are no such functions."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"), matplotlib.rc_context(SETTINGS):
+        warnings.simplefilter("ignore")
+        found = sides.draw(findings.study, findings.points, fits)
+        return found and (_rendered(found[0], "png"), found[1])
+
+
+def _live(findings: Findings, fits: Fitted | None) -> dict[str, Any] | None:
+    """The interactive parts of the page, without theory if that can't be drawn."""
     study = findings.study
     if any("theory" in line for line in findings.failures):  # it could not be drawn in the figure either
         study = dataclasses.replace(study, theory=None)
@@ -220,6 +233,15 @@ def _inline(svg: bytes | None) -> str:
     """A figure for a page: without its XML prologue, and without comments, which repeat its texts."""
     text = re.sub(r"^.*?(?=<svg)", "", (svg or b"").decode(), count=1, flags=re.DOTALL)
     return re.sub(r" *<!--.*?-->\n?", "", text, flags=re.DOTALL).strip()
+
+
+def _embedded(png: bytes) -> str:
+    """A picture for a page as the address of an image, half as large as the PNG and equal to it."""
+    from PIL import Image
+
+    small = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(small, "WEBP", lossless=True, method=2)
+    return f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 def text(made: Report, width: int = LOG) -> str:

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.interactive_fits import Fit, Fitted
 from lightning_d2l.studies.lean import LeanRecord
 from lightning_d2l.studies.points import Point, series_of
+from lightning_d2l.studies.replicates import REPLICATES
+from lightning_d2l.studies.sides import MOST_FITS, beside
+from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import LAST
 from lightning_d2l.training.record import RunRecord
 
@@ -47,7 +51,7 @@ def fitted(findings: Findings) -> Fitted | None:
     if not _may_have_one_input(findings.runs):
         return None
     points = [point for series in series_of(study, findings.points) for point in series.points][:MOST_SETTINGS]
-    chosen = _chosen(study.replicates, points, _with_folders(findings))
+    chosen = _chosen(study, points, _with_folders(findings))
     if not chosen:
         known = _has_one_input(findings.runs)
         return Fitted(reason=f"The fitted functions are not shown: no weights were kept ({KEPT}).") if known else None
@@ -83,59 +87,90 @@ def _with_folders(findings: Findings) -> set[Path]:
     return found
 
 
-def _chosen(
-    replicates: Sequence[str], points: Sequence[Point], folders: set[Path]
-) -> list[tuple[Point, list[RunRecord]]]:
+@dataclass(frozen=True)
+class _Chosen:
+    """A point, its runs whose functions a page shows, and `further` ones for the figure side by side."""
+
+    point: Point
+    runs: Sequence[RunRecord]
+    further: Sequence[RunRecord]
+
+
+def _chosen(study: Study, points: Sequence[Point], folders: set[Path]) -> list[_Chosen]:
     """The points with the runs that have weights: first of the seed that most points have, if it can be the same."""
     having = []
     for point in points:
         kept = [run for run in point.runs if run.completed and run.folder in folders and (run.folder / LAST).is_file()]
-        having.append((point, {tuple(show(run.get(key)) for key in replicates): run for run in kept}))
+        having.append((point, {tuple(show(run.get(key)) for key in study.replicates): run for run in kept}))
     counts = Counter(seed for _, kept in having for seed in kept)
     order = sorted(counts, key=lambda seed: -counts[seed])  # stable: of equally many the first
     each = min(max(MOST_RUNS // max(len(points), 1), 1), MOST_SEEDS)
-    found = ((point, [kept[seed] for seed in order if seed in kept][:each]) for point, kept in having)
-    return [(point, runs) for point, runs in found if runs]
+    drawn = {id(p) for row in beside(study, points, {id(p) for p, kept in having if kept}) for p in row.points}
+    found = []
+    for point, by_seed in having:
+        runs = [by_seed[seed] for seed in order if seed in by_seed]
+        most = MOST_FITS if id(point) in drawn and {*study.replicates} <= {*REPLICATES} else each
+        found.append(_Chosen(point, runs[:each], runs[each:most]))
+    return [each for each in found if each.runs]
 
 
-def _read(chosen: Sequence[tuple[Point, list[RunRecord]]]) -> Fitted | None:
+def _read(chosen: Sequence[_Chosen]) -> Fitted | None:
     """The fits of the chosen runs; None if they are no functions of one variable."""
     from lightning_d2l.training.reuse import load_run
 
-    loaded: list[tuple[Point, list[RunRecord], list[BuiltRun]]] = []
+    loaded: list[tuple[_Chosen, list[BuiltRun]]] = []
     reason = ""
-    for point, runs in chosen:
+    for each in chosen:
         try:
-            first = load_run(runs[0].folder, LAST)
+            first = load_run(each.runs[0].folder, LAST)
             if _inputs(first) is None:
                 return None
-            others = [load_run(run.folder, LAST, samples=False) for run in runs[1:]]
+            others = [load_run(run.folder, LAST, samples=False) for run in each.runs[1:]]
         except Exception as error:  # a lost file, or a record of another version: the rest is worth more
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             continue
-        loaded.append((point, runs, [first, *others]))
+        loaded.append((each, [first, *others]))
     if not loaded:
         return Fitted(reason=f"The fitted functions are not shown: {cut(reason, 200)}.")
     return _evaluated(loaded)
 
 
-def _evaluated(loaded: Sequence[tuple[Point, list[RunRecord], list[BuiltRun]]]) -> Fitted:
+def _evaluated(loaded: Sequence[tuple[_Chosen, list[BuiltRun]]]) -> Fitted:
     import torch
 
     from lightning_d2l.training.predictions import in_own_unit
 
-    ends = [end for _, _, built in loaded for x in [_inputs(built[0])] if x is not None for end in _ends(x)]
+    ends = [end for _, built in loaded for x in [_inputs(built[0])] if x is not None for end in _ends(x)]
     grid = torch.linspace(min(ends), max(ends), GRID, dtype=torch.float64)
     fits = []
-    for point, runs, built in loaded:
+    for each, built in loaded:
         first = built[0]
         x, y = _inputs(first), in_own_unit(first.data, first.data.samples("train")[1])
         assert x is not None
         inputs, targets = (part.flatten()[:MOST_SAMPLES].double().tolist() for part in (x, y))
-        outputs = [_outputs(each, grid) for each in built]
-        differ = len({str((run.fields.get("data") or {}).get("checksum")) for run in runs}) > 1
-        fits.append(Fit(point, [run.name for run in runs], outputs, inputs, targets, differ))
-    return Fitted(grid.tolist(), _truth(loaded[0][2][0], grid), fits, _names(loaded[0][2][0]))
+        outputs = [_outputs(one, grid) for one in built]
+        further = _further(first, each.further, grid)
+        sums = {str((run.fields.get("data") or {}).get("checksum")) for run in [*each.runs, *each.further]}
+        names = [run.name for run in each.runs]
+        fits.append(Fit(each.point, names, outputs, inputs, targets, len(sums) > 1, further))
+    return Fitted(grid.tolist(), _truth(loaded[0][1][0], grid), fits, _names(loaded[0][1][0]))
+
+
+def _further(built: BuiltRun, runs: Sequence[RunRecord], grid: Tensor) -> list[list[float]]:
+    """The outputs of runs that differ from a built one in their replicates alone, whose network takes their weights.
+
+    None of data that are encoded by what each run's own training data are.
+    """
+    from lightning_d2l.data.synthetic import RegressionData
+    from lightning_d2l.training.reuse import put_weights
+
+    found = []
+    if isinstance(built.data, RegressionData) and built.data.preprocessing is None and built.data.transform is None:
+        for run in runs:
+            with suppress(Exception):  # a damaged file costs its curve
+                put_weights(built, run.folder / LAST)
+                found.append(_outputs(built, grid))
+    return found
 
 
 def _ends(x: Tensor) -> Iterator[float]:

@@ -29,8 +29,10 @@ BEFORE_A_RECORD = (LOCK, TEMPORARY, "train.log", ".hydra", "checkpoints")
 # What a single run, and the report of a sweep, write into a folder and replace there.
 WRITTEN = {
     "run": (METRICS, "checkpoints", "predictions.csv", "figures", "csv_logs"),
-    "sweep": ("results.csv", "summary.csv", "report.md", "report.html", "figure.png", "figure.svg", "summary"),
-}
+    "sweep": (
+        "results.csv", "summary.csv", "report.md", "report.html", "figure.png", "figure.svg", "fits.png", "summary",
+    ),
+}  # fmt: skip
 
 
 def require_unused(kind: str, folder: Path, names: Collection[str] = ()) -> None:

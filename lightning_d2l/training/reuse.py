@@ -78,6 +78,11 @@ def _restore_encoding(data: Any, checkpoint: Mapping[str, Any], path: Path) -> N
         raise RequestError(f"{path}: damaged: it holds no encoding of a table") from error
 
 
+def put_weights(built: BuiltRun, path: Path) -> None:
+    """Load the weights of a checkpoint into a run; raises RequestError if they are those of another model."""
+    _put_weights(built, load_checkpoint(path), path)
+
+
 def _put_weights(built: BuiltRun, found: Mapping[str, Any], path: Path) -> None:
     """Load the weights of the checkpoint in a file; raises RequestError if they are those of another model."""
     require_weights_of(built.module, found, path)

@@ -23,13 +23,13 @@ def swept(folder, *words):
 
 def test_least_squares_of_each_degree_on_the_data_of_its_run(tmp_path):
     words = ["model=polynomial_regression", "optimizer=exact", "data.n_train=20", "data.seed=${seed}"]
-    findings = swept(tmp_path / "s", *words, "data.degree=1,4", "seed=0,1")
+    findings = swept(tmp_path / "s", *words, "data.degree=1,4", "seed=range(6)")
     found = fitted(findings)
     assert [fit.point.setting["data.degree"] for fit in found.fits] == [1, 4]
     for fit in found.fits:
         degree = fit.point.setting["data.degree"]
-        assert len(fit.outputs) == len(fit.runs) == 2
-        for seed, outputs in enumerate(fit.outputs):
+        assert (len(fit.outputs), len(fit.runs), len(fit.further)) == (5, 5, 1)  # one more for the figure
+        for seed, outputs in enumerate([*fit.outputs, *fit.further]):
             data = PolynomialData(degree, batch_size=10, seed=seed, n_train=20, **SETTINGS)
             data.setup()
             x, y = data.inputs["train"].numpy()[:, 0], data.splits["train"][1].numpy()[:, 0]
