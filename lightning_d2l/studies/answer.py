@@ -94,7 +94,7 @@ def _by_rule(study: Study, points: Sequence[Point]) -> tuple[Said | None, str]:
     except Exception as error:  # records may be of any origin, and the rest of a report is worth more than its answer
         reason = next(iter(str(error).strip().splitlines()), "")
         return None, cut(f"{usual}: that of study={study.name} failed ({type(error).__name__}: {reason}).", 300)
-    return said, "" if said else f"{usual}: that of study={study.name} needs settings that these runs lack."
+    return said, "" if said else f"{usual}: that of study={study.name} needs {rule.needs}."
 
 
 def _nothing(study: Study, runs: Sequence[RunRecord]) -> str:
@@ -151,7 +151,8 @@ def _general(
     text += "".join(f"; its {name} is {value}" for name, value in test)
     if not study.select.endswith("/val"):
         text += f" (chosen on {split(study.select) or 'these'} data, since the runs have no validation metrics)"
-    return " ".join([f"{text}.", _compared(study, others), *_importance(study, points, importance)])
+    apart = any(comparison.verdict == "apart" for _, comparison in others)
+    return " ".join([f"{text}.", _compared(study, others), *_importance(study, points, importance, apart=apart)])
 
 
 def _same(metric: str, points: Sequence[Point]) -> bool:
@@ -187,8 +188,13 @@ def _some(study: Study, close: Sequence[Point]) -> str:
     return a_list(settings(point.setting) for point in close) if len(close) < 4 else f"{len(close)} others"
 
 
-def _importance(study: Study, points: Sequence[Point], importance: Mapping[str, float]) -> Iterator[str]:
-    """Which key matters most: by the search that made the runs, else by an analysis of variance."""
+def _importance(
+    study: Study, points: Sequence[Point], importance: Mapping[str, float], *, apart: bool
+) -> Iterator[str]:
+    """Which key matters most: by the search that made the runs, else by an analysis of variance.
+
+    That no key matters is said unless settings are told `apart`, by seeds that they share.
+    """
     if importance:
         (key, share), *rest = sorted(importance.items(), key=lambda item: -item[1])
         yield f"{key} matters most, with {100 * share:.0f} % of what makes trials good{_shares(rest)}."
@@ -197,6 +203,8 @@ def _importance(study: Study, points: Sequence[Point], importance: Mapping[str, 
     if found is None or len(study.keys) < 2:
         return
     (key, share), *rest = found.shares.items()
+    if share < SMALL and apart:
+        return
     if share < SMALL:
         yield f"No setting explains more of the variance of {found.metric} than chance does."
         return
@@ -251,7 +259,7 @@ def _warnings(study: Study, best: Point, points: Sequence[Point]) -> Iterator[st
     data = [run.config.get("data") or {} for point in points for run in point.runs]
     seeds = {show(node.get("seed")) for node in data}
     yield from _repeats(study, points)
-    several = any(len(point.runs) > 1 and not point.idle for point in points)
+    several = any(found.has_interval for point in points for found in point.estimates.values() if not point.idle)
     if len(seeds) == 1 and all("noise" in node for node in data) and several:
         yield (
             f"All runs share one generated data set (data.seed={seeds.pop()}): the intervals include the spread "

@@ -261,6 +261,8 @@ def _judged(difference: _Difference, p: float, z: float) -> Comparison:
         reach = -float(stdtrit(spread.freedom, ndtr(-z))) * spread.error if spread.error else spread.error
         margin = math.log1p(MARGIN) if is_ratio else MARGIN_OF_SHARES if kind_of(metric) == "share" else MARGIN
         low, high = mean - reach, mean + reach
+        if kind_of(metric) == "share":  # no difference of two shares is larger
+            low, high = max(low, -1.0), min(high, 1.0)
         verdict = "apart" if p <= LEVEL else "equivalent" if max(abs(low), abs(high)) <= margin else "undecided"
         more = _more(difference, margin, z) if verdict == "undecided" else None
         effect, low, high = (float(np.exp(v)) if is_ratio else v for v in (mean, low, high))

@@ -29,6 +29,8 @@ FEWEST_CROSSED = 3
 """Of fewer data sets, or seeds, no variance between them is estimated where both are crossed."""
 OWN_TEST = ("FashionMNISTData", "TorchvisionData")
 """Data with test samples of their own."""
+FEW_IMAGES = 6000
+"""Training samples that are a tenth of their images at most, so that those of several seeds hardly overlap."""
 OF_ONE_FILE = ("TableData", "FrameData", "ImageFolderData")
 """Data whose seed draws splits of the same samples, which overlap."""
 PARTS_OF_TEST = ("bias2", "variance", "noise", "total")
@@ -179,8 +181,11 @@ def given(metric: str, runs: Sequence[RunRecord], replicates: Sequence[Replicate
     shared = [] if several or "seed" not in data else ["one data set"]
     if several and part in ("test", *PARTS_OF_TEST) and _tests_on_the_same(data):
         shared.append("the test samples")
-    if several and str(data.get("_target_")).rpartition(".")[2] in OF_ONE_FILE:
+    name = str(data.get("_target_")).rpartition(".")[2]
+    if several and name in OF_ONE_FILE:
         shared.append("one file")
+    if several and name in OWN_TEST and not 0 < (data.get("n_train") or 0) <= FEW_IMAGES:
+        shared.append("one set of images")
     if several and len({show(run.get(SEED)) for run in runs}) == 1:
         shared.append("one seed")
     return " and ".join(shared)

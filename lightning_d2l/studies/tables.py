@@ -23,6 +23,7 @@ MOST_ROWS = 12
 """Settings in the table on the console."""
 WIDEST = 24
 """Columns of the value of a setting in that table."""
+SIZE = "num_parameters"
 NO_MEASUREMENT: dict[str, Any] = {"metric": None, **NO_ESTIMATE}
 
 
@@ -171,15 +172,17 @@ def _of_one(point: Point, metrics: Sequence[str], width: int) -> list[str]:
     """The metrics of the only setting, a row each."""
     names = [name for name in metrics if name in point.estimates]
     found, has_interval = numbers("", [point.estimates[name] for name in names], True)
-    titles = [terminal(summarised(name, [point])) for name in names]
+    rows = [(terminal(summarised(name, [point])), cell) for name, cell in zip(names, found, strict=True)]
+    rows = [(name, f"{point.estimates[name].value:,.0f}" if name == SIZE else cell) for name, cell in rows]
     head = [f"all runs (n = {_count(point)})", "mean [95 % interval]" if has_interval else ""]
-    return [shortened(line, width) for line in aligned([head, *zip(titles, found, strict=True)])]
+    rows += [("diagnosis", str(point.diagnosis))] if point.diagnosis else []
+    return [shortened(line, width) for line in aligned([head, *rows])]
 
 
 def numbers(metric: str, found: Sequence[Estimate | None], intervals: bool) -> tuple[list[str], bool]:
     """The cells of a column, aligned at the decimal points, with `intervals` where there are; whether any has one."""
     written = [rounded(each) if each else ("", "") for each in found]
-    if metric == "num_parameters":
+    if metric == SIZE:
         written = [(f"{each.value:,.0f}" if each else "", "") for each in found]
     whole = [value.partition(".")[0] for value, _ in written]
     left = max(map(len, whole), default=0)

@@ -245,7 +245,7 @@ def _statuses(records: Mapping[RunSpec, RunRecord]) -> str:
         lines.append(f"{'left':12}{left:6}")
     solutions = [record.fields.get("solution") or {} for record in records.values()]
     if truncated := sum(found.get("rank", 0) < found.get("full_rank", 0) for found in solutions):
-        lines.append(f"exact: {truncated} of less than full rank, within rounding; run.json has it as solution.rank")
+        lines.append(f"exact: {truncated} without full rank, within rounding: solution.rank in run.json")
     failed = [(job, record) for job, record in records.items() if record.state == "failed"]
     for job, record in failed[:MOST_FAILURES]:
         lines += [cut(f"  {job.name}"), cut(f"    {terminal(record.error)}")]

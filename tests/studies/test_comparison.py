@@ -46,6 +46,8 @@ def test_accuracies_are_compared_by_their_difference_and_higher_is_better():
     found = compare(*(point(dict(enumerate(v)), "acc/test") for v in (a, b)), "acc/test")
     assert (found.is_ratio, found.effect, found.wins) == (False, pytest.approx(-0.05), 3)
     assert found.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    few = compare(*(point(dict(enumerate(v)), "acc/test") for v in ([0.9, 0.5], [0.1, 0.4])), "acc/test")
+    assert (few.low, few.high) == (-1, 1)  # Student's t has -4.3 to 3.4
 
 
 def test_folds_are_averaged_within_data_sets_and_missing_pairs_are_left_out():

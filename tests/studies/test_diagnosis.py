@@ -91,6 +91,8 @@ def test_units_do_not_matter(train, val, noise, trivial, factor):
 def test_the_factor_of_the_loss_and_a_likelihood():
     losses = {"loss/train": 0.0050, "loss/val": 0.0054}
     assert str(named(record(losses, reference=("noise", 0.01), config={}, trivial=15))) == "well fitted"
+    own = record(losses, reference=("noise", 0.01))  # of a module whose loss may be any
+    assert (str(named(own)), named(own).reference) == ("learnt", None)
     half = record(losses, reference=("noise", 0.01), trivial=15)
     half.fields["config"]["loss"] = "half_mse"
     assert named(half).reference == ("noise", pytest.approx(0.005))

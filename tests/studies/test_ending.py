@@ -5,6 +5,7 @@ from pathlib import Path
 import lightning_d2l as d2l
 from lightning_d2l import app, cli
 from lightning_d2l.studies import ending
+from lightning_d2l.studies.answer import places
 from lightning_d2l.studies.findings import find
 from lightning_d2l.studies.report import report, text
 from tests.studies.records import write_sweep
@@ -26,6 +27,17 @@ def test_divergences_of_a_study_are_one_line(tmp_path):
     assert said.count("\ndiverging  ") == 1
     assert "loss is nan" not in said
     assert max(len(line) for line in said.splitlines() if "train.py" not in line and str(tmp_path) not in line) <= 80
+
+
+def test_a_diagnosis_has_ranges_and_a_mark_at_each_uncertain_end(tmp_path):
+    axes = {"data.degree": range(8), "seed": [0]}
+    held = [9.0, 9.0, 9.0, 0.0101, 0.0118, 0.0119, 0.0118, 1.0]
+    folder = write_sweep(tmp_path, axes, lambda d, s: {"loss/train": min(held[d], 0.0099), "loss/val": held[d]})
+    findings = find([folder])
+    said = places("data.degree", findings.points, "overfitting")
+    assert said == ["0 to 2", "7"]
+    assert all(each.startswith("~") for each in places("data.degree", findings.points, "well fitted")[-1].split(" to "))
+    assert "overfitting at data.degree 0 to 2, 7" in findings.answer.diagnosis[0]
 
 
 def test_warnings_and_the_next_command_are_printed_once_each(tmp_path, capsys):

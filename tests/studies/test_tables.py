@@ -76,9 +76,17 @@ def test_where_the_mean_says_little_the_median_stands_with_its_interval(tmp_path
     losses = [0.1, 0.2, 0.3, 9.0, 0.4]
     write_sweep(tmp_path, {"seed": range(5)}, lambda s: {"loss/val": losses[s]})
     low, high = (getattr(estimate(losses, kind="positive", statistic="median"), name) for name in ("low", "high"))
-    head, line = text(find([tmp_path])).splitlines()
+    head, line, diagnosis = text(find([tmp_path])).splitlines()
     assert head.split("  ")[-1] == "mean [95 % interval]"
     assert line == f"loss/val, median  0.30 [{low:.2f}, {high:.2f}]"
+    assert diagnosis.split() == ["diagnosis", "underfitting", "(or", "overfitting)"]
+
+
+def test_runs_that_repeat_each_other_are_called_equal(tmp_path):
+    losses = lambda d, s: {"loss/train": d + 1.0, "loss/val": d + 2.0}  # noqa: E731
+    assert text(find([write_sweep(tmp_path, {"data.degree": [1, 2], "seed": range(5)}, losses)])).endswith(
+        "5 equal runs each"
+    )
 
 
 def test_settings_that_diverged_are_counted_and_have_no_numbers(tmp_path):

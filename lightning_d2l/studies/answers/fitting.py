@@ -23,9 +23,11 @@ def dropout(asked: Asked) -> Said | None:
         chosen.append(top)
         least = asked.without(none, "")
         words = f"{asked.curve(series)}the gap goes from {few(value(none, GAP))} {least} to {few(value(closest, GAP))} "
-        words += f"with dropout {asked.shown(closest)} ({'hardly a change' if gap.same else gap.doubt or gap.interval})"
+        doubt = f"which {gap.doubt}" if gap.doubt else gap.interval
+        words += f"with dropout {asked.shown(closest)} ({'hardly a change' if gap.same else doubt})"
         if top is none:
-            words += f", and the {noun(ACCURACY)} is highest {least}, {few(value(none, ACCURACY))}"
+            high = "as high" if any(value(p, ACCURACY) == value(none, ACCURACY) for p in others) else "highest"
+            words += f", and the {noun(ACCURACY)} is {high} {least}, {few(value(none, ACCURACY))}"
         else:
             helps = change(none, top, ACCURACY, len(others)).moves()
             words += f"; dropout {asked.shown(top)} is best and {helps}"
@@ -54,7 +56,7 @@ def random_labels(asked: Asked) -> Said | None:
     return asked.said(unanimous(verdicts, "no"), said)
 
 
-@rule("model.num_features", LOSS)
+@rule("model.num_features", LOSS, needs="at least three values of model.num_features that did not diverge")
 def random_features(asked: Asked) -> Said | None:
     """Whether the test error falls again beyond a peak at as many features as training images."""
     said, verdicts, threshold = list[str](), list[str](), asked.vertical("features = training images")

@@ -98,7 +98,8 @@ def bias_variance(asked: Asked) -> Said | None:
             name = "bias²" if bias.value > variance.value else "the variance"
             larger["neither for certain" if bias.overlaps(variance) else name].append(point)
         parts = [
-            f"{name} at {asked.study.x} {compressed(map(asked.x, found), map(asked.x, points))}{_share(found)}"
+            f"{name} at {asked.study.x} {compressed(map(asked.x, found), map(asked.x, points))}"
+            f"{'' if name.startswith('neither') else _share(found)}"
             for name, found in larger.items()
             if found
         ]
@@ -107,9 +108,9 @@ def bias_variance(asked: Asked) -> Said | None:
     if bias_of_best := asked.line("bias² of the best polynomial", BIAS):
         k, b = max(bias_of_best.items())
         measured = f" (measured: {few(seen[k])})" if k in seen else ""
-        theory = (
-            f"The best polynomial of degree {show(k)} leaves a bias² of {few(b)}{measured}, that of {show(k + 1)} none."
-        )
+        enough = min((x for x in seen if x > k), default=None)
+        none = "" if enough is None else f", that of {show(enough)} none"
+        theory = f"The best polynomial of degree {show(k)} leaves a bias² of {few(b)}{measured}{none}."
     return asked.said("", said, theory)
 
 
@@ -142,8 +143,14 @@ def kfold(asked: Asked) -> Said | None:
     sets = f"{n} data sets (95 % {low:.0f} to {high:.0f} %)" if n > 1 else "1 data set"
     words = f"in {hits} of {sets} the chosen {asked.study.x} has the lowest loss on fresh data"
     words += f"; in the others its loss is {few(median(costs))} times the lowest in the median" if costs else ""
-    chosen, times = Counter(pair[0] for pair in found.values()).most_common(1)[0]
-    said = [words, f"it chooses {show(chosen)} most often, in {times} of {n}"]
+    counts = Counter(pair[0] for pair in found.values())
+    times = max(counts.values())
+    often = a_list(show(chosen) for chosen in sorted(counts) if counts[chosen] == times)
+    each = "in each" if times == n else f"most often, in {times} of {n}"
+    said = [
+        words,
+        f"it chooses {often} {each}{' each' if times < n and list(counts.values()).count(times) > 1 else ''}",
+    ]
     true = {len(run.config["data"].get("coefficients") or ()) - 1 for run in runs}
     said[-1] += f"; the data have degree {true.pop()}" if len(true) == 1 and min(true) >= 0 else ""
     tried = len({show(point.setting[asked.study.x]) for point in asked.points})

@@ -14,7 +14,7 @@ POINT = 0.01
 GRADIENT, ACCURACY, FIT, SIZE = "first.gradient/first", "acc/val", "acc/train", "num_parameters"
 
 
-@rule("model.num_hiddens", "loss/val")
+@rule("model.num_hiddens", "loss/val", needs="data whose noise is known, and two widths that did not diverge")
 def width(asked: Asked) -> Said | None:
     """The smallest width whose held-out loss is within a quarter of the noise, and the widths that can't be enough."""
     select, said, enough = asked.study.select, list[str](), list[Point]()
@@ -114,7 +114,7 @@ def activation(asked: Asked) -> Said | None:
     )
     if helps:
         best_gain = max(helps, key=lambda gain: gain.comparison.effect)
-        theory.append(f"At most, depth {best_gain.moves()}.")
+        theory.append(f"At best, depth {best_gain.moves()}.")
     return asked.said(verdict, said, " ".join(theory))
 
 

@@ -61,7 +61,12 @@ def _stable(series: Series) -> tuple[list[Point], Point | None]:
     return stable, None
 
 
-@rule("optimizer.lr", TEST, curves=["scheduler"])
+@rule(
+    "optimizer.lr",
+    TEST,
+    curves=["scheduler"],
+    needs="scheduler=none and another one, each at two learning rates that did not diverge",
+)
 def schedule(asked: Asked) -> Said | None:
     """Whether a schedule at its best rate has a lower error than the constant rate at its best, and at large rates."""
     select = asked.study.select

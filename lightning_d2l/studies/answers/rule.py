@@ -18,10 +18,12 @@ from lightning_d2l.studies.points import Point, Series, best_first, comparable, 
 from lightning_d2l.studies.predicted import predicted
 from lightning_d2l.studies.study import Study
 from lightning_d2l.theory.curves import Curve, numeric
+from lightning_d2l.theory.decomposition import PARTS
 
 Verdict = Literal["yes", "no", "undecided", ""]
 MOST_CURVES = 6
 """Each gets a sentence; the others are counted."""
+OF_SEVERAL = ", which two data sets or more give"
 OPENINGS = {"yes": "Yes: ", "no": "No: ", "undecided": "Undecided: ", "": ""}
 
 
@@ -154,6 +156,7 @@ class Rule:
     x: str
     metrics: tuple[str, ...]
     curves: tuple[str, ...] = ()
+    needs: str = "settings that these runs lack"
 
     def lacks(self, study: Study, points: Sequence[Point]) -> str:
         """What the rule needs and the study doesn't have, in words; empty if it has everything."""
@@ -162,7 +165,7 @@ class Rule:
         if lost := [key for key in self.curves if key not in study.curves]:
             return f"{lost[0]} among the curves"
         if lost := [metric for metric in self.metrics if not any(metric in point.estimates for point in points)]:
-            return lost[0]
+            return f"{lost[0]}{OF_SEVERAL * (lost[0] in PARTS)}"
         values = [point.setting[self.x] for point in points]
         if not numeric(values):
             return f"numbers as {self.x}"
@@ -173,6 +176,6 @@ class Rule:
         return self.say(Asked(study, comparable(points)))
 
 
-def rule(x: str, *metrics: str, curves: Sequence[str] = ()) -> Callable[[Say], Rule]:
-    """Make a rule of a function that answers from the points of a study."""
-    return lambda say: Rule(say, x, metrics, tuple(curves))
+def rule(x: str, *metrics: str, curves: Sequence[str] = (), needs: str = Rule.needs) -> Callable[[Say], Rule]:
+    """Make a rule of a function that answers from the points of a study; `needs` says when it can't."""
+    return lambda say: Rule(say, x, metrics, tuple(curves), needs)

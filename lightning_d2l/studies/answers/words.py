@@ -184,7 +184,7 @@ def _times(ratio: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}"
 
 
 def compressed(values: Iterable[float], tried: Iterable[float]) -> str:
