@@ -3,6 +3,7 @@
 What is written is read back by TensorBoard's own reader.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.image import imread, imsave
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_d2l import compat_tensorboard as compat
@@ -37,8 +39,13 @@ def summary(folder: Path, value: Summary) -> EventAccumulator:
     return read(folder)
 
 
-def test_record_writer_event_and_summary_make_a_file_that_tensorboard_reads(tmp_path):
+def test_event_and_summary_make_a_file_that_tensorboard_reads_and_would_write(tmp_path):
     write(tmp_path, "1", scalar(1, 0.5), scalar(20, 0.25))
+    theirs = io.BytesIO()
+    for event in Event(file_version="brain.Event:2"), scalar(1, 0.5), scalar(20, 0.25):
+        event.wall_time = WALL_TIME
+        RecordWriter(theirs).write(event.SerializeToString())
+    assert (tmp_path / "events.out.tfevents.1").read_bytes() == theirs.getvalue()
     events = read(tmp_path)
     assert [(e.wall_time, e.step, e.value) for e in events.Scalars("loss/val")] == [
         (WALL_TIME, 1, 0.5),

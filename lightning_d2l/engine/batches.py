@@ -39,11 +39,17 @@ class StackedSplit:
         self.y = _joined([y for _, y in tensors.values()], dtype, device)
         self.offsets = self.n * torch.tensor(where, device=device)
 
-    def rows(self, index: Tensor) -> Batch:
-        """The samples that `index` (..., M, b) names for each member: x (..., M, b, ...) and y (..., M, b, ...)."""
+    def rows(self, index: Tensor, into: Batch | None = None) -> Batch:
+        """The samples that `index` (..., M, b) names for each member: x (..., M, b, ...) and y (..., M, b, ...).
+
+        They are written over those of an earlier call with the same shapes if these are given as `into`.
+        """
         index = index + self.offsets[:, None]
-        x, y = (t.index_select(0, index.flatten()).view(*index.shape, *t.shape[1:]) for t in (self.x, self.y))
-        return as_input(x, self.dtype), y
+        x, y = (
+            torch.index_select(t, 0, index.flatten(), out=old if old is None else old.flatten(0, index.ndim - 1))
+            for t, old in zip((self.x, self.y), into or (None, None), strict=True)
+        )
+        return as_input(x.view(*index.shape, *x.shape[1:]), self.dtype), y.view(*index.shape, *y.shape[1:])
 
     def batches(self, widest: int = 1) -> Iterator[Batch]:
         """The samples in order, in pieces: y (M, b, ...), and x (M, b, ...), or (b, ...) if the members share it.
@@ -73,6 +79,7 @@ class StackedBatches:
         place = {seed: number for number, seed in enumerate(self.seeds)}
         self.order_of = torch.tensor([place[seed] for seed in shuffle_seeds])
         self.epoch = 0
+        self._laid_out: Batch | None = None  # an epoch; new memory for each would cost more than its numbers
 
     def __len__(self) -> int:
         return -(-self.split.n // self.batch_size)
@@ -92,7 +99,8 @@ class StackedBatches:
         index = orders[:, :whole].reshape(len(orders), -1, size).transpose(0, 1)  # (number of batches, M, size)
         row = self.split.x[0]
         if orders.numel() * row.numel() * row.element_size() <= EPOCH_BYTES and row.dtype != torch.uint8:
-            yield from zip(*self.split.rows(index), strict=True)
+            self._laid_out = self.split.rows(index, self._laid_out)
+            yield from zip(*self._laid_out, strict=True)
         else:
             for batch in index:
                 yield self.split.rows(batch)
