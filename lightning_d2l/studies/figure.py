@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_d2l.config.escape import label
-from lightning_d2l.studies import axes, frame, names, strokes
+from lightning_d2l.studies import axes, frame, names, regions, strokes
 from lightning_d2l.studies.picture import Panel, Picture, picture_of
 from lightning_d2l.studies.points import Point
 from lightning_d2l.studies.study import Study
@@ -40,11 +40,13 @@ def draw_picture(picture: Picture) -> Figure:
     count, columns = len(picture.panels), picture.columns
     figure, drawn, size = frame.grid(math.ceil(count / columns), columns, count)
     at: dict[str, float] = {}
-    for i, (panel, shown) in enumerate(zip(drawn, picture.panels, strict=True)):
+    for panel, shown in _pairs(drawn, picture):
         at = axes.place_x(panel, picture, size[0])
         axes.set_y(panel, shown.y_range)
         _draw_panel(panel, picture, shown, at)
-        _name_panel(panel, picture, i, size)
+    marked = regions.mark(drawn, picture, at, size)
+    for i, panel in enumerate(drawn):
+        _name_panel(panel, picture, i, size, marked)
     ends = [names.at_ends(panel, shown, picture.x, at, size) for panel, shown in _pairs(drawn, picture)]
     at_ends = picture.x_scale != "names" and all(each is not None for each in ends)
     for (panel, shown), heights in zip(_pairs(drawn, picture), ends, strict=True):
@@ -70,10 +72,13 @@ def _draw_panel(panel: Axes, picture: Picture, shown: Panel, at: dict[str, float
     strokes.draw_diverged(panel, shown.lines, picture.x, at)
 
 
-def _name_panel(panel: Axes, picture: Picture, i: int, size: tuple[float, float]) -> None:
-    """Write the title of a panel, and the words of its axes where no panel below or left of it has them."""
+def _name_panel(panel: Axes, picture: Picture, i: int, size: tuple[float, float], above: float) -> None:
+    """Write the title of a panel, and the words of its axes where no panel below or left of it has them.
+
+    `above` is the height of what stands between the title and the panel in points.
+    """
     shown = picture.panels[i]
-    panel.set_title(label(shown.title), fontsize=axes.WORDS, loc="left")
+    panel.set_title(label(shown.title), fontsize=axes.WORDS, loc="left", pad=6 + above)
     lowest = i + picture.columns >= len(picture.panels)
     repeats = i % picture.columns > 0 and picture.panels[i - 1].y == shown.y
     axes.name_axes(panel, {picture.x: picture.x_words} if lowest else {}, "" if repeats else shown.y, size[1])
