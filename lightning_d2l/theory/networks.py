@@ -105,7 +105,7 @@ def phm(each: Measured) -> Iterator[Curve]:
     widths = widths if isinstance(widths, list) else [widths]
     num_inputs = (data.get("resize") or 28) ** 2
     y = [hypercomplex_parameters(num_inputs, widths, NUM_CLASSES, int(n)) for n in each.x]
-    yield from each.lines("dq/n + n³ a hidden layer", each.x, y, ["num_parameters"])
+    yield from each.lines("dq/n + n³ per hidden layer", each.x, y, ["num_parameters"])
 
 
 @theory("data.label_noise", assumes=["images"])

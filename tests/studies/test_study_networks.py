@@ -64,4 +64,4 @@ def test_hypercomplex_layers_save_parameters_and_keep_most_of_the_accuracy(tmp_p
     accuracy, size = means(found, "acc/val"), means(found, "num_parameters")
     assert size[4] < 0.27 * size[1]
     assert accuracy[4] > accuracy[1] - 0.05
-    assert theory(found, "num_parameters")["dq/n + n³ a hidden layer",] == size
+    assert theory(found, "num_parameters")["dq/n + n³ per hidden layer",] == size

@@ -86,7 +86,7 @@ def phm(asked: Asked) -> Said | None:
             loss = change(first, point, ACCURACY, len(others)).moves()
             parts.append(f"n = {asked.shown(point)} has {share:.0f} % of the parameters and {loss}")
         said.append("; ".join(parts))
-    agrees = "The numbers of parameters are those of theory, dq/n + n³ weights a hidden layer."
+    agrees = "The numbers of parameters are those of theory, dq/n + n³ weights per hidden layer."
     return asked.said("", said, agrees if counted and all(counted) else "")
 
 
