@@ -93,13 +93,15 @@ def build(into: Path) -> None:
     shutil.rmtree(into, ignore_errors=True)
     places = {language: places_of(language) for language in ("en", "zh")}
     both = ",".join(sorted({*places["en"].values()} & {*places["zh"].values()}))
-    for language, folder, code in (("en", into, "en"), ("zh", into / "zh", "zh_CN")):
-        with tempfile.TemporaryDirectory() as made:
-            source, html = Path(made, "source"), Path(made, "html")
-            write_source(source, language, places)
-            flags = ["-W", "--keep-going", "-q", "-b", "html", "-d", f"{made}/.doctrees", "-c", str(HERE)]
+    with tempfile.TemporaryDirectory() as made:
+        copied: dict[Path, Path] = {}
+        for language in places:  # both before Sphinx reads the first: a file may be replaced meanwhile
+            write_source(Path(made, language), language, places, copied)
+        for language, folder, code in (("en", into, "en"), ("zh", into / "zh", "zh_CN")):
+            html = Path(made, f"{language}-html")
+            flags = ["-W", "--keep-going", "-q", "-b", "html", "-d", f"{html}-doctrees", "-c", str(HERE)]
             settings = {"LANGUAGE": code, "IN_BOTH": both}
-            command = [sys.executable, "-m", "sphinx", *flags, str(source), str(html)]
+            command = [sys.executable, "-m", "sphinx", *flags, f"{made}/{language}", str(html)]
             subprocess.run(command, check=True, env=os.environ | settings)
             shutil.copytree(html, folder)
     share(into)
@@ -141,17 +143,19 @@ def places_of(language: str) -> dict[Path, str]:
     return places | {DOCS / f"README{suffix}.md": "contents", ROOT / f"README{suffix}.md": "index"}
 
 
-def write_source(source: Path, language: str, all_places: dict[str, dict[Path, str]]) -> None:
-    """Write the pages of a language as Sphinx reads them."""
+def write_source(source: Path, language: str, all_places: dict[str, dict[Path, str]], copied: dict[Path, Path]) -> None:
+    """Write the pages of a language as Sphinx reads them.
+
+    `copied` are files that another language has copied, each with its copy, which the languages share; it grows.
+    """
     (source / "notebooks").mkdir(parents=True)
     places = all_places[language]
     other = all_places["zh" if language == "en" else "en"]
     for path, name in places.items():
         text = path.read_text()
         if path.suffix == ".md":
-            text = LINK.sub(
-                _linked(source, path.parent, places, other, language), OTHER.sub("", BREAK.sub("", text), count=1)
-            )
+            linked = _linked(source, path.parent, places, other, language, copied)
+            text = LINK.sub(linked, OTHER.sub("", BREAK.sub("", text), count=1))
         else:
             text = described(text, language)
         (source / f"{name}{path.suffix}").write_text(text + (trees(places, language) if name == "index" else ""))
@@ -174,7 +178,12 @@ def described(notebook: str, language: str) -> str:
 
 
 def _linked(
-    source: Path, folder: Path, places: dict[Path, str], other: dict[Path, str], language: str
+    source: Path,
+    folder: Path,
+    places: dict[Path, str],
+    other: dict[Path, str],
+    language: str,
+    copied: dict[Path, Path],
 ) -> Callable[[re.Match[str]], str]:
     """What a link of a page in `folder` becomes: another page, or a copy of a file."""
 
@@ -191,7 +200,9 @@ def _linked(
             return f'<a href="{"zh" if language == "en" else ".."}/{other[there]}.html">{text}</a>'
         copy = source / "_files" / there.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(there, copy)
+        if copy != copied.get(there):
+            shutil.copy(copied.setdefault(there, there), copy)
+            copied[there] = copy
         return f"{before}{copy.relative_to(source)})"
 
     return replaced

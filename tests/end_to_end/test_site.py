@@ -51,3 +51,19 @@ def test_no_page_of_the_site_has_a_fault(tmp_path: Path, capsys: pytest.CaptureF
     pages = check.pages(tmp_path / "site")
     assert {"index.html", "zh/index.html", "reference.html", "zh/performance.html", "search.html"} <= {*pages}
     assert check.check(tmp_path / "site", pages) == 0, capsys.readouterr().out
+
+
+def test_a_picture_that_is_replaced_during_the_build_is_the_same_in_both_languages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, copied = program("build"), dict[Path, Path]()
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    picture, places = tmp_path / "picture.png", {}
+    for language in ("zh", "en"):
+        (tmp_path / f"{language}.md").write_text("![a picture](picture.png) ![again](picture.png)")
+        places[language] = {tmp_path / f"{language}.md": "page"}
+    monkeypatch.setattr(build, "write_reference", lambda path: None)
+    for language in places:
+        picture.write_text(language)
+        build.write_source(tmp_path / "made" / language, language, places, copied)
+        assert (tmp_path / "made" / language / "_files" / "picture.png").read_text() == "zh"
