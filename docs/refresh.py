@@ -100,6 +100,10 @@ PICTURES: dict[str, Made] = {
     "mlp_first_layer_weights": _run("model=mlp", "first_layer_weights"),
     "table_predicted": _run(HOUSES, "predicted"),
     **{f"study_{name}": Made(f"python train.py study={name}", "figure.png") for name in STUDIES.split(" ")},
+    **{
+        f"study_{name}_fits": Made(f"python train.py study={name}", "fits.png")
+        for name in ("capacity", "bias_variance", "width")
+    },
     "sweep_time": Made("python benchmarks/page.py outputs/benchmarks", str(IMAGES / "sweep_time.png")),
 }
 
