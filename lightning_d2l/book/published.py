@@ -168,7 +168,7 @@ EXPERIMENTS = (
     Experiment(
         "poly-underfit",
         _polynomial(
-            (8.1, (2.5, 27.5), 2.0),
+            (8.1, (2.5, 27.5), 1.7),
             (11.7, (3.1, 25), 2.0),
             {0: (3.405, 0.33, 0.75), 1: (3.994, 0.81, 1.75)},
             37,
@@ -178,9 +178,9 @@ EXPERIMENTS = (
     Experiment(
         "poly-overfit",
         _polynomial(
-            (0.0108, (0.0079, 0.0134), 1.2),
+            (0.0108, (0.0079, 0.0134), 1.15),
             (0.0178, (0.0107, 0.082), 2.0),
-            {3: (5.20, 0.12, 0.15), 4: (-0.22, 0.24, 0.3), 5: (1.18, 0.29, 0.3)},
+            {3: (5.20, 0.12, 0.1), 4: (-0.22, 0.24, 0.2), 5: (1.18, 0.29, 0.22)},
             37,
             37,
         ),
@@ -193,7 +193,7 @@ EXPERIMENTS = (
                 "lambda 0: norm of w", "norm/weights", 13.40, (12.5, 14.6), 51, decayed_norm(0), 0.02, 1.05, log=True
             ),
             Quantity("lambda 0: train loss", "loss/train", 6.5e-6, None, 54, margin=2.5, log=True, simulated=1.21),
-            Quantity("lambda 0: test loss", "loss/test", 87, (67, 107), 54, margin=1.2, log=True),
+            Quantity("lambda 0: test loss", "loss/test", 87, (67, 107), 54, margin=1.13, log=True),
         ),
         ("penalty.l2=0",),
         seeds=200,
@@ -215,7 +215,7 @@ EXPERIMENTS = (
             Quantity(
                 "lambda 0: norm of w", "norm/weights", 13.29, (12.5, 14.7), 51, decayed_norm(0), 0.02, 1.05, log=True
             ),
-            Quantity("lambda 0: test loss", "loss/test", 183, (131, 258), 54, margin=1.3, log=True),
+            Quantity("lambda 0: test loss", "loss/test", 183, (131, 258), 54, margin=1.2, log=True),
         ),
         ("optimizer.weight_decay=0",),
         seeds=200,
@@ -225,7 +225,7 @@ EXPERIMENTS = (
         (
             # The bias starts from N(0, 1) and leaks into w, which the formula for theory leaves out.
             Quantity(
-                "lambda 3: norm of w", "norm/weights", 0.389, (0.348, 0.642), 51, margin=1.2, log=True, widths=3.0
+                "lambda 3: norm of w", "norm/weights", 0.389, (0.348, 0.642), 51, margin=1.12, log=True, widths=3.0
             ),
             Quantity("lambda 3: test loss", "loss/test", 0.40, (0.16, 3.4), 54, margin=1.8, log=True),
         ),

@@ -65,7 +65,8 @@ def answer(
         tried = [run for point in points for run in point.runs] or runs
         lower = {"optimizer.lr": show(rates[0] / 10)} if (rates := _diverged_rates(tried)) else {}
         return Answer(_nothing(study, tried), None, None, diagnoses, [], next=lower)
-    others = against_best(study.select, ranked)
+    repeats = any(point.estimates[study.select].n > 1 for point in ranked)
+    others = against_best(study.select, ranked if repeats else ranked[:2])  # of single runs nothing can be told apart
     equal = len(points) > 1 and all(_same(name, ranked) for name in dict.fromkeys([*study.metrics, study.select]))
     equal = equal and len(ranked) > 1 and (len(ranked) == len(points) or study.x != "optimizer.lr")
     guesses = _nothing_learnt(study, ranked)
@@ -282,5 +283,5 @@ def _repeats(study: Study, points: Sequence[Point]) -> Iterator[str]:
         where = "" if len(idle) == len(several) else f"At {len(idle)} of {len(points)} settings "
         text = f"{where}{varied} changes nothing: runs that differ in it alone are equal, and count as one."
         drawn = name == "seed" and not any("data" in point.idle for point in idle)
-        drawn = drawn and all("seed" in (run.config.get("data") or {}) for run in runs)
+        drawn = drawn and len({show((run.config.get("data") or {}).get("seed", "")) for run in runs} - {""}) == 1
         yield text + (" To sample the data, vary data.seed." if drawn else "")

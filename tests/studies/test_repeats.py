@@ -53,7 +53,7 @@ def test_over_several_data_sets_these_are_counted(sets, tmp_path):
     assert (estimate.n, estimate.design) == (sets, f"{sets} data sets")
     assert (estimate.mean, estimate.std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
     assert compare(*found.points[::-1], "loss/val").pairs == sets
-    assert found.answer.warnings == [NOTHING + DRAW]
+    assert found.answer.warnings == [NOTHING]  # data.seed is varied already
 
 
 def test_settings_are_compared_over_the_seeds_that_change_one_of_them(tmp_path):

@@ -108,13 +108,16 @@ def _name(series: Series) -> str:
 def training_time(asked: Asked) -> Said | None:
     """The epoch with the lowest held-out loss, and what training on to the last one costs."""
     select, said, verdicts, chosen = asked.study.select, list[str](), list[str](), list[Point]()
-    for series, points in asked.measured(select):
+    for series, each in asked.measured(select):
+        # A callback may have stopped some runs: means over the others are of other data sets.
+        points = [point for point in each if len(point.runs) == max(len(p.runs) for p in each)]
+        reached = "the last" if len(points) == len(each) else "the last that all runs reached"
         stop, last = asked.best(select, points)[0], points[-1]
         chosen.append(stop)
         words = f"{asked.curve(series)}the {noun(select)} is {superlative(select)} at epoch {asked.shown(stop)}"
         if stop is last:
             verdicts.append("undecided")
-            said.append(f"{words}, the last: training on may lower it further")
+            said.append(f"{words}, {reached}: training on may lower it further")
             continue
         cost = change(stop, last, select, len(points) - 1)
         verdicts.append("yes" if cost.worse else "no" if cost.same else "undecided")
