@@ -94,13 +94,16 @@ def mark(drawn: Sequence[Axes], picture: Picture, at: Mapping[str, float], size:
 
 
 def _pair(shown: Panel) -> tuple[Line, Line] | None:
-    """The lines of training and of held-out data in a panel of a single curve."""
+    """The lines of training and of held-out data in a panel of a single curve, of what its diagnoses are about."""
     if not shown.lines or any(line.points is not shown.lines[0].points for line in shown.lines):
         return None
     bases = {line.metric.partition("/")[0] for line in shown.lines}
+    judged = {point.diagnosis.quantity for point in shown.lines[0].points if point.diagnosis}
+    if {"acc" if name == "error" else name for name in judged} != bases:
+        return None
     by_split = {line.metric.rpartition("/")[2]: line for line in shown.lines}
     train, held_out = by_split.get("train") or by_split.get(RUNNING), by_split.get("test") or by_split.get("val")
-    return (train, held_out) if len(bases) == 1 and train and held_out else None
+    return (train, held_out) if train and held_out else None
 
 
 def _placed(panel: Axes, parts: Sequence[tuple[str, list[Point]]], x: str, at: Mapping[str, float]) -> list[Region]:
@@ -166,7 +169,10 @@ def _gap(
     over = {id(point) for name, points in parts if name == OVERFITTING for point in points}
     if not over or any(each.is_vertical for each in shown.theory):
         return None
-    taken = np.concatenate([np.reshape(_along(panel, line, x, at), (-1, 2)) for line in shown.lines])
+    curves = [[*zip(each.curve.x, each.curve.y, strict=True)] for each in shown.theory]
+    lines = [[(at[show(value)], found.value) for value, found in line.estimates(x)] for line in shown.lines]
+    runs = [(at[show(value)], y) for line in shown.lines for value, y in line.dots(x)]
+    taken = np.concatenate([fractions(panel, runs), *(_along(panel, each) for each in [*curves, *lines])])
     width, height = width_of("generalisation", LETTERS) / size[0], 2.5 * LETTERS / 72 / size[1]
     train, held_out = ({show(place): found for place, found in line.estimates(x)} for line in pair)
     found: list[_Gap] = []
@@ -189,16 +195,13 @@ def _gap(
     return max(found, key=lambda each: each.length, default=None)
 
 
-def _along(panel: Axes, line: Line, x: str, at: Mapping[str, float]) -> np.ndarray:
-    """Places close to each other along a line, and its single runs, as parts of the panel."""
-    estimates = [(at[show(value)], found.value) for value, found in line.estimates(x)]
-    runs = [(at[show(value)], y) for value, y in line.dots(x)]
-    if len(estimates) < 2:
-        return fractions(panel, [*estimates, *runs])
-    places = fractions(panel, estimates)
+def _along(panel: Axes, points: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Places (n, 2) close to each other along the line that joins points, as parts of the panel."""
+    places = fractions(panel, points)
+    if len(places) < 2:
+        return places
     steps = np.linspace(0, len(places) - 1, 20 * len(places))
-    joined = np.stack([np.interp(steps, np.arange(len(places)), places[:, i]) for i in (0, 1)], axis=1)
-    return np.concatenate([joined, fractions(panel, runs)])
+    return np.stack([np.interp(steps, np.arange(len(places)), places[:, i]) for i in (0, 1)], axis=1)
 
 
 def _write(panel: Axes, gap: _Gap) -> None:
