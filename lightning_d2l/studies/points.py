@@ -118,9 +118,10 @@ def _distinct(study: Study, runs: Sequence[RunRecord]) -> list[tuple[RunRecord, 
 
 def _estimate(study: Study, points: Sequence[Point]) -> None:
     """Estimate each metric at every point, by the same statistic for all, which those that diverged do not decide."""
+    diverged = {id(p) for p in points if 2 * sum(run.status == "diverged" for run in p.runs) >= len(p.runs)}
     for metric in dict.fromkeys(name for point in points for name in point.values):
         having = [point for point in points if metric in point.values]
-        judged = [2 * sum(run.status == "diverged" for run in point.runs) < len(point.runs) for point in having]
+        judged = [id(point) not in diverged for point in having]
         each = [_sampled(point, metric) for point in having]
         values, replicates = [found[0] for found in each], [found[1] for found in each]
         for point, found in zip(having, estimates_of(metric, values, replicates, judged), strict=True):
@@ -147,8 +148,10 @@ def _estimate(study: Study, points: Sequence[Point]) -> None:
 
 def _sampled(point: Point, metric: str) -> tuple[list[float], list[Replicate]]:
     """The values of a metric, one of those that repeat each other, with the replicates that they are."""
-    places, replicates = independent(point.replicates[metric], point.idle)
     values = point.values[metric]
+    if not point.idle:
+        return values, point.replicates[metric]
+    places, replicates = independent(point.replicates[metric], point.idle)
     return [values[i] for i in places], replicates
 
 
@@ -166,7 +169,11 @@ def _rivals(points: Sequence[Point]) -> dict[str | None, tuple[float | None, boo
 def run_diagnoses(runs: Sequence[RunRecord], points: Sequence[Point]) -> Iterator[Diagnosis | None]:
     """The diagnosis of each run, compared with the same settings as the points."""
     rivals = {source: found for source, found in _rivals(points).items() if found[0] is not None}
+    alone_there = {id(p.runs[0]): p for p in points if len(p.runs) == 1 and "epoch" not in p.setting}
     for run in runs:
+        if id(run) in alone_there:  # its diagnosis is that of its setting
+            yield alone_there[id(run)].diagnosis
+            continue
         case = case_of([run], [_final(run, run.metric_names)] if run.completed else [])
         lowest, alone = rivals.get(run.source or None) or rivals.get(None) or (None, True)
         yield diagnose(case, lowest, alone=alone)

@@ -22,7 +22,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.lines import LOG, fill
 from lightning_d2l.config.text import cut
-from lightning_d2l.studies import board, ending, figure, sides, tables
+from lightning_d2l.studies import board, ending, figure, sides, tables, trials
 from lightning_d2l.studies.document import document, render
 from lightning_d2l.studies.findings import Findings, find
 from lightning_d2l.studies.interactive import content as interactive_parts
@@ -199,7 +199,11 @@ def _live(findings: Findings, fits: Fitted | None) -> dict[str, Any] | None:
 
     def made() -> dict[str, Any] | None:
         with np.errstate(all="ignore"):
-            return interactive_parts(findings, picture_of(study, findings.points, findings.runs), fits)
+            points, thinned = trials.thinned(study, findings.points, findings.runs)
+            runs = [run for point in points for run in point.runs] if thinned else findings.runs
+            drawn = picture_of(study, points, runs)
+            caption = " ".join(filter(None, [thinned, drawn.caption]))
+            return interactive_parts(findings, dataclasses.replace(drawn, caption=caption), fits)
 
     return _attempted(findings, "interactive figure", made)
 

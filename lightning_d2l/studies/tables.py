@@ -78,9 +78,10 @@ def text(findings: Findings, width: int = LOG, whole: str = "") -> str:
     study, rows = findings.study, shown(findings.study, points, findings.answer.best)
     metrics = [name for name in dict.fromkeys([study.select, *study.metrics]) if any(name in p.estimates for p in rows)]
     n = len(metrics)
+    keys = [key for key in (*study.curves, study.x) if key and len({show(p.setting[key]) for p in points}) > 1]
     lines: list[str] = []
     for layout in [(False, n, n), (True, n, n), *((True, left, 1) for left in range(n, 0, -1)), (True, min(n, 1), 0)]:
-        lines = _rows(findings, rows, metrics, *layout)
+        lines = _rows(findings, rows, keys, metrics, *layout)
         if max(map(cells, lines)) <= width:
             break
     lines = [shortened(line, width) for line in lines]
@@ -111,13 +112,16 @@ def shown(study: Study, points: Sequence[Point], best: Point | None = None) -> l
 
 
 def _rows(
-    findings: Findings, points: Sequence[Point], metrics: Sequence[str], leaves: bool, most: int, intervals: int
+    findings: Findings,
+    points: Sequence[Point],
+    keys: Sequence[str],
+    metrics: Sequence[str],
+    leaves: bool,
+    most: int,
+    intervals: int,
 ) -> list[str]:
-    """The table with `most` of the metrics, the first `intervals` of them with an interval; keys by their last part if
-    `leaves`.
-    """
-    study, best = findings.study, findings.answer.best
-    keys = [key for key in (*study.curves, study.x) if key and len({show(p.setting[key]) for p in findings.points}) > 1]
+    """The table of `keys`, by their last part if `leaves`, and `most` of the metrics, the first `intervals` with one."""
+    best = findings.answer.best
     names = [key.rpartition(".")[2] for key in keys]
     titles = names if leaves and len({*names}) == len(names) else keys
     marks = ["*" if point is best else "" for point in points]
@@ -209,7 +213,8 @@ def _fixed(value: float, decimals: int) -> str:
     """A number with so many decimals, or with two digits where these would show none of it."""
     if value and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}"
-    fixed = f"{value:.{max(decimals, 0)}f}"
+    most = 3 - math.floor(math.log10(abs(value))) if value else decimals  # of four digits
+    fixed = f"{value:.{max(min(decimals, most), 0)}f}"
     return fixed if not value or float(fixed) else f"{value:.2g}"
 
 
