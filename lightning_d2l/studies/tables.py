@@ -120,7 +120,7 @@ def _rows(
     most: int,
     intervals: int,
 ) -> list[str]:
-    """The table of `keys`, by their last part if `leaves`, and `most` of the metrics, the first `intervals` with one."""
+    """The table of `keys`, by their last part if `leaves`, and `most` metrics, `intervals` of them with an interval."""
     best = findings.answer.best
     names = [key.rpartition(".")[2] for key in keys]
     titles = names if leaves and len({*names}) == len(names) else keys
