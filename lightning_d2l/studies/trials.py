@@ -48,6 +48,7 @@ def is_search(study: Study, points: Sequence[Point], runs: Sequence[RunRecord]) 
         return True
     own = {show(point.setting[study.x]) for point in points}
     keys = [key for key in study.curves if key not in ("sweep", SOURCE)]
+    keys = [key for key in keys if len({show(point.setting[key]) for point in points}) > 1]
     return len(keys) > 0 and len(points) >= FEWEST and len(own) >= SCATTERED * len(points)
 
 

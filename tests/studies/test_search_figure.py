@@ -72,11 +72,15 @@ def test_one_key_has_no_parallel_coordinates(tmp_path):
     assert len(figure.axes) == 2
 
 
-def test_a_grid_is_no_search(tmp_path):
-    axes = {"optimizer.lr": LRS, "data.batch_size": [1, 2], "seed": range(2)}
-    sweeps = collect([write_sweep(tmp_path, axes, lambda lr, b, s: {"loss/val": lr})])
-    study, runs = study_of(sweeps), sweeps[0].runs
-    assert not is_search(study, points_of(study, runs), runs)
+def test_a_grid_is_no_search_nor_are_many_values_of_one_key_beside_a_single_one_of_another(tmp_path):
+    for i, optimizers in enumerate((["sgd", "adam"], ["exact"])):  # as those of study=capacity, of which one was left
+        axes = {"data.degree": range(8), "optimizer": optimizers, "seed": [0, 1]}
+        folder = write_sweep(
+            tmp_path / str(i), axes, lambda d, o, s: {"loss/val": 1 + d}, study={"curves": ["optimizer"]}
+        )
+        sweeps = collect([folder])
+        study, runs = study_of(sweeps), sweeps[0].runs
+        assert not is_search(study, points_of(study, runs), runs)
 
 
 def test_of_many_trials_a_part_is_drawn_and_no_trial_is_compared_or_diagnosed_twice(tmp_path, monkeypatch):
