@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lightning_d2l.compat_tensorboard import Event, Summary, hparams_summary, image_summary, text_summary, write_records
@@ -28,32 +28,32 @@ MOST_RUNS = 39  # TensorBoard's runs below the summary: with the summary as many
 SPLITS = ("train", RUNNING, "val", "test")
 
 
-def write(findings: Findings, png: bytes | None, caption: str | None, into: Path) -> Path:
+def write(findings: Findings, figures: Mapping[str, tuple[bytes, str]], into: Path) -> Path:
     """Write the event files of a report into `into`/summary, where they replace earlier ones; returns the folder.
 
     Where x is made of whole numbers on a linear axis, each curve and split is a TensorBoard run below that folder, such
     as summary/optimizer=sgd/val, so that the splits and curves of a metric share one chart, `by polynomial
     degree/loss`, in different colours. TensorBoard has no other axis than a linear one of whole numbers: other studies
-    have the figure alone. At most 39 such runs are written. Without a figure `png` and `caption` are None. Of lean
-    records, and of more runs than TensorBoard shows, summary/settings has a run for each of the best 200 settings: the
-    page HParams shows their means.
+    have the `figures` alone, PNG files with their captions by name. At most 39 such runs are written. Of lean records,
+    and of more runs than TensorBoard shows, summary/settings has a run for each of the best 200 settings: the page
+    HParams shows their means.
     """
     folder = into / SUMMARY
     for old in folder.glob(f"**/{EVENTS}.*"):
         old.unlink()
     with replacing_together():
-        _write_all(findings, png, caption, folder)
+        _write_all(findings, figures, folder)
     return folder
 
 
-def _write_all(findings: Findings, png: bytes | None, caption: str | None, folder: Path) -> None:
+def _write_all(findings: Findings, figures: Mapping[str, tuple[bytes, str]], folder: Path) -> None:
     _write_curves(findings, folder)
     if len(findings.runs) > MOST_SHOWN or any(isinstance(run, LeanRecord) for run in findings.runs):
         _write_settings(findings, folder / SETTINGS)
     events = [Event(summary=text_summary(tag, text)) for tag, text in _texts(findings).items() if text]
-    if png is not None:
-        metadata = {"display_name": "figure", "summary_description": terminal(cut(caption or "", LONGEST))}
-        events.append(Event(summary=image_summary("figure", png, metadata)))
+    for name, (png, caption) in figures.items():
+        metadata = {"display_name": name, "summary_description": terminal(cut(caption, LONGEST))}
+        events.append(Event(summary=image_summary(name, png, metadata)))
     _write(folder, events)
 
 

@@ -132,7 +132,9 @@ def write(
         for kind, path in paths.items():
             with replacing(path) as file:
                 tables.write_csv(file, TABLES[kind](findings))
-        summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, png, caption, into))
+        figures = {"figure": (png, caption or "")} if png else {}
+        figures |= {"fits": beside} if beside else {}
+        summarised = _attempted(findings, "summary for TensorBoard", lambda: board.write(findings, figures, into))
         live = _live(findings, fits) if touched and drawn else None
         blocks = document(findings, caption, beside and beside[1])
         content: dict[str, Any] = {

@@ -29,7 +29,7 @@ def sweep(folder: Path, runs: int) -> Path:
     write_sweep(folder, axes, lambda degree, seed: {name: value * degree + seed for name, value in SHARE.items()})
     for run in folder.glob("*/run.json"):
         write_events(run.parent, {"data.degree": 1}, ("loss",), [{"epoch": 1, "step": 1, **SHARE}], {}, 1)
-    board.write(find([folder]), None, None, folder)
+    board.write(find([folder]), {}, folder)
     return folder
 
 
