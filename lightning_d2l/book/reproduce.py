@@ -63,7 +63,8 @@ def reproduce(ids: Sequence[str], into: Path, seeds: int | None = None) -> Itera
                 _create(into)
                 held.enter_context(hold(into, f"--into={into}"))
             number = seeds or experiment.seeds
-            print(f"{experiment.id}: {number} runs {' '.join(experiment.overrides)}", file=sys.stderr, flush=True)
+            runs = f"{number} run{'s' * (number != 1)}"
+            print(" ".join([f"{experiment.id}: {runs}", *experiment.overrides]), file=sys.stderr, flush=True)
             if not experiment.demo and not needs_fashion_mnist(experiment):
                 _train_together(experiment, range(number), into)
             outcomes = [_outcome(experiment, seed, into) for seed in range(number)]

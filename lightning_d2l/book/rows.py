@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from lightning_d2l.config.lines import fill
 from lightning_d2l.config.text import finite
 
 
@@ -76,7 +77,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Two or three lines for each quantity, at most 80 columns wide; the number of runs is in parentheses."""
+    """Two to four lines for each quantity, at most 80 columns wide; the number of runs is in parentheses."""
     lines = []
     for previous, row in zip([None, *rows], rows, strict=False):
         experiment, quantity, published, margin, ours, words, theory, of_theory, computed = cells(row)
@@ -84,10 +85,10 @@ def as_text(rows: Sequence[Row]) -> str:
             lines.append(experiment)
         lines.append(f"  {quantity:40}{words}")
         facts = {"book": published, "ours": ours, "margin": margin}
-        others = {"computed": computed, "theory": f"{theory}  {of_theory}".strip()}
+        others = {"computed": computed, "theory": f"{theory}, {of_theory}" if of_theory else theory}
         for line in (facts, others):
-            if text := "  ".join(f"{name} {value}" for name, value in line.items() if value):
-                lines.append(f"    {text}")
+            text = "  ".join(f"{name} {value}".replace(" ", "\0") for name, value in line.items() if value)
+            lines += fill(text, first="    ", rest="    ").replace("\0", " ").splitlines() if text else []
     return "\n".join(lines)
 
 

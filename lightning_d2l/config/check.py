@@ -18,9 +18,16 @@ class RequestError(Exception):
     """A request that can't be carried out. The message has one or two lines; the exit code is 2."""
 
 
+SHORT = 5  # letters of a word
+
+
 def nearest(word: str, options: list[str]) -> str:
-    """The question "; did you mean x?" with the option closest in spelling to `word`, or no text if none is close."""
-    close = difflib.get_close_matches(word, options, 1, 0.5) or [o for o in options if word and word in o]
+    """The question "; did you mean x?" with the option closest in spelling to `word`, or no text if none is close.
+
+    Of short words two thirds of the letters must agree: many words have half of those of "foo".
+    """
+    alike = 0.5 if len(word) > SHORT else 0.65
+    close = difflib.get_close_matches(word, options, 1, alike) or [o for o in options if word and word in o]
     return f"; did you mean {close[0]}?" if close and close[0] else ""
 
 

@@ -26,12 +26,12 @@ def columns(stream: TextIO | None = None) -> int:
 
 
 def cells(text: str) -> int:
-    """The columns that text takes in a terminal, where a Chinese character takes two."""
+    """The columns that text takes in a terminal, where a Chinese character takes two; a NUL stands for a blank."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
 
-    return cell_len(text)
+    return cell_len(text.replace("\0", " "))
 
 
 def fill(text: str, width: int = LOG, *, first: str = "", rest: str = "") -> str:

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 # Messages of Lightning, TensorBoard and torch's tracer that come with every run, and that a reader can't act on.
 _CHATTER = (
-    "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped", "litlogger", "litmodels",
+    "GPU available", "TPU available", "HPU available", "`Trainer.fit` stopped",
     "LOCAL_RANK", "Restored all states", "Restoring states", "Loaded model weights",
     "`isinstance(treespec, LeafSpec)`", "does not have many workers", "smaller than the logging interval",
     "exists and is not empty",
@@ -41,6 +41,7 @@ _CHATTER = (
 )  # fmt: skip
 
 
+_ADVERTISEMENTS = ("litlogger", "litmodels")
 TRAIN_LOG = "train.log"
 DATE = "%Y-%m-%d"  # the first line of the log; the others have the time alone
 WHOLE = ("look at it  ", "use it  ", "run folder  ")  # how lines begin that hold one command or path
@@ -82,16 +83,32 @@ def _wrapped(line: str, prefix: int, width: int) -> str:
     return fill(line, width, first=first, rest=indent).replace("\0", " ")
 
 
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in _ADVERTISEMENTS)
+
+
 def _no_chatter(record: logging.LogRecord) -> bool:
     return not any(words in record.getMessage() for words in _CHATTER)
 
 
 def quiet() -> None:
     """Hide the advertisements and notices of dependencies, by their words; other warnings stay."""
+    no_advertisements()
     for name in CHATTY_LOGGERS:
         logging.getLogger(name).addFilter(_no_chatter)
     for words in _CHATTER:
         warnings.filterwarnings("ignore", message=f".*{re.escape(words)}")
+
+
+def no_advertisements() -> None:
+    """Hide what Lightning advertises, also from those who ask for every message."""
+    for name in CHATTY_LOGGERS:
+        logging.getLogger(name).addFilter(_no_advertisement)
+
+
+def said_before() -> None:
+    """Hide what Lightning says of a module without validation_step or test_step: the first run of a sweep said it."""
+    warnings.filterwarnings("ignore", message=r".*You (passed in|defined) a `\w+` but have no `")
 
 
 class LogFile(logging.FileHandler):
@@ -137,7 +154,7 @@ def log_to(folder: Path, *, verbose: bool, silent: bool = False, wait: bool = Fa
     for handler in (screen, file):
         root.addHandler(handler)
     try:
-        log.debug(time.strftime(DATE))
+        file.handle(logging.makeLogRecord({"msg": time.strftime(DATE)}))
         if not wait:
             file.start()
         yield file

@@ -183,8 +183,12 @@ def train(
     for has been checked.
     """
     config, folder = spec.config, spec.folder
-    if not config["verbose"]:
+    if config["verbose"]:
+        console.no_advertisements()
+    else:
         console.quiet()
+    if spec.number:
+        console.said_before()
     if finders(config):
         if spec.resuming and (folder / LAST).exists():
             spec.found = record.fields.get("found") or {}

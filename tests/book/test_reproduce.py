@@ -16,6 +16,7 @@ from lightning_d2l.book import published, reproduce
 from lightning_d2l.book.comparison import compare
 from lightning_d2l.book.demos import DEMOS
 from lightning_d2l.book.published import EXPERIMENTS, Quantity
+from lightning_d2l.book.rows import FORMATS
 from lightning_d2l.config.compose import CONF
 from tests.runs import config
 
@@ -164,6 +165,15 @@ def test_all_formats_have_the_same_numbers(capsys):
         assert all(row["quantity"] in text for row in rows)
         assert text.count("equals theory") == 3
         assert form == "markdown" or max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if not e.demo], ids=lambda e: e.id)
+def test_no_row_is_wider_than_a_terminal(experiment):
+    scattered = np.random.default_rng(0).lognormal(0.1, 0.12345, 400)
+    rows = [reproduce._row(experiment, q, list(scattered * abs(q.published))) for q in experiment.quantities]
+    lines = FORMATS["text"](rows).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(" margin " in line for line in lines) == len(rows)
 
 
 def test_a_number_that_differs_makes_the_exit_code_1(monkeypatch, capsys):
