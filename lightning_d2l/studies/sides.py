@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
@@ -81,7 +83,7 @@ def _typical(points: Sequence[Point]) -> Point:
 def draw(study: Study, points: Sequence[Point], found: Fitted) -> tuple[Figure, str] | None:
     """The figure of the fits side by side and its caption; None if there are none.
 
-    Of ten or more fits to different data the mean is drawn and, if the true function is known, below each panel the
+    Of thirty or more fits to different data the mean is drawn and, if the true function is known, below each panel the
     parts of the expected error by x: bias^2 and variance, estimated as in `decompose`, and noise.
     """
     fits = {id(fit.point): fit for fit in found.fits}
@@ -101,24 +103,26 @@ def _draw(
     columns, heights = max(map(len, fits)), [1.0, HALF] if parts else [1.0]
     figure, size = frame.blank(len(fits), columns)
     figure.set_figheight(figure.get_figheight() * sum(heights))
-    places = figure.add_gridspec(len(fits) * len(heights), columns, height_ratios=heights * len(fits))
+    places, lines = figure.add_gridspec(len(fits), columns), 1
     grid = np.asarray(found.grid)
     low, high = _heights(found, [fit for row in fits for fit in row])
     errors = [_parts(fit, found) for row in fits for fit in row] if parts else []
     below = _range_of(errors)
     for i, (row, series) in enumerate(zip(fits, rows, strict=True)):
         for j, fit in enumerate(row):
-            panel = figure.add_subplot(places[i * len(heights), j])
+            inner = places[i, j].subgridspec(len(heights), 1, height_ratios=heights, hspace=0.1)
+            panel = figure.add_subplot(inner[0])
             _draw_fits(panel, grid, fit, found, (low, high), many=many)
             title = label(labels.curve({**series.setting, study.x: fit.point.setting[study.x]}))
             said = frame.lines_of(_said(study, fit), SMALL, size[0] + 0.25, 2)
+            lines = max(lines, said.count("\n") + 1)
             above = SMALL * frame.SPACING * (said.count("\n") + 1) + 8
             panel.set_title(title, fontsize=axes.WORDS, loc="left", pad=above, color=INK)
             style: dict[str, Any] = {"fontsize": SMALL, "color": FAINT, "linespacing": frame.SPACING}
             panel.annotate(said, (0, 1), (0, 4), "axes fraction", textcoords="offset points", va="bottom", **style)
             lowest = panel
             if parts:
-                lowest = figure.add_subplot(places[i * len(heights) + 1, j], sharex=panel)
+                lowest = figure.add_subplot(inner[1], sharex=panel)
                 panel.tick_params(labelbottom=False)
                 axes.set_y(lowest, below)
                 lowest.yaxis.set_minor_locator(NullLocator())
@@ -129,7 +133,7 @@ def _draw(
             axes.name_axes(panel, {}, label(found.names[1]) if j == 0 else "", size[1])
             for each in (panel, lowest) if j else ():
                 each.tick_params(labelleft=False)
-            if i + 1 == len(fits):
+            if i == max(k for k, others in enumerate(fits) if len(others) > j):
                 axes.name_axes(lowest, {found.names[0]: found.names[0]}, "", size[1])
             else:
                 lowest.tick_params(labelbottom=False)
@@ -137,7 +141,31 @@ def _draw(
     title = f"How do the fits {to_many}change with the {labels.named(study.x)}?"
     caption = _caption(study, [fit for row in fits for fit in row], many=many, parts=parts)
     frame.finish(figure, title, caption, _entries(found, [f for row in fits for f in row], many=many, parts=parts))
+    _place(figure, places, lines)
     return figure, caption
+
+
+def _place(figure: Figure, places: GridSpec, lines: int) -> None:
+    """Place the panels below titles with so many lines of numbers: what matplotlib's layouts find in a longer time."""
+    (width, height), panels = figure.get_size_inches(), figure.axes
+    engine = figure.get_layout_engine()
+    _, bottom, _, share = engine.get()["rect"] if engine else (0, 0, 1, 1)
+    figure.set_layout_engine("none")
+    ticks = [
+        text for each in panels[:2] for text in each.yaxis.get_major_formatter().format_ticks([*each.get_yticks()])
+    ]
+    left = 0.42 + max(frame.width_of(re.sub(r"[${}^\\]|times", "", text), axes.TICKS) for text in ["0", *ticks])
+    above, below = (axes.WORDS * 1.4 + SMALL * frame.SPACING * lines + 11) / 72, 0.5
+    rows, columns = places.nrows, places.ncols
+    wide, between = (width - left - frame.EDGE) / columns, 0.14
+    places.left, places.right = left / width, 1 - frame.EDGE / width
+    places.bottom, places.top = bottom + below / height, bottom + share - above / height
+    places.wspace = between / (wide - between * (columns - 1) / columns)
+    high = (share * height - above - below + above) / rows - above
+    places.hspace = above / high
+    for panel in panels:
+        if spec := panel.get_subplotspec():
+            panel.set_position(spec.get_position(figure))
 
 
 def _config(fit: Fit) -> Mapping[str, Any]:
