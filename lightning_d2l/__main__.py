@@ -12,6 +12,9 @@ from typing import Any
 def program(room: str = "lightning_d2l.cli") -> None:
     """Run `main` of a module, and end the process with its exit code."""
     try:
+        from lightning_d2l.config.imports import faster
+
+        faster()
         code = importlib.import_module(room).main()
     except KeyboardInterrupt:
         code = 130

@@ -263,12 +263,10 @@ class Task:
     def __call__(self, config: DictConfig) -> int:
         """Train; returns the exit code, or raises SystemExit if a signal stopped a run of a sweep and so the rest."""
         plugins.attach(self.program)
-        from lightning_d2l.training.imports import without_garbage_collection
+        from lightning_d2l.studies.single import judged
+        from lightning_d2l.training import fit
         from lightning_d2l.training.spec import RunSpec
 
-        with without_garbage_collection():
-            from lightning_d2l.studies.single import judged
-            from lightning_d2l.training import fit
         whole: Any = HydraConfig.instance().cfg
         settings, given = whole.hydra, words_of(whole)
         in_sweep = settings.mode == RunMode.MULTIRUN

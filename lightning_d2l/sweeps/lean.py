@@ -20,7 +20,6 @@ from lightning_d2l.studies.lean import Entry, LeanFolder, write
 from lightning_d2l.studies.study import study_of
 from lightning_d2l.sweeps.ownership import remove_run
 from lightning_d2l.training.files import Row
-from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -225,8 +224,7 @@ def _needs_folder(jobs: Sequence[RunSpec]) -> str:
 
 def _size(total: int, jobs: Sequence[RunSpec]) -> str:
     """The size of full records: an estimate from the first network, of which there are two checkpoints."""
-    with without_garbage_collection():
-        from lightning_d2l.training.build import build_data, build_module
+    from lightning_d2l.training.build import build_data, build_module
 
     try:
         config = jobs[0].config

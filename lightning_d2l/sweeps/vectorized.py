@@ -19,7 +19,6 @@ from lightning_d2l.sweeps.disk import require_disk
 from lightning_d2l.sweeps.heap import give_back, kept_apart
 from lightning_d2l.sweeps.in_rungs import train_in_rungs
 from lightning_d2l.sweeps.plan import by_seed
-from lightning_d2l.training.imports import without_garbage_collection
 from lightning_d2l.training.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> 
 
 def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs, each to its end or to where it waits for others."""
-    with without_garbage_collection():
-        importlib.import_module("lightning_d2l.sweeps.group")
+    importlib.import_module("lightning_d2l.sweeps.group")
     wrong = settings.wrong()
     launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:

@@ -26,6 +26,7 @@ from typing import Any
 
 from lightning_d2l import __version__
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.imports import faster
 from lightning_d2l.config.program import Program
 from lightning_d2l.plugins import attach
 from lightning_d2l.sweeps import claims
@@ -180,6 +181,7 @@ def main(words: list[str] | None = None, owner: str = "", then: Callable[[Path],
     parser.add_argument("--probe", metavar="WORD", help="only see whether the folder is that of the driver")
     asked = parser.parse_args(words)
     logging.getLogger().addHandler(logging.NullHandler())
+    faster()
     if asked.watch:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.imports import faster
 from lightning_d2l.config.program import Program
 from lightning_d2l.plugins import attach
 from lightning_d2l.sweeps.executors.sent_data import Files, place
@@ -74,6 +75,8 @@ def train(
 
 def _trained(sweep: Path, number: int, threads: int, packed: list[Any], judge: Any) -> dict[str, Any]:
     import ray
+
+    faster()
     import torch
 
     from lightning_d2l.sweeps.executors import archive
