@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError, flat
+from lightning_d2l.config.garbage import without_collection
 from lightning_d2l.studies.lean import LeanFolder
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.training.record import RUN_FILE, RunRecord, read_fields
@@ -48,6 +49,7 @@ class SweepRecord:
         return list(self.fields.get("varied") or differences(self.runs))
 
 
+@without_collection()
 def collect(folders: Sequence[Path]) -> list[SweepRecord]:
     """The sweeps in folders; "latest" is the newest one below outputs/.
 

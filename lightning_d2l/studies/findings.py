@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import flat
+from lightning_d2l.config.garbage import without_collection
 from lightning_d2l.config.program import arguments_of, train_words
 from lightning_d2l.config.text import show
 from lightning_d2l.studies import sources
@@ -149,13 +150,14 @@ class Findings:
         if not changes or len(self.sweeps) > 1:
             return ""
         try:
-            words = arguments_of(self.commands[0].partition("\n")[0])
+            command = self.commands[0].partition("\n")[0]
+            words, program = arguments_of(command), train_words_as(command)
         except ValueError:  # of a damaged record
             return ""
         kept = [word for word in words if _key(word) not in (*changes, *OWN_PLACE)]
         sweeps = any(_key(word) == "study" for word in kept) or {"-m", "--multirun"} & {*kept}
         kept += [f"{key}={values}" for key, values in changes.items()]
-        return shlex.join([*train_words(), *([] if sweeps else ["-m"]), *kept])
+        return shlex.join([*program, *([] if sweeps else ["-m"]), *kept])
 
     @property
     def seconds(self) -> float:
@@ -177,6 +179,7 @@ def find(folders: Sequence[Path]) -> Findings:
     return find_in(collect(folders))
 
 
+@without_collection()
 def find_in(sweeps: list[SweepRecord]) -> Findings:
     """Analyse sweeps; raises RequestError as `study_of` does."""
     study = study_of(sweeps)

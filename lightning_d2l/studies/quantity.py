@@ -140,11 +140,13 @@ class Quantity:
         if not found.has_interval:
             low, high = min(values), max(values)
         sampling = math.hypot(*map(self._relative_error, splits))
-        if value <= 0 or not sampling:
-            return replace(found, low=low, high=high)
-        below = math.hypot(math.log(value / max(low, SMALLEST)), sampling)
-        above = math.hypot(math.log(max(high, value) / value), sampling)
-        return replace(found, low=value * math.exp(-below), high=value * math.exp(min(above, 700.0)))
+        if value > 0 and sampling:
+            below = math.hypot(math.log(value / max(low, SMALLEST)), sampling)
+            above = math.hypot(math.log(max(high, value) / value), sampling)
+            low, high = value * math.exp(-below), value * math.exp(min(above, 700.0))
+        if len(values) == 1:  # `replace` takes ten times as long
+            return Estimate(value, math.nan, low, high, "none", 1, 1)
+        return replace(found, low=low, high=high)
 
 
 def _value(found: Estimate | None) -> float:

@@ -177,7 +177,7 @@ def welch(a: Spread, b: Spread) -> Spread:
 def given(metric: str, runs: Sequence[RunRecord], replicates: Sequence[Replicate]) -> str:
     """What all replicates of a setting share, so that an interval says nothing of its variation; else empty."""
     data, part = runs[0].config.get("data") or {}, metric.partition("/")[2]
-    several = len({r.data for r in replicates}) > 1
+    several = len(replicates) > 1 and len({r.data for r in replicates}) > 1
     shared = [] if several or "seed" not in data else ["one data set"]
     if several and part in ("test", *PARTS_OF_TEST) and _tests_on_the_same(data):
         shared.append("the test samples")

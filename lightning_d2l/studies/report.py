@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
+from lightning_d2l.config.garbage import without_collection
 from lightning_d2l.config.lines import LOG, fill
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies import board, ending, figure, sides, tables, trials
@@ -108,6 +109,7 @@ def report(
     return write(findings, into, interactive=interactive, fitted=fitted)
 
 
+@without_collection()
 def write(
     findings: Findings,
     into: Path,
@@ -250,6 +252,7 @@ def _embedded(png: bytes) -> str:
     return f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
+@without_collection()
 def text(made: Report, width: int = LOG) -> str:
     """The report on the console, in lines of at most `width` columns, except for paths and long names."""
     findings = made.findings
