@@ -69,17 +69,28 @@ def show(browser: Any, view: View, name: str) -> None:
     """Take the pictures of the pages of a folder."""
     url = start(view, "localhost", 0).rstrip("/") + view.path
     for page_name in PAGES[name]:
-        page = browser.new_page(viewport={"width": 1900 if page_name == "hparams" else 1360, "height": 860})
+        figure = page_name == "images" and name != "run"  # alone, and as wide as it is
+        width = 1900 if page_name == "hparams" else 1820 if figure else 1360
+        page = browser.new_page(viewport={"width": width, "height": 1120 if figure else 860})
+        page.route("**/data/environment*", lambda route: elsewhere(route, name))
         page.goto(f"{url}{TAGS[name] if page_name == 'timeseries' else ''}#{page_name}")
         page.wait_for_selector(READY[page_name], timeout=120_000)
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(3000)  # charts move to their places
+        if figure:
+            page.get_by_text("Show actual image size").click()
         if page_name in ("timeseries", "images"):  # drawn when they are seen, images in their own size
-            for width in (1361, 1360, 1361, 1360):
-                page.set_viewport_size({"width": width, "height": 860})
+            for more in (1, 0, 1, 0):
+                page.set_viewport_size({"width": width + more, "height": 1120 if figure else 860})
                 page.wait_for_timeout(4000)
         small(page.screenshot(), PICTURES / f"tensorboard_{name}_{page_name}.png")
         page.close()
+
+
+def elsewhere(route: Any, name: str) -> None:
+    """Answer where the runs lie with a folder that readers have too."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json=answer.json() | {"data_location": f"outputs/{name}"})
 
 
 def small(png: bytes, path: Path) -> None:
