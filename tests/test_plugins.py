@@ -91,6 +91,8 @@ def process(*words: str, **environment: str) -> subprocess.CompletedProcess:
 
 
 def test_a_model_is_an_option_with_the_settings_of_its_class(plugin, capsys):
+    assert train("--plugin my_project.py model=Net model.num_hiddens=5") == 2
+    assert capsys.readouterr().err.startswith("error: model.num_hiddens: unknown key (allowed in model: width")
     assert train("--plugin my_project.py model=Net model.width=5 hydra.run.dir=run") == 0
     found = record("run")
     assert found["config"]["model"] == {"_target_": "Net", "width": 5}

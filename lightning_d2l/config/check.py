@@ -31,9 +31,10 @@ def nearest(word: str, options: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close and close[0] else ""
 
 
-def unknown_key(key: str, siblings: list[str]) -> RequestError:
-    """The error for an unknown full key; `siblings` are the names that its last part may have."""
-    parent, _, name = key.rpartition(".")
+def unknown_key(key: str, siblings: list[str], parent: str | None = None) -> RequestError:
+    """The error for an unknown full key; `siblings` are the names in `parent`, by default the group above it."""
+    above, _, name = key.rpartition(".")
+    parent = above if parent is None else parent
     where = f" in {parent}" if parent else ""
     return RequestError(f"{key}: unknown key{nearest(name, siblings)} (allowed{where}: {', '.join(siblings)})")
 

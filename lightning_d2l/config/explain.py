@@ -89,13 +89,21 @@ def _unknown(key: str, parsed: list[Override]) -> RequestError:
         return RequestError(f"{key}: {parent} is empty; choose an option first, such as {parent}={option}")
     siblings = siblings or groups
     name = key.rpartition(".")[2]
+    if siblings != groups and _is_registered(parent, parsed):
+        return unknown_key(key, siblings, parent)
     if options := _options_with(parent, name):
         return RequestError(f"{key}: not a setting of the chosen {parent}, but of {', '.join(options)}")
     if words := _elsewhere(key, config):
         return RequestError(f"{key}: unknown key; did you mean {' or '.join(words)}?")
     other = _of_other_options(name)
-    unknown = unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}))
+    unknown = unknown_key(key, siblings if "." in key else sorted({*siblings, *groups}), parent)
     return RequestError(f"{unknown}\n{other}") if other else unknown
+
+
+def _is_registered(group: str, parsed: list[Override]) -> bool:
+    """Whether the option chosen of a group is none of this package, but one that a plugin registered."""
+    chosen = [first_value(o).partition("=")[2] for o in parsed if o.key_or_group == group]
+    return bool(chosen) and (CONF / group).is_dir() and not (CONF / group / f"{chosen[-1]}.yaml").exists()
 
 
 def _is_study(override: Override) -> bool:

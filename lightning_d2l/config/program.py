@@ -60,6 +60,13 @@ def _plugin_words() -> list[str]:
     return [word for name in plugins for word in ([f"{PLUGIN}={name}"] if name.startswith("-") else [PLUGIN, name])]
 
 
+def train_words_as(command: str) -> list[str]:
+    """`train_words`, with the plugins of a recorded command if the present program has none."""
+    if _present.plugins:
+        return train_words()
+    return [*train_words(), *(word for name in without_plugins(shlex.split(command))[1] for word in (PLUGIN, name))]
+
+
 def is_long_command(line: str) -> bool:
     """Whether a printed line holds a command with many words, which must not be broken between them."""
     tool = [_present.tool] if _present.plugins else []

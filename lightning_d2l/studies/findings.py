@@ -13,7 +13,7 @@ from typing import Any
 
 from lightning_d2l.config.check import flat
 from lightning_d2l.config.garbage import without_collection
-from lightning_d2l.config.program import arguments_of, train_words
+from lightning_d2l.config.program import arguments_of, train_words, train_words_as
 from lightning_d2l.config.text import show
 from lightning_d2l.studies import sources
 from lightning_d2l.studies.answer import Answer, answer

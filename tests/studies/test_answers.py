@@ -90,6 +90,8 @@ def test_one_seed_ties_divergence_and_one_setting(name, tmp_path):
     assert one.answer.verdict in ("", "undecided")
     assert "ne run" in one.answer.text
     assert one.next == "python train.py -m x 'seed=range(5)'"
+    one.sweeps[0].fields["command"] = "python train.py --plugin mine.py -m x"  # which this program has not
+    assert one.next == "python train.py --plugin mine.py -m x 'seed=range(5)'"
     ties = found(tmp_path / "ties", name, lambda *_: everything(0.5))
     assert ties.answer.text.startswith("No effect: all ")
     lost = found(tmp_path / "lost", name, lambda *_: None)
