@@ -225,7 +225,8 @@ def picture(findings: Findings, study: Study) -> tuple[Figure, str]:
     with warnings.catch_warnings(), np.errstate(all="ignore"), matplotlib.rc_context(SETTINGS):
         warnings.simplefilter("ignore")
         drawn, caption = figure.draw(study, findings.points, findings.runs)
-        drawn.draw_without_rendering()
+        if layout := drawn.get_layout_engine():
+            layout.execute(drawn)
         drawn.set_layout_engine("none")
     return drawn, caption
 
