@@ -53,7 +53,7 @@ def fill(text: str, width: int = LOG, *, first: str = "", rest: str = "") -> str
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
     """What a line may end with, each part with the blanks before it."""
-    for found in re.finditer(r"(\s*)(\S+)", text):
+    for found in re.finditer(r"(\s*)(\(?[\d.]+ %\S*|\S+)", text):  # "95 %" is one
         gap, word = found[1], found[2]
         for part in [word] if word.isascii() else _PARTS.findall(word):
             yield (" " if "\n" in gap else gap), part

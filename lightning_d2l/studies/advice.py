@@ -138,6 +138,8 @@ def _smaller_rate(run: RunRecord) -> Iterator[Change]:
 
 def _other_rate(run: RunRecord) -> Iterator[Change]:
     yield from _unit(run)
+    if _still_falls(run):
+        yield from _more_epochs(run)
     yield from _less_penalty(run, STRONG)
     rate = _node(run, "optimizer").get("lr")
     adaptive = not str(_node(run, "optimizer").get("_target_")).endswith("SGD")
@@ -219,7 +221,7 @@ def _reference(run: RunRecord) -> Iterator[Change]:
     baselines = run.fields.get("baselines") or {}
     loaders = "samples" in (run.fields.get("data") or {})  # of data that are not in memory
     known = any(key.startswith("loss/") for key in baselines.get("trivial") or {})
-    if _still_falls(run):
+    if _still_falls(run) or len(run.history) == 1:
         yield from _more_epochs(run)
     if known and not loaders and importlib.util.find_spec("sklearn"):
         table = _node(run, "data").get("_target_") in TABLES_DATA
