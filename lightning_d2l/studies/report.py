@@ -36,6 +36,7 @@ from lightning_d2l.training.files import replacing
 T = TypeVar("T")
 TABLES = {"results": tables.results, "summary": tables.summary}
 FITS = "fits.png"
+FIGURE_OF_FITS = "figure of the fitted functions"
 PAGES = {"markdown": "report.md", "html": "report.html"}
 # Equal figures give equal files; a person's matplotlibrc starts no LaTeX.
 SETTINGS: Any = {"svg.hashsalt": "lightning_d2l", "text.usetex": False}
@@ -127,8 +128,8 @@ def write(
     findings.failures.clear()
     drawn = _drawn(findings)
     png, svg, caption = drawn or (None, None, None)
-    fits = _attempted(findings, "fitted functions", lambda: fitted(findings)) if fitted else None
-    beside = _attempted(findings, "figure of the fitted functions", lambda: _beside(findings, fits)) if fits else None
+    fits = _attempted(findings, FIGURE_OF_FITS, lambda: fitted(findings)) if fitted else None
+    beside = _attempted(findings, FIGURE_OF_FITS, lambda: _beside(findings, fits)) if fits else None
     try:
         paths = {kind: into / f"{kind}.csv" for kind in TABLES}
         for kind, path in paths.items():
@@ -245,12 +246,13 @@ def _inline(svg: bytes | None) -> str:
 
 
 def _embedded(png: bytes) -> str:
-    """A picture for a page as the address of an image, half as large as the PNG and equal to it."""
+    """A picture for a page as the address of an image, in 256 colours, which take a third of the place."""
     from PIL import Image
 
     small = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").save(small, "WEBP", lossless=True, method=2)
-    return f"data:image/webp;base64,{base64.b64encode(small.getvalue()).decode()}"
+    coloured = Image.open(io.BytesIO(png)).convert("RGB")
+    coloured.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(small, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
 
 
 @without_collection()

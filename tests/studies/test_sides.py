@@ -120,7 +120,7 @@ def test_a_report_has_the_figure_and_without_fits_an_earlier_one_is_removed(tmp_
     findings = find([tmp_path])
     made = write(findings, tmp_path, interactive=False, fitted=lambda found: fits_of(found.points, [[0, 1]], [0, 1]))
     assert made.paths["fits"].read_bytes().startswith(b"\x89PNG")
-    assert 'src="data:image/webp;base64,' in made.paths["html"].read_text()
+    assert 'src="data:image/png;base64,' in made.paths["html"].read_text()
     assert "(fits.png)" in made.paths["markdown"].read_text()
     events = b"".join(path.read_bytes() for path in made.paths["tensorboard"].iterdir() if path.is_file())
     assert all(made.paths[name].read_bytes() in events for name in ("png", "fits"))
