@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_d2l.compat_hydra import IntervalSweep, Override, ValueType, missing_option, unmatched_key
 from lightning_d2l.config.check import RequestError, flat, nearest, unknown_key
-from lightning_d2l.config.everyday import EVERYDAY, FIRST, is_key, meant, normal, option_hint
+from lightning_d2l.config.everyday import EVERYDAY, FIRST, OPTIONS, is_key, meant, normal, option_hint
 from lightning_d2l.config.options import CONF, NAME, names
 from lightning_d2l.config.program import COMMANDS
 from lightning_d2l.config.registry import STUDY, TABLES
@@ -161,7 +161,10 @@ def stray(word: str) -> str:
     key, mark, value = word.partition(":")
     if mark and re.fullmatch(r"[\w.]+", key):
         return f"; did you mean {key}={value}?"
-    return f"; did you mean {meant(name, EVERYDAY.values())}=VALUE?" if meant(name, EVERYDAY.values()) else ""
+    if found := meant(name, EVERYDAY.values()):
+        return f"; did you mean {found}=VALUE?"
+    option = next((words for group in of_words if (words := OPTIONS.get(group, {}).get(name))), "")
+    return f"; did you mean {option}?" if option else ""
 
 
 def with_dashes(message: str) -> str:

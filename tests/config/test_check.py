@@ -26,6 +26,7 @@ WRONG = {
     "model=polynomial_regression width=3": "width: unknown key (allowed: ",
     "model=linear_regression model.num_layers=3": "model.num_layers: not a setting of the chosen model, but of model=",
     "-m seed=1,2 hydra.launcher.chunk_size=3": "chosen hydra.launcher, but of hydra/launcher=processes, ",
+    "mnist": "mnist: not of the form key=value; did you mean data=torchvision data.dataset=MNIST?",
     "model=mlp model.foo.bar=1": "model.foo.bar: unknown key (allowed in model: num_hiddens",
     "hydra.foo=1": "hydra.foo: unknown key (allowed in hydra: run, sweep",
     "study=null": "study=null: must be one of activation, ",
