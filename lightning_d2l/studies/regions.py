@@ -71,9 +71,9 @@ def mark(drawn: Sequence[Axes], picture: Picture, at: Mapping[str, float], size:
     """Mark the regions of every panel that shows training and held-out data of one curve, and the largest gap.
 
     `at` has the positions of the values of x, `size` the width and height of a panel in inches. Returns the height of
-    the marks in points; without a picture in which some panel has several regions there are none.
+    the marks in points; there are none unless some panel has several regions.
     """
-    if picture.x_scale == "names":
+    if picture.x_scale == "names" or picture.x == "epoch":  # the least error over the epochs may overfit already
         return 0.0
     panels = [
         (panel, shown, pair) for panel, shown in zip(drawn, picture.panels, strict=True) if (pair := _pair(shown))
@@ -108,6 +108,8 @@ def _pair(shown: Panel) -> tuple[Line, Line] | None:
 
 def _placed(panel: Axes, parts: Sequence[tuple[str, list[Point]]], x: str, at: Mapping[str, float]) -> list[Region]:
     """The regions with their ends as parts of the width of the panel."""
+    if not parts:  # of a panel beside others that have regions
+        return []
     bottom = panel.get_ylim()[0]
     first, last = (
         [float(fractions(panel, [(at[show(points[i].setting[x])], bottom)])[0, 0]) for _, points in parts]

@@ -55,6 +55,15 @@ def test_the_words_stand_in_their_order_above_the_panel_and_the_arrow_spans_the_
         assert not any(gap.contains(*place) for place in places)
 
 
+def test_a_panel_of_few_settings_beside_others_has_no_regions(tmp_path):
+    study = {"metrics": ["loss/train", "loss/test"], "curves": ["optimizer"], "panels": "curve"}
+    axes = {"optimizer": ["sgd", "exact"], "data.degree": range(10), "seed": range(4)}
+    few = lambda o, d, s: {} if o == "exact" and d > 1 else losses(d, s)  # noqa: E731
+    figure, _ = drawn(tmp_path, axes, few, **study)
+    words = [[t.get_text() for t in panel.texts if t.get_text() in (UNDER, WELL, OVER)] for panel in figure.axes[:2]]
+    assert sorted(map(len, words)) == [0, 3]
+
+
 def test_without_training_data_or_with_names_along_x_nothing_is_marked(tmp_path):
     few = {"metrics": ["loss/val", "loss/test"]}
     for i, (axes, study) in enumerate([({"data.degree": range(10)}, few), ({"model.activation": list("abcd")}, {})]):
