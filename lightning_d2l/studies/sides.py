@@ -83,15 +83,15 @@ def _typical(points: Sequence[Point]) -> Point:
 def draw(study: Study, points: Sequence[Point], found: Fitted) -> tuple[Figure, str] | None:
     """The figure of the fits side by side and its caption; None if there are none.
 
-    Of thirty or more fits to different data the mean is drawn and, if the true function is known, below each panel the
-    parts of the expected error by x: bias^2 and variance, estimated as in `decompose`, and noise.
+    Of thirty or more fits to independent data sets the mean is drawn and, if the true function is known, below each
+    panel the parts of the expected error by x: bias^2 and variance, estimated as in `decompose`, and noise.
     """
     fits = {id(fit.point): fit for fit in found.fits}
     rows = beside(study, points, fits.keys())
     shown = [fits[id(point)] for row in rows for point in row.points]
     if not shown:
         return None
-    many = all(fit.differ and len(_all(fit)) >= MANY for fit in shown)
+    many = all(len(_all(fit)) >= MANY and _are_independent(fit) for fit in shown)
     parts = many and bool(found.truth) and all(noise_variance(_config(fit)) is not None for fit in shown)
     with matplotlib.rc_context(PAPER):
         return _draw(study, rows, [[fits[id(p)] for p in row.points] for row in rows], found, many=many, parts=parts)
@@ -174,6 +174,12 @@ def _config(fit: Fit) -> Mapping[str, Any]:
 
 def _all(fit: Fit) -> Sequence[Sequence[float]]:
     return [*fit.outputs, *fit.further]
+
+
+def _are_independent(fit: Fit) -> bool:
+    """Whether each fit is to a data set that no other shares, as folds and repeated seeds do."""
+    counts = [(found.n, found.clusters) for found in fit.point.estimates.values()]
+    return fit.differ and bool(counts) and all(n == clusters for n, clusters in counts)
 
 
 def _heights(found: Fitted, fits: Sequence[Fit]) -> tuple[float, float]:

@@ -128,3 +128,12 @@ def test_a_report_has_the_figure_and_without_fits_an_earlier_one_is_removed(tmp_
     assert "fits" not in broken.paths
     assert not (tmp_path / "fits.png").exists()
     assert findings.failures[0].startswith("There is no figure of the fitted functions: ValueError")
+
+
+def test_folds_of_few_data_sets_are_no_sample_of_many(tmp_path):
+    axes = {"data.degree": [1, 3, 6], "data.seed": range(6), "data.fold": range(5)}
+    study, points = studied(tmp_path, axes, lambda d, s, f: by_degree(d, s))
+    outputs = [[0.0, 1.0 + r / 99] for r in range(MANY)]
+    figure, caption = draw(study, points, fits_of(points, outputs, [0.0, 1.0], [0.0, 1.0]))
+    assert len(figure.axes) == 3  # none with bias and variance
+    assert caption.startswith("Thick: the fit to the training data that are shown. Thin: 29 more fits")
