@@ -102,7 +102,7 @@ PICTURES: dict[str, Made] = {
     **{f"study_{name}": Made(f"python train.py study={name}", "figure.png") for name in STUDIES.split(" ")},
     **{
         f"study_{name}_fits": Made(f"python train.py study={name}", "fits.png")
-        for name in ("capacity", "bias_variance", "width")
+        for name in ("capacity", "bias_variance", "sample_size", "width")
     },
     "sweep_time": Made("python benchmarks/page.py outputs/benchmarks", str(IMAGES / "sweep_time.png")),
 }
