@@ -56,7 +56,10 @@ def curves(history: Sequence[Mapping[str, float]], stopped: int | None = None, l
 
 
 def _by_metric(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Curve]]:
-    """The curves by metric and split. Of metrics with equal curves, or in bits and in nats, the first is kept."""
+    """The curves by metric and split. Of metrics with equal curves, or in bits and in nats, the first is kept.
+
+    A share of zeros that stays 0, as under an L2 penalty, is left out.
+    """
     names = list(dict.fromkeys(name for row in history for name in row if name not in ("epoch", "step")))
     found: dict[str, dict[str, Curve]] = {}
     for name in names:
@@ -66,7 +69,12 @@ def _by_metric(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Cu
     kept: dict[str, dict[str, Curve]] = {}
     for metric, lines in found.items():
         twin = metric.endswith(TWIN) and metric.removesuffix(TWIN) in found
-        if not twin and not (metric in SPOKEN and any(_are_equal(lines, other) for other in kept.values())):
+        none = metric == "zeros" and len(found) > 1 and not any(v for _, values in lines.values() for v in values)
+        if (
+            not twin
+            and not none
+            and not (metric in SPOKEN and any(_are_equal(lines, other) for other in kept.values()))
+        ):
             kept[metric] = lines
     return kept
 

@@ -141,6 +141,9 @@ def test_equal_curves_are_drawn_once_and_many_panels_wrap() -> None:
         "loss", "accuracy", "entropy of the predictions (nats)", "norm of the weights", "norm of the gradient",
     ]  # fmt: skip
     assert figure.get_figwidth() < 15
+    for last, panels in ((0.0, 1), (0.5, 2)):  # a share of zeros that stays 0 tells nothing
+        rows = [{"epoch": e, "loss/train": 1 / e, "zeros/weights": last * (e - 1)} for e in (1, 2)]
+        assert len(curves(rows).axes) == panels
     layers = curves([{"epoch": e, "gradient/first": e, "gradient/last": 2 * e} for e in (1, 2)]).axes[0]
     first, last = layers.lines
     assert [first.get_label(), last.get_label()] == ["first layer", "last layer"]
