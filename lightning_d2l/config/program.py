@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 PLUGIN = "--plugin"
@@ -95,3 +96,13 @@ def arguments_of(command: str) -> list[str]:
     else:
         begin = 2 if words[:1] == ["lightning-d2l"] else 1
     return without_plugins(words[begin:])[0]
+
+
+def from_here(path: Path) -> Path:
+    """A path relative to the current folder, where it lies below it and no command takes it for an option."""
+    whole = Path(path).resolve()
+    try:
+        relative = whole.relative_to(Path.cwd())
+    except ValueError:
+        return Path(path)
+    return whole if relative == Path() or str(relative).startswith("-") else relative

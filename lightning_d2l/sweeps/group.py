@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lightning_d2l.compat_lightning import continue_from
+from lightning_d2l.config.program import from_here
 from lightning_d2l.data.streams import generator
 from lightning_d2l.engine.chunks import hyperparameters
 from lightning_d2l.engine.ensemble import Ensemble
@@ -276,7 +277,7 @@ class Group:
             self.logged[built] = extras.log_member(built, member.rows, test, code, recorded)
         if ids := self.logged[built]:
             outcome = {**outcome, "loggers": ids}
-        words.append(f"run folder  {console.from_here(folder)}")
+        words.append(f"run folder  {from_here(folder)}")
         console.write_log(folder, words)
         record.end(status, error, self._share(), **outcome)
 

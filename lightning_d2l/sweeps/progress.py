@@ -19,6 +19,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.escape import terminal
 from lightning_d2l.config.lines import LOG, cells, columns
 from lightning_d2l.config.loggers import MLFLOW, MLFLOW_STORE, WANDB
+from lightning_d2l.config.program import from_here
 from lightning_d2l.config.text import cut, duration, number
 from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.sweeps.folder import FINISHED
@@ -170,8 +171,6 @@ def tell(
     All files are written before the first line is printed. `left_out` are the jobs that were not trained, and why;
     `advice` is the command that trains the rest.
     """
-    from lightning_d2l.training.console import from_here
-
     table, answer, ahead = _report(folder, fields, records, written=bool(advice) and not stopped)
     lines = [f"\n{_statuses(records)}"]
     lines += [cut(f"left out     {job.name}: {reason}", 160) for job, reason in list(left_out.items())[:MOST_FAILURES]]
@@ -215,7 +214,6 @@ def _report(
     from lightning_d2l.studies.collect import of_runs
     from lightning_d2l.studies.findings import find_in
     from lightning_d2l.sweeps.fitted import fitted
-    from lightning_d2l.training.console import from_here
 
     runs, width = [record for record in records.values() if record.fields], columns()
     table: list[str] = []

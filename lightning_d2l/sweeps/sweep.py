@@ -17,11 +17,11 @@ from lightning_d2l.compat_hydra import words_of
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import quote
 from lightning_d2l.config.escape import terminal
-from lightning_d2l.config.program import arguments_of
+from lightning_d2l.config.program import arguments_of, from_here
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.disk import DiskError
+from lightning_d2l.sweeps.disk import DiskError, reason_of
 from lightning_d2l.sweeps.executors.submitted import take_back
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
@@ -110,8 +110,6 @@ class Sweep(Work):
     @property
     def resume_command(self) -> str:
         """The command that resumes this sweep."""
-        from lightning_d2l.training.console import from_here
-
         return resume_command(from_here(self.folder), self.fields.get("config_dir"))
 
     def records(self) -> dict[RunSpec, RunRecord]:
@@ -169,7 +167,7 @@ class Sweep(Work):
         except Stopped as stop:
             stopped = stop.signum
         except (DiskError, OSError) as error:
-            full = str(error)
+            full = reason_of(error)
         except RequestError as error:
             refused = error
         records = self.records()
@@ -182,7 +180,7 @@ class Sweep(Work):
             seconds = round(before + time.monotonic() - began, 3)
             self.update(status="completed" if complete else "stopped", seconds=seconds, process=None)
         except OSError as error:
-            full = full or str(error)
+            full = full or reason_of(error)
         stopped = stopped or signals.received
         whole = not (stopped or full or refused)
         tell(self.folder, self.fields, records, stopped, self.left_out, self.resume_command if whole or stopped else "")
@@ -196,8 +194,6 @@ class Sweep(Work):
         return 0 if all(record.state in FINISHED for record in records.values()) else 1
 
     def _train_missing(self) -> None:
-        from lightning_d2l.training.console import from_here
-
         kept = {job: record for job, record in self.records().items() if record.state in FINISHED}
         self.update(status="running", process=process())
         already = f", {len(kept)} of them finished before" if kept else ""

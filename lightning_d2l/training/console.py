@@ -266,13 +266,3 @@ def table(rows: Mapping[str, Mapping[str, float]]) -> str:
         title.ljust(left) + "".join(map(str.rjust, found, widths or [12]))
         for title, found in [*head.items(), *cells_of.items(), *others.items()]
     )
-
-
-def from_here(path: Path) -> Path:
-    """A path relative to the current folder, where it lies below it and no command takes it for an option."""
-    whole = Path(path).resolve()
-    try:
-        relative = whole.relative_to(Path.cwd())
-    except ValueError:
-        return Path(path)
-    return whole if relative == Path() or str(relative).startswith("-") else relative

@@ -18,13 +18,12 @@ from lightning_d2l.config.escape import markdown, terminal
 from lightning_d2l.config.loggers import TENSORBOARD
 from lightning_d2l.config.metrics import LOSSES
 from lightning_d2l.config.optimizers import EXACT
-from lightning_d2l.config.program import tool_words
+from lightning_d2l.config.program import from_here, tool_words
 from lightning_d2l.config.trainer import RUNNING
 from lightning_d2l.data.base import TensorDataModule
 from lightning_d2l.data.batches import as_input
 from lightning_d2l.modules.build import build as build_node
 from lightning_d2l.training.build import BuiltRun
-from lightning_d2l.training.console import from_here
 from lightning_d2l.training.files import Row
 from lightning_d2l.training.hparams import Value, configuration, hyperparameters
 from lightning_d2l.training.hparams import identity as named_data

@@ -18,6 +18,7 @@ from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.optimizers import EXACT
 from lightning_d2l.config.places import LOCK
+from lightning_d2l.config.program import from_here
 from lightning_d2l.config.trainer import arguments
 from lightning_d2l.data.streams import stream
 from lightning_d2l.engine.choice import needs_lightning
@@ -147,7 +148,7 @@ def _recorded(
             tell_caller(RequestError(message.removeprefix("error: ")))
         log.error(message)
         if log_file.started and code != 2:
-            log.info("\n".join([*told(outcome), f"run folder  {console.from_here(folder)}"]))
+            log.info("\n".join([*told(outcome), f"run folder  {from_here(folder)}"]))
     return code
 
 

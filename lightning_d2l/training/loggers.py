@@ -19,8 +19,8 @@ from pytorch_lightning.loggers.logger import Logger
 from lightning_d2l.compat_lightning import without_anonymous
 from lightning_d2l.config import loggers as known
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.program import from_here
 from lightning_d2l.modules.build import named
-from lightning_d2l.training.console import from_here
 from lightning_d2l.training.files import METRICS, Row
 from lightning_d2l.training.run_logger import Ids, RunLogger, waiting
 from lightning_d2l.training.spec import RunSpec

@@ -14,10 +14,9 @@ from lightning_d2l.compat_lightning import progress_is_whole, within_epoch
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.compose import path_override
 from lightning_d2l.config.given import is_given
-from lightning_d2l.config.program import arguments_of, train_words
+from lightning_d2l.config.program import arguments_of, from_here, train_words
 from lightning_d2l.modules.base import SupervisedModule
 from lightning_d2l.modules.schedule import length_of_run
-from lightning_d2l.training import console
 from lightning_d2l.training.checkpoint import finished_epochs, load_checkpoint, require_weights_of
 from lightning_d2l.training.fields import is_number
 from lightning_d2l.training.files import BEST, BEST_BEFORE, LAST, METRICS, MetricsFile, Row
@@ -123,7 +122,7 @@ def _rows_until(start: int, folder: Path, points: Sequence[int], *, ended: bool)
 def command_to_resume(spec: RunSpec) -> str:
     """The command that resumes a run, quoted for the shell and for Hydra."""
     if is_given(spec.config):
-        return f"lightning_d2l.fit(..., resume={str(console.from_here(spec.folder))!r})"
+        return f"lightning_d2l.fit(..., resume={str(from_here(spec.folder))!r})"
     words = arguments_of(spec.command) if spec.command else spec.overrides
     words = [word for word in words if not word.lstrip("+").startswith(("resume=", "hydra.run.dir="))]
-    return shlex.join([*train_words(), *words, path_override("resume", str(console.from_here(spec.folder)))])
+    return shlex.join([*train_words(), *words, path_override("resume", str(from_here(spec.folder)))])

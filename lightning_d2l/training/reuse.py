@@ -13,12 +13,12 @@ import torch
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.config.image_data import IMAGE_FOLDER
 from lightning_d2l.config.places import LOCK, require_new_folder
+from lightning_d2l.config.program import from_here
 from lightning_d2l.config.records import require_same_streams
 from lightning_d2l.config.tables import TABLES_DATA
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import parameter_type
 from lightning_d2l.modules.foreign import has_step
-from lightning_d2l.training import console
 from lightning_d2l.training.build import BuiltRun, build_data, build_module, unread_data
 from lightning_d2l.training.checkpoint import load_checkpoint, require_weights_of
 from lightning_d2l.training.files import BEST, LAST
@@ -121,7 +121,7 @@ def rerun(before: RunRecord, into: Path, root: str | None = None, judge: Judge |
         overrides, command = before.fields.get("overrides") or [], str(before.fields.get("command", ""))
         found = before.fields.get("found") or {}
         code = run(RunSpec(config, into, overrides, command, found=found), judge=judge)
-    after, there = RunRecord.read(into), console.from_here(folder)
+    after, there = RunRecord.read(into), from_here(folder)
     if code == 1 and before.status == after.status == "diverged":
         print(f"{there} diverged too: {before.error}")
     if code:
@@ -163,7 +163,7 @@ def _compare(before: RunRecord, after: RunRecord, rounding: float) -> int:
         words = f"same numbers within {rounding:g}, the rounding of {before.config['trainer']['precision']}, as"
     else:
         words = f"other numbers (by more than {rounding:g}) than"
-    print(f"{words} {console.from_here(before.folder)}")
+    print(f"{words} {from_here(before.folder)}")
     if differ:
         print(f"what differs: {', '.join(_causes(before, after)) or 'nothing recorded; another processor?'}")
     for name, pair in differ.items():

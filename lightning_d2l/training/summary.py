@@ -11,7 +11,7 @@ from typing import Any
 from lightning_d2l.config.given import is_given
 from lightning_d2l.config.lines import LOG, columns, command_lines, fill
 from lightning_d2l.config.loggers import TENSORBOARD
-from lightning_d2l.config.program import tool_words
+from lightning_d2l.config.program import from_here, tool_words
 from lightning_d2l.config.text import number
 from lightning_d2l.config.trainer import MONITORS
 from lightning_d2l.training import console
@@ -56,7 +56,7 @@ def summary(outcome: Mapping[str, Any]) -> str:
 
 def tell_end(spec: RunSpec, outcome: Mapping[str, Any], commands: Sequence[str]) -> None:
     """Log the metrics of a run, its folder, and how to use it; `commands` show what its loggers wrote."""
-    settings, here = spec.config["trainer"], console.from_here(spec.folder)
+    settings, here = spec.config["trainer"], from_here(spec.folder)
     log.info("\n%s\n", summary(outcome))
     if batches := int(settings["fast_dev_run"]):
         number_of = "one minibatch" if batches == 1 else f"{batches} minibatches"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
-from lightning_d2l.config.program import tool_words
+from lightning_d2l.config.program import from_here, tool_words
 from lightning_d2l.config.text import cut
 from lightning_d2l.sweeps.chunks import Chunk, Chunks
 from lightning_d2l.sweeps.claims import words_of
@@ -224,8 +224,6 @@ class Slurm:
 
     def leave(self, chunks: Chunks) -> str:
         """What to do with a sweep that has been submitted; see Executor."""
-        from lightning_d2l.training.console import from_here
-
         jobs = sorted({task.partition("_")[0] for task in self.tasks}, key=int)
         tasks, self.tasks = len(self.tasks), {}  # `stop` cancels none
         return "\n".join([

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_d2l.config.check import RequestError
+from lightning_d2l.config.program import from_here
 from lightning_d2l.studies.collect import OUTPUTS, newest_sweep
 from lightning_d2l.studies.sweep_file import SWEEP_FILE, read_sweep_file
 from lightning_d2l.sweeps.chunks import Chunks
@@ -81,8 +82,6 @@ def unfinished(folders: Iterable[Path]) -> list[str]:
 
 def lines(folder: Path, state: State) -> list[str]:
     """What to tell of an unfinished sweep."""
-    from lightning_d2l.training.console import from_here
-
     waiting = state.chunks - state.done - state.training
     counts = ", ".join(f"{count} {name}" for name, count in sorted(state.ended.items()) if count)
     found = [
