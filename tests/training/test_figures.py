@@ -118,9 +118,9 @@ def test_the_title_says_where_a_held_out_loss_turns() -> None:
     assert panel.get_title("left").replace("\n", " ") == "Test loss is lowest at epoch 6, 0.5, and ends at 0.66"
     rows = [{"epoch": e, "acc/val": 1 - 1 / e} for e in range(2, 11)]
     assert curves(rows).axes[0].get_title("left") == "Validation accuracy rises from 0.5 to 0.9"
-    rows = [{"epoch": e, "zeros/weights": 0.0, "loss/val": (0.7, 0.392)[e]} for e in (0, 1)]
+    rows = [{"epoch": e, "zeros/weights": 0.5, "loss/val": (0.7, 0.392)[e]} for e in (0, 1)]
     assert [panel.get_title("left") for panel in curves(rows).axes] == [
-        "Share of weights that are 0 stays at 0", "Validation loss falls from 0.700 to 0.392",
+        "Share of weights that are 0 stays at 0.5", "Validation loss falls from 0.700 to 0.392",
     ]  # fmt: skip
     assert curves([{"epoch": 1, "loss/train": 0.25}]).axes[0].get_title("left") == "Training loss is 0.25"
 
@@ -141,9 +141,9 @@ def test_equal_curves_are_drawn_once_and_many_panels_wrap() -> None:
         "loss", "accuracy", "entropy of the predictions (nats)", "norm of the weights", "norm of the gradient",
     ]  # fmt: skip
     assert figure.get_figwidth() < 15
-    for last, panels in ((0.0, 1), (0.5, 2)):  # a share of zeros that stays 0 tells nothing
+    for last, shown in ((0.0, 1), (0.5, 2)):  # a share of zeros that stays 0 tells nothing
         rows = [{"epoch": e, "loss/train": 1 / e, "zeros/weights": last * (e - 1)} for e in (1, 2)]
-        assert len(curves(rows).axes) == panels
+        assert len(curves(rows).axes) == shown
     layers = curves([{"epoch": e, "gradient/first": e, "gradient/last": 2 * e} for e in (1, 2)]).axes[0]
     first, last = layers.lines
     assert [first.get_label(), last.get_label()] == ["first layer", "last layer"]
