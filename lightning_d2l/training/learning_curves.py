@@ -70,11 +70,8 @@ def _by_metric(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Cu
     for metric, lines in found.items():
         twin = metric.endswith(TWIN) and metric.removesuffix(TWIN) in found
         none = metric == "zeros" and len(found) > 1 and not any(v for _, values in lines.values() for v in values)
-        if (
-            not twin
-            and not none
-            and not (metric in SPOKEN and any(_are_equal(lines, other) for other in kept.values()))
-        ):
+        same = metric in SPOKEN and any(_are_equal(lines, other) for other in kept.values())
+        if not (twin or none or same):
             kept[metric] = lines
     return kept
 
