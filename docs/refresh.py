@@ -125,7 +125,7 @@ def run(command: str, folder: Path, last: str = "") -> str:
     return done.stdout
 
 
-COMMAND = re.compile(r"python train|lightning-d2l (demo|inspect|reproduce)")
+COMMAND = re.compile(r"python train|lightning-d2l (demo|inspect|predict|reproduce)")
 FORMULA, PENDING = "a formula", "not held yet"
 NUMBER = re.compile(r"(?<![\w.,-])-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])")
 
