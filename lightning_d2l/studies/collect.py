@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from lightning_d2l.training.used_plugins import require_plugins
 
 MARKERS = (SWEEP_FILE, "multirun.yaml")
 OUTPUTS = Path("outputs")
+RERUN = "-rerun"
+"""How the folder of a run ends that repeats the one beside it; then a number."""
 
 
 @dataclass
@@ -124,7 +126,7 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
             continue
         below.clear()
         place = Path(at)
-        if place.parent == folder and place.name in lean.runs:  # a folder that was made again, or kept beside it
+        if place != folder and _is_known(place, lean.runs if place.parent == folder else ()):
             continue
         name = _resolved(folder).name if place == folder else place.relative_to(folder).as_posix()
         try:
@@ -147,6 +149,15 @@ def _collect(folder: Path, label: str, several: bool) -> SweepRecord:
 
     sweep.runs.sort(key=planned)
     return sweep
+
+
+def _is_known(place: Path, lean: Collection[str]) -> bool:
+    """Whether a run is there already: a lean one that was kept or made again as a folder, or that of a rerun.
+
+    A rerun has the seed of its run, and says nothing new of the setting.
+    """
+    first = re.sub(rf"({RERUN}(-\d+)?)+$", "", place.name)
+    return first in lean or (first != place.name and (place.parent / first / RUN_FILE).is_file())
 
 
 def _natural(name: str) -> list[tuple[int, float, str]]:

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 from lightning_d2l.config.places import require_new_folder
+from lightning_d2l.studies.collect import RERUN
 from lightning_d2l.studies.lean import run_of
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.same_data import configuration, located
@@ -14,7 +15,8 @@ from lightning_d2l.training.same_data import configuration, located
 def rerun(folder: Path, name: str | None, into: Path | None, root: str | None) -> int:
     """Do the run in a folder again, or the run `name` of the sweep in it; returns the exit code of `reuse.rerun`.
 
-    Without `into` a run that has no folder gets it in the folder of its sweep, and any other a new one beside it.
+    Without `into` a run that has no folder gets it in the folder of its sweep, and any other a new one beside it, which
+    reports of the sweep leave out.
     Raises RequestError, with nothing written, if there is no such run or it can't be done.
     """
     if into:
@@ -25,6 +27,6 @@ def rerun(folder: Path, name: str | None, into: Path | None, root: str | None) -
     from lightning_d2l.training import reuse
 
     base = before.folder.resolve()
-    ends = itertools.chain([""] if name else [], ["-rerun"], (f"-rerun-{n}" for n in itertools.count(2)))
+    ends = itertools.chain([""] if name else [], [RERUN], (f"{RERUN}-{n}" for n in itertools.count(2)))
     places = (base.with_name(f"{base.name}{end}") for end in ends)
     return reuse.rerun(before, into or next(place for place in places if not place.exists()), root, judged)

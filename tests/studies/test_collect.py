@@ -66,3 +66,12 @@ def test_latest_is_the_newest_sweep_and_equal_names_get_longer_labels(tmp_path):
         collect([sweeps[0].folder, sweeps[0].folder])
     with pytest.raises(RequestError, match="no sweep below"):
         newest_sweep(tmp_path / "nowhere")
+
+
+def test_a_rerun_beside_its_run_is_no_run_of_the_sweep(tmp_path):
+    sweep = write_sweep(tmp_path / "sweep", {"data.degree": [1, 2]}, lambda degree: {"loss/val": degree})
+    for name in ("degree=1-rerun", "degree=1-rerun-2", "degree=2-rerun-rerun", "degree=3-rerun"):
+        write_run(sweep / name, {"data.degree": int(name[7])}, {"loss/val": 9.0})
+    names = ["degree=1", "degree=2", "degree=3-rerun"]  # of the last one there is no first run
+    assert [run.name for run in collect([sweep])[0].runs] == names
+    assert [run.name for run in collect([sweep / "degree=1-rerun"])[0].runs] == ["degree=1-rerun"]
