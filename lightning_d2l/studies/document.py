@@ -170,5 +170,5 @@ def _settings(findings: Findings) -> Block:
         cells = [point.estimates[name].short if name in point.estimates else "" for name in metrics]
         diagnosed = point.diagnosis.described if point.diagnosis else ""
         rows.append([*(cut(words(k, point.setting[k]), LONGEST) for k in study.keys), *cells, n, diagnosed])
-    best = next((i for i, point in enumerate(points) if point is findings.answer.best), None)
+    best = next((i for i, point in enumerate(points) if point is findings.marked), None)
     return table(header, rows, best)

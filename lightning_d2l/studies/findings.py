@@ -43,6 +43,13 @@ class Findings:
     failures: list[str] = field(default_factory=list)
 
     @functools.cached_property
+    def marked(self) -> Point | None:
+        """The best setting, which tables mark; None if all settings that have the metric have the same values of it."""
+        found = [point.values[self.study.select] for point in self.points if self.study.select in point.values]
+        tied = len(found) > 1 and all(values == found[0] for values in found)
+        return None if tied else self.answer.best
+
+    @functools.cached_property
     def runs(self) -> list[RunRecord]:
         return [run for sweep in self.sweeps for run in sweep.runs]
 

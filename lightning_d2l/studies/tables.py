@@ -121,7 +121,7 @@ def _rows(
     intervals: int,
 ) -> list[str]:
     """The table of `keys`, by their last part if `leaves`, and `most` metrics, `intervals` of them with an interval."""
-    best = findings.answer.best
+    best = findings.marked
     names = [key.rpartition(".")[2] for key in keys]
     titles = names if leaves and len({*names}) == len(names) else keys
     marks = ["*" if point is best else "" for point in points]
@@ -157,7 +157,7 @@ def _count(point: Point) -> str:
 
 def _legend(findings: Findings, points: Sequence[Point], width: int, whole: str) -> list[str]:
     """What the marks of a table mean, the number of runs where it is the same, and how many settings are left out."""
-    notes = ["* the best setting"] if any(point is findings.answer.best for point in points) else []
+    notes = ["* the best setting"] if any(point is findings.marked for point in points) else []
     notes += ["~ uncertain"] if any(point.diagnosis and point.diagnosis.mark for point in points) else []
     counts = {_count(point) for point in points}
     different = {len(point.sampled) for point in points if point.idle and point.rows}

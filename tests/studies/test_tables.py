@@ -82,6 +82,12 @@ def test_where_the_mean_says_little_the_median_stands_with_its_interval(tmp_path
     assert diagnosis.split() == ["diagnosis", "underfitting", "(or", "overfitting)"]
 
 
+def test_of_settings_with_equal_values_none_is_marked_as_the_best(tmp_path):
+    tied = find([write_sweep(tmp_path, {"data.degree": [1, 2], "seed": range(3)}, lambda d, s: {"loss/val": s + 1.0})])
+    assert "*" not in text(tied)
+    assert tied.answer.best is not None  # to draw
+
+
 def test_runs_that_repeat_each_other_are_called_equal(tmp_path):
     losses = lambda d, s: {"loss/train": d + 1.0, "loss/val": d + 2.0}  # noqa: E731
     assert text(find([write_sweep(tmp_path, {"data.degree": [1, 2], "seed": range(5)}, losses)])).endswith(
