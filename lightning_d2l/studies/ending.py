@@ -62,7 +62,7 @@ def diagnoses(findings: Findings) -> list[str]:
     if len(curves) == len(points):
         names = Counter(point.diagnosis.name for point in points if point.diagnosis)
         return [f"of {len(points)} settings {', '.join(f'{n} {name}' for name, n in names.most_common())}"]
-    lines = []
+    lines, curves = [], [curve for curve in curves if any(point.diagnosis for point in curve.points)]
     for curve in curves[:MOST_CURVES]:
         parts = [f"{name} {', '.join(at)}" for name in NAMES if (at := places(study.x, curve.points, name))]
         lines.append(f"{settings({**curve.setting})}: {'; '.join(parts)}" if curve.setting else "; ".join(parts))

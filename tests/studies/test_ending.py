@@ -29,6 +29,16 @@ def test_divergences_of_a_study_are_one_line(tmp_path):
     assert max(len(line) for line in said.splitlines() if "train.py" not in line and str(tmp_path) not in line) <= 80
 
 
+def test_a_curve_whose_runs_were_all_pruned_has_no_empty_line(tmp_path):
+    axes = {"optimizer.lr": LR, "data.degree": [1, 2, 3]}
+    folder = write_sweep(tmp_path, axes, lambda lr, degree: {"loss/train": 1.0, "loss/val": 1.0 + lr})
+    for path in folder.glob("*degree=2/run.json"):
+        path.write_text(path.read_text().replace('"completed"', '"pruned"'))
+    first, second = ending.diagnoses(find([folder]))
+    assert first.startswith("by optimizer.lr: data.degree=1: underfitting ")
+    assert second.startswith("data.degree=3: underfitting ")
+
+
 def test_a_diagnosis_has_ranges_and_a_mark_at_each_uncertain_end(tmp_path):
     axes = {"data.degree": range(8), "seed": [0]}
     held = [9.0, 9.0, 9.0, 0.0101, 0.0118, 0.0119, 0.0118, 1.0]
