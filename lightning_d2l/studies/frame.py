@@ -78,7 +78,7 @@ def lines_of(text: str, size: float, width: float, most: int = MOST_LINES) -> st
         return broken
     for part in np.linspace(1 / len(lines), 1, 20):
         narrower = _broken(text, size, float(part) * width, most)
-        if narrower.count("\n") == broken.count("\n"):
+        if narrower.count("\n") == broken.count("\n") and not narrower.endswith(" ..."):
             return narrower
     return broken
 

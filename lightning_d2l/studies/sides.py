@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -18,66 +18,24 @@ from matplotlib.ticker import NullLocator
 from lightning_d2l.config.colours import BLUE, ORANGE
 from lightning_d2l.config.escape import label
 from lightning_d2l.studies import axes, frame, labels
-from lightning_d2l.studies.diagnosis import OVERFITTING, UNDERFITTING
+from lightning_d2l.studies.beside import beside
 from lightning_d2l.studies.interactive_fits import Fit, Fitted
 from lightning_d2l.studies.names import Entry
 from lightning_d2l.studies.palette import COLOURS, FAINT, INK, MARKERS
 from lightning_d2l.studies.picture import SPLITS
-from lightning_d2l.studies.points import Point, Series, best_first, series_of
-from lightning_d2l.studies.ranges import Range, have_positions
+from lightning_d2l.studies.points import Point, Series
+from lightning_d2l.studies.ranges import Range
 from lightning_d2l.studies.study import Study
 from lightning_d2l.theory.curves import Array
 from lightning_d2l.theory.problem import loss_factor, noise_variance
 from lightning_d2l.training.panels import PAPER, short
 from lightning_d2l.training.ticks import set_ticks
 
-MOST_ROWS = 3  # of settings, of a curve each
 MANY = 30  # fits of a setting from which on their mean is drawn, and their bias and variance
-MOST_FITS = 100  # of a setting
 SMALL = 8.5  # points of the numbers above a panel
 MARGIN = 0.15  # of the height of data and truth, above and below them
 LOWEST = 1e-3  # of the least error, where the axis of its parts ends at the latest
 HALF = 0.62  # height of a panel with the parts of the error, of that of the fits
-
-
-def beside(study: Study, points: Sequence[Point], having: Collection[int]) -> list[Series]:
-    """The settings to show, at most three of each of at most three curves, of the points whose id is in `having`.
-
-    Where numbers lie along x these are the best setting, and on each side of it the middle one of those that underfit
-    or the furthest that overfits; if the best is the last, the furthest and one between. Of names they are the worst,
-    the middle and the best.
-    """
-    rows = [Series(each.setting, [p for p in each.points if id(p) in having]) for each in series_of(study, points)]
-    rows = [row for row in rows if row.points]
-    if len(rows) > MOST_ROWS:
-        first = {id(best_first(study.select, row.points)[0]) for row in rows if best_first(study.select, row.points)}
-        order = [id(point) for point in best_first(study.select, points) if id(point) in first][:MOST_ROWS]
-        rows = [row for row in rows if any(id(point) in order for point in row.points)] or rows[:MOST_ROWS]
-    return [Series(row.setting, _three(study, row.points)) for row in rows]
-
-
-def _three(study: Study, points: Sequence[Point]) -> list[Point]:
-    ranked = best_first(study.select, [point for point in points if not point.diverged])
-    if len(points) <= 3 or not ranked:
-        return list(points[:3])
-    if not have_positions([point.setting[study.x] for point in points]):
-        kept = {id(point) for point in (ranked[0], ranked[len(ranked) // 2], ranked[-1])}
-        return [point for point in points if id(point) in kept]
-    best = next(i for i, point in enumerate(points) if point is ranked[0])
-    below, above = points[:best], points[best + 1 :]
-    if below and above:
-        return [_typical(below), points[best], _typical(above[::-1])]
-    far = 0 if below else len(points) - 1
-    kept = {far, (far + best) // 2, best}
-    return [point for i, point in enumerate(points) if i in kept]
-
-
-def _typical(points: Sequence[Point]) -> Point:
-    """Of points from the furthest on the one that shows best what is wrong on this side of the best point."""
-    names = [point.diagnosis.name if point.diagnosis else "" for point in points]
-    kind = next((name for name in names if name in (UNDERFITTING, OVERFITTING)), "")
-    of_kind = [point for point, name in zip(points, names, strict=True) if name == kind] or [points[0]]
-    return of_kind[len(of_kind) // 2 if kind == UNDERFITTING else 0]
 
 
 def draw(study: Study, points: Sequence[Point], found: Fitted) -> tuple[Figure, str] | None:
@@ -114,7 +72,7 @@ def _draw(
             panel = figure.add_subplot(inner[0])
             _draw_fits(panel, grid, fit, found, (low, high), many=many)
             title = label(labels.curve({**series.setting, study.x: fit.point.setting[study.x]}))
-            said = frame.lines_of(_said(study, fit), SMALL, size[0] + 0.25, 2)
+            said = _said(study, fit, size[0] + 0.25)
             lines = max(lines, said.count("\n") + 1)
             above = SMALL * frame.SPACING * (said.count("\n") + 1) + 8
             panel.set_title(title, fontsize=axes.WORDS, loc="left", pad=above, color=INK)
@@ -244,12 +202,15 @@ def errors_of(study: Study, points: Sequence[Point]) -> list[str]:
     return (of_study if len(of_study) > 1 else found) or [study.select]
 
 
-def _said(study: Study, fit: Fit) -> str:
-    """The diagnosis of a setting and its errors."""
+def _said(study: Study, fit: Fit, width: float) -> str:
+    """The diagnosis of a setting and its errors, in lines of at most a width in inches."""
     estimates, diagnosis = fit.point.estimates, fit.point.diagnosis
     names = [name for name in errors_of(study, [fit.point]) if name in estimates]
     numbers = ", ".join(f"{labels.split(name) or name} {short(estimates[name].value, 3)}" for name in names)
-    return f"{diagnosis.short}: {numbers}" if diagnosis and numbers else numbers
+    whole = f"{diagnosis.short}: {numbers}" if diagnosis and numbers else numbers
+    if not diagnosis or frame.width_of(whole, SMALL) <= width:
+        return frame.lines_of(whole, SMALL, width, 2)
+    return f"{diagnosis.short}\n{frame.lines_of(numbers, SMALL, width, 2)}"
 
 
 def _caption(study: Study, fits: Sequence[Fit], *, many: bool, parts: bool) -> str:

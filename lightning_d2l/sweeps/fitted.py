@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from lightning_d2l.config.registry import OBJECTS, POLYNOMIAL, SYNTHETIC_REGRESSION
 from lightning_d2l.config.tables import CSV
 from lightning_d2l.config.text import cut, show
+from lightning_d2l.studies.beside import MOST_FITS, beside
 from lightning_d2l.studies.findings import Findings
 from lightning_d2l.studies.interactive_fits import Fit, Fitted
 from lightning_d2l.studies.lean import LeanRecord
 from lightning_d2l.studies.points import Point, series_of
 from lightning_d2l.studies.replicates import REPLICATES
-from lightning_d2l.studies.sides import MOST_FITS, beside
 from lightning_d2l.studies.study import Study
 from lightning_d2l.training.files import LAST
 from lightning_d2l.training.record import RunRecord

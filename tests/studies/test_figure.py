@@ -142,6 +142,7 @@ def test_lines_of_text_break_at_blanks_or_between_chinese_characters():
     assert lines_of("95 % of 95 % of all", 72, 3.0).split("\n")[0] == "95\N{NO-BREAK SPACE}%"
     assert lines_of("x" * 30, 72, 5.0, most=9).replace("\n", "") == "x" * 30
     assert lines_of("a b c d", 72, 1.0, most=2).endswith("...")
+    assert lines_of("one two three four five", 72, 0.8 * width_of("one two three four five", 72), most=2)[-3:] != "..."
 
 
 def test_a_line_of_text_is_as_wide_as_it_is_drawn():

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from lightning_d2l.studies.beside import beside
 from lightning_d2l.studies.collect import collect
 from lightning_d2l.studies.findings import find
 from lightning_d2l.studies.interactive_fits import Fit, Fitted
 from lightning_d2l.studies.points import points_of
 from lightning_d2l.studies.report import write
-from lightning_d2l.studies.sides import MANY, beside, draw
+from lightning_d2l.studies.sides import MANY, draw
 from lightning_d2l.studies.study import study_of
 from tests.studies.records import write_sweep
 
