@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+NEEDED = ("hydra", "omegaconf", "yaml", "torch", "pytorch_lightning", "rich")
+"""Packages that another Python than that of the virtual environment lacks."""
+
 
 def program(room: str = "lightning_d2l.cli") -> None:
     """Run `main` of a module, and end the process with its exit code."""
@@ -18,6 +21,12 @@ def program(room: str = "lightning_d2l.cli") -> None:
         code = importlib.import_module(room).main()
     except KeyboardInterrupt:
         code = 130
+    except ModuleNotFoundError as error:
+        if error.name not in NEEDED:
+            raise
+        print(f"error: {sys.executable} has no package {error.name}; activate the environment", file=sys.stderr)
+        print("(source .venv/bin/activate), or install: python -m pip install -e .", file=sys.stderr)
+        code = 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
     gc.freeze()  # Python would look for garbage among all objects twice before it ends: a second
     sys.exit(code)

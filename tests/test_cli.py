@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +97,15 @@ def test_a_record_from_before_a_setting_existed_is_completed_with_its_default(tm
     assert cli.main(["evaluate", str(tmp_path / "run")]) == 0
     assert cli.main(["rerun", str(tmp_path / "run")]) == 0
     assert "same numbers" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["train.py"], ["-m", "lightning_d2l", "demo"]])
+def test_a_python_without_the_packages_names_the_way_out(words):
+    command = [sys.executable, "-S", *words]  # -S: without site-packages
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], check=False, text=True, capture_output=True)
+    assert done.returncode == 2
+    assert "activate the environment" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_demo_makes_the_folder_of_its_pictures_whatever_a_matplotlibrc_there_asks_for(tmp_path):
