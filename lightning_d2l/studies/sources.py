@@ -15,6 +15,8 @@ from lightning_d2l.training.record import RunRecord
 SOURCE = "source"
 """The key by which runs are told apart if their data differ without being varied."""
 UNKNOWN = "not recorded"
+DRAWN = ("seed", "fold")
+"""The settings of data that may differ between runs whose data have one name and source."""
 
 
 def tell_apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
@@ -28,9 +30,10 @@ def tell_apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
     swept = [key for key in keys if key.partition(".")[0] in ("data", "sweep")]
     origins, checksums = defaultdict(set), defaultdict[Any, Counter[str]](Counter)
     for run in completed:
-        origins[_settings(run, swept, ("seed", "fold"))].add(_origin(run))
+        settings, drawn, values = _settings(run, keys)
+        origins[settings, *(values[key] for key in swept)].add(_origin(run))
         if checksum := _data(run, "checksum"):
-            checksums[_origin(run), _settings(run, keys)][checksum] += 1
+            checksums[_origin(run), settings, drawn, *values.values()][checksum] += 1
     mixed = any(len(found) > 1 for found in origins.values())
     common = Counter(checksum for found in checksums.values() for checksum in found)
     usual = {key: max(found, key=lambda c: (found[c], common[c])) for key, found in checksums.items()}
@@ -39,7 +42,8 @@ def tell_apart(runs: Sequence[RunRecord], keys: Sequence[str]) -> bool:
     names = {_data(run, "name") for run in completed}
     for run in runs:
         own, source = _data(run, "checksum"), _data(run, "source") or UNKNOWN
-        other = bool(own) and usual.get((_origin(run), _settings(run, keys)), own) != own
+        settings, drawn, values = _settings(run, keys)
+        other = bool(own) and usual.get((_origin(run), settings, drawn, *values.values()), own) != own
         parts = [_data(run, "name") if len(names) > 1 else "", source, f"({own[:8]})" if other else ""]
         run.source = " ".join(part for part in parts if part)
     return True
@@ -69,8 +73,10 @@ def _origin(run: RunRecord) -> tuple[str, str]:
     return _data(run, "name"), _data(run, "source")
 
 
-def _settings(run: RunRecord, keys: Sequence[str], free: Sequence[str] = ()) -> tuple[str, ...]:
-    """The settings of a run's data but where they lie and those in `free`, and its values of other keys."""
+def _settings(run: RunRecord, keys: Sequence[str]) -> tuple[str, tuple[str, ...], dict[str, str]]:
+    """The settings of a run's data but where they lie, what draws them, and the run's values of keys."""
     data = run.config.get("data") or {}
-    own = {key: value for key, value in data.items() if key not in (*PLACES_OF_DATA, *free)}
-    return json.dumps(own, sort_keys=True, default=str), *(show(run.get(key)) for key in keys if key != "epoch")
+    own = {key: value for key, value in data.items() if key not in (*PLACES_OF_DATA, *DRAWN)}
+    drawn = tuple(show(data.get(key)) for key in DRAWN)
+    values = {key: show(run.get(key)) for key in keys if key != "epoch"}
+    return json.dumps(own, sort_keys=True, default=str), drawn, values
