@@ -44,6 +44,8 @@ def draw(study: Study, points: Sequence[Point], found: Fitted) -> tuple[Figure, 
     Of thirty or more fits to independent data sets the mean is drawn and, if the true function is known, below each
     panel the parts of the expected error by x: bias^2 and variance, estimated as in `decompose`, and noise.
     """
+    if not found.fits:
+        return None
     fits = {id(fit.point): fit for fit in found.fits}
     rows = beside(study, points, fits.keys())
     shown = [fits[id(point)] for row in rows for point in row.points]
