@@ -16,7 +16,7 @@ from lightning_d2l.studies.study import Study, superlative
 
 FEWEST_KEYS = 3
 MOST_KEYS = 10
-MOST_LINES = 1000
+MOST_LINES = 500
 MOST_TICKS = 100
 LONGEST_NAME = 24
 WIDE = 20.0

@@ -33,7 +33,7 @@ TRIAL = "trial="
 FEWEST, SCATTERED = 9, 0.8
 """A sweep of at least so many settings, of which so large a part has an x of its own, looks like a search."""
 MOST_AXES = 8  # of parallel coordinates, the metric not counted
-MOST_DRAWN = 1000
+MOST_DRAWN = 600
 """Trials that are points; of more, so many that lie evenly along the search, with the best and the worst."""
 FEW = 300
 """More points are smaller, and an image in a page."""
