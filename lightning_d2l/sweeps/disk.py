@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lightning_d2l.training.files import UNWRITABLE, reason_of
 from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
@@ -12,17 +13,8 @@ class DiskError(Exception):
     """The files of a run can't be written."""
 
 
-def reason_of(error: BaseException) -> str:
-    """Why files can't be written, without the number of the error."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    return error.strerror + (f": {error.filename}" if error.filename else "")
-
-
 def require_disk(error: BaseException, sweep: Path) -> None:
     """Raise DiskError if an error of runs in the folder of a sweep says that their files can't be written."""
-    from lightning_d2l.training.fit import UNWRITABLE
-
     if isinstance(error, OSError) and (error.errno in UNWRITABLE or not sweep.exists()):
         raise DiskError(reason_of(error)) from error
 

@@ -21,7 +21,7 @@ from lightning_d2l.config.program import arguments_of, from_here
 from lightning_d2l.config.text import cut
 from lightning_d2l.studies.sweep_file import SWEEP_FILE
 from lightning_d2l.sweeps.compose import Composer
-from lightning_d2l.sweeps.disk import DiskError, reason_of
+from lightning_d2l.sweeps.disk import DiskError
 from lightning_d2l.sweeps.executors.submitted import take_back
 from lightning_d2l.sweeps.folder import FINISHED, check_same, read_sweep, resume_command, sweep_folder
 from lightning_d2l.sweeps.grid import grid
@@ -31,7 +31,7 @@ from lightning_d2l.sweeps.ownership import require_unused
 from lightning_d2l.sweeps.progress import SweepProgress, listing, tell
 from lightning_d2l.sweeps.prune_plan import keep_plan, planned
 from lightning_d2l.sweeps.work import Work
-from lightning_d2l.training.files import remove_unfinished, write_json
+from lightning_d2l.training.files import reason_of, remove_unfinished, write_json
 from lightning_d2l.training.lock import hold, process
 from lightning_d2l.training.machine import uses_generated_garments
 from lightning_d2l.training.record import RunRecord, git_revision, versions

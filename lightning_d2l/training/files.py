@@ -26,10 +26,23 @@ Row = dict[str, float]
 
 LARGEST_METRICS = 2**30  # bytes of a metrics.csv
 TEMPORARY = ".new-"  # not the prefix that TensorBoard looks for
+# Errors of a disk that takes no more, is broken, or may not be written.
+UNWRITABLE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EIO", "ESTALE", "ENODEV", "ENXIO")
+    if hasattr(errno, name)
+}
 SYNCFS = sys.platform == "linux"  # syncfs(2) exists
 # The temporary files of the current `replacing_together`, and the paths that they will replace.
 _together: ContextVar[dict[Path, Path] | None] = ContextVar("_together", default=None)
 _check: Callable[[], None] | None = None  # called before files are replaced
+
+
+def reason_of(error: BaseException) -> str:
+    """Why files can't be written, without the number of the error."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror + (f": {error.filename}" if error.filename else "")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -29,7 +28,7 @@ from lightning_d2l.training.averaged import are_averaged, measure_averaged
 from lightning_d2l.training.build import NOISE, BuiltRun, build
 from lightning_d2l.training.caller import tell_caller
 from lightning_d2l.training.extras import Loggers, optional
-from lightning_d2l.training.files import LAST, Row
+from lightning_d2l.training.files import LAST, UNWRITABLE, Row, reason_of
 from lightning_d2l.training.finders import finders, search, with_found
 from lightning_d2l.training.folders import missing_folders, remove_empty
 from lightning_d2l.training.lock import hold
@@ -55,12 +54,6 @@ from lightning_d2l.training.trainer import (
 )
 
 log = logging.getLogger(__name__)
-# Errors of a disk that takes no more, is broken, or may not be written.
-UNWRITABLE = {
-    getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EFBIG", "EIO", "ESTALE", "ENODEV", "ENXIO")
-    if hasattr(errno, name)
-}
 Builder = Callable[[RunSpec], BuiltRun]
 
 
@@ -166,7 +159,7 @@ def _unwritable(spec: RunSpec, error: BaseException) -> str:
         return ""
     if not spec.folder.exists():
         return f"error: {place_of(spec)}: the folder was removed while the run was training"
-    return f"error: {place_of(spec)}: {error}" if error.errno in UNWRITABLE else ""
+    return f"error: {place_of(spec)}: {reason_of(error)}" if error.errno in UNWRITABLE else ""
 
 
 def train(
