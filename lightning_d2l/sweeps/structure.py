@@ -25,6 +25,7 @@ from lightning_d2l.training.finders import finders
 INPUTS = -1  # replaces the number of input features in a shape
 RUN = ("trainer", "verbose", "gradients", "information", "loss")  # settings that members share
 ALLOWED = (EarlyStopping, LearningRateMonitor, ModelSummary)  # each member's own, or of no consequence to a group
+PASSIVE = ("torch.nn.modules.", "lightning_d2l.nets.")  # where layers keep nothing of a pass but in buffers
 OWN = frozenset(vars(nn.Module()))  # the attributes of every nn.Module
 
 
@@ -87,6 +88,8 @@ def _decays_unused(member: Member) -> list[str]:
 
 def _changed_in_training(net: nn.Module, x: Tensor) -> str:
     """The first buffer or attribute that a pass in training changes, as a recorded step would not, or ""."""
+    if next(net.buffers(), None) is None and all(type(layer).__module__.startswith(PASSIVE) for layer in net.modules()):
+        return ""
     trained = copy.deepcopy(net).train()
     buffers = {name: buffer.clone() for name, buffer in trained.named_buffers()}
     before = {name: _attributes(layer) for name, layer in trained.named_modules()}

@@ -68,9 +68,11 @@ def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) ->
         several = len(jobs) > settings.max_members and not work.rungs  # which have an order of their own
         with kept_apart():
             for group in [] if wrong else launch.groups(by_seed(jobs) if several else jobs):
+                more = len(group) < len(jobs)
                 launch.train(group)
                 group.clear()  # before the next group is built
-                give_back()
+                if more:
+                    give_back()
     finally:
         launch.release(jobs)
     for reason, number in Counter(launch.reasons.values()).items():
