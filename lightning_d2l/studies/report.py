@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from lightning_d2l.config.check import RequestError
@@ -233,9 +235,13 @@ def picture(findings: Findings, study: Study) -> tuple[Figure, str]:
 
 
 def _rendered(drawn: Figure, form: str) -> bytes:
+    """A figure that is laid out, as PNG or SVG: the file that `savefig` makes, which draws once more for the layout."""
     file = io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type")) if form == "svg" else None
-    drawn.savefig(file, format=form, metadata=nothing)
+    if form == "svg":
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(drawn).print_svg(file, metadata=nothing)  # type: ignore[no-untyped-call]
+    else:
+        FigureCanvasAgg(drawn).print_png(file)  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 

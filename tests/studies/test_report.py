@@ -1,6 +1,7 @@
 import csv
 import html
 import html.parser
+import io
 import json
 import math
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 
+import matplotlib
 import numpy as np
 import pytest
 from scipy import stats
@@ -16,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_d2l import cli
 from lightning_d2l.config.check import RequestError
 from lightning_d2l.studies.check import check_study
-from lightning_d2l.studies.report import report
+from lightning_d2l.studies.findings import find
+from lightning_d2l.studies.report import SETTINGS, _rendered, picture, report
 from tests.studies.records import write_run, write_sweep
 
 AXES = {"optimizer.lr": [0.01, 0.1, 1.0], "optimizer": ["sgd", "adam"], "seed": range(4)}
@@ -129,6 +132,15 @@ def test_a_report_of_the_same_records_is_the_same(sweep):
     first = {kind: path.read_bytes() for kind, path in report([sweep]).paths.items() if path.is_file()}
     second = {kind: path.read_bytes() for kind, path in report([sweep]).paths.items() if path.is_file()}
     assert first == second
+
+
+def test_the_figures_are_the_files_that_savefig_makes(sweep):
+    with matplotlib.rc_context(SETTINGS):
+        found = find([sweep])
+        drawn, _ = picture(found, found.study)
+        for form, metadata in ("png", None), ("svg", dict.fromkeys(("Creator", "Date", "Format", "Type"))):
+            drawn.savefig(file := io.BytesIO(), format=form, metadata=metadata)
+            assert _rendered(drawn, form) == file.getvalue()
 
 
 def test_tensorboard_reads_each_split_of_a_curve_over_whole_numbers_and_else_the_figure_alone(tmp_path):
@@ -260,7 +272,8 @@ def test_the_report_of_a_sweep_needs_no_torch(sweep):
     program = f"""
 import sys
 from pathlib import Path
-from lightning_d2l.studies.report import report
+from lightning_d2l.studies.findings import find
+from lightning_d2l.studies.report import SETTINGS, _rendered, picture, report
 report([Path({str(sweep)!r})])
 assert not {{"torch", "pytorch_lightning", "tensorflow"}} & set(sys.modules)
 """
