@@ -28,6 +28,7 @@ from lightning_d2l.training.record import RunRecord
 from lightning_d2l.training.spec import RunSpec
 
 SILENCE = 20.0  # seconds after which a log gets a line about runs that are training at once
+FEWEST = 0.01  # of the epochs, from which on the time left is told: the first ones begin with imports and data
 MOST_FAILURES = 10  # listed by name at the end
 # Settings of the data that no size of a network depends on; one network is built for all jobs that differ in these.
 NO_SIZES = {
@@ -132,7 +133,7 @@ class SweepProgress:
         parts += [f"{self.counts[status]} {status}" for status in others if self.counts[status]]
         trained = self.done + self.under_way - self.before
         left = self.total - self.before - trained
-        if left > 0 and trained:
+        if left > 0 and trained >= FEWEST * (left + trained):
             parts.append(f"{duration((time.monotonic() - self.began) / trained * left)} left")
         return "  ".join(parts)
 

@@ -417,6 +417,14 @@ def test_runs_of_one_seed_train_at_once_where_there_are_several_groups(tmp_path,
     assert [len(set(seeds)) for seeds in groups] == [1, 1, 1]
 
 
+def test_the_first_epochs_tell_no_time_left():
+    shown = progress.SweepProgress(100)
+    shown.under_way = 0.5
+    assert "left" not in shown._summary()
+    shown.under_way = 1.0
+    assert shown._summary().endswith(" left")
+
+
 def test_what_is_left_over_says_so(tmp_path, capsys):
     assert sweep(tmp_path / "s", *SMALL, "seed=range(3)", "hydra.launcher.max_members=2") == 0
     assert "1 run one by one: fewer than 2 runs are left to train together" in capsys.readouterr().out
