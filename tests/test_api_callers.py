@@ -92,7 +92,7 @@ def test_errors_end_at_the_callers_line_and_causes_start_in_the_callers_code() -
             assert (str(again), again.run.folder) == (str(caught.value), caught.value.run.folder)
 
 
-def test_a_forked_process_and_a_pool_have_the_numbers_of_this_one() -> None:
+def in_forked_processes() -> None:
     expected = [train(seed).metrics for seed in range(2)]
     child = os.fork()
     if child == 0:
@@ -106,6 +106,12 @@ def test_a_forked_process_and_a_pool_have_the_numbers_of_this_one() -> None:
         assert [run.metrics for run in pool.map(train, range(2))] == expected
         with pytest.raises(d2l.RunFailed, match="wrong sizes"):
             pool.submit(fail, 0).result(60)
+
+
+def test_a_forked_process_and_a_pool_have_the_numbers_of_this_one() -> None:
+    """In a process of its own: torch refuses a fork after another test has let gradients be computed by its threads."""
+    program = "from tests.test_api_callers import in_forked_processes; in_forked_processes()"
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_numbers_do_not_depend_on_the_callers_modes_of_torch() -> None:
