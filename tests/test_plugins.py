@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lightning_d2l import app, cli, plugins
+from lightning_d2l.config import registry
 from lightning_d2l.config.options import PLUGIN_FOLDERS
 from lightning_d2l.config.program import Program, arguments_of, program, use_program
 from lightning_d2l.plugins import loading, registering
@@ -49,6 +50,7 @@ def _nothing_stays_registered(monkeypatch):
     yield
     for made in [*plugins.REGISTERED.values()]:
         registering.remove(made)
+    assert not registry.TASKS_OF_LOSSES
     plugins.LOADED.clear()
     PLUGIN_FOLDERS.clear()
     use_program(Program())

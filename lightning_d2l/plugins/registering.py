@@ -167,6 +167,8 @@ def remove(made: Registration) -> None:
         OPTIONS.pop((group, made.name), None)
     else:
         TABLES[made.kind].pop(made.name, None)
+        if made.kind == "loss":
+            registry.TASKS_OF_LOSSES.pop(made.name, None)
 
 
 def _program(file: str) -> Plugin:
