@@ -9,6 +9,8 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+from lightning_d2l.config.garbage import without_collection
+
 LARGE = ("torch", "pytorch_lightning")
 
 
@@ -27,14 +29,11 @@ class Imports(MetaPathFinder):
         execute = spec.loader.exec_module
 
         def at_rest(module: ModuleType) -> None:
-            if not gc.isenabled():  # by the import around this one
-                return execute(module)
-            gc.disable()
-            try:
-                return execute(module)
-            finally:
-                gc.freeze()
-                gc.enable()
+            outermost = gc.isenabled()
+            with without_collection():
+                execute(module)
+                if outermost:
+                    gc.freeze()
 
         spec.loader.exec_module = at_rest  # type: ignore[method-assign]
         return spec

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import traceback
@@ -61,7 +60,6 @@ def train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> 
 
 def _train(work: Work, jobs: Sequence[RunSpec], settings: VectorizedSettings) -> None:
     """Train jobs, each to its end or to where it waits for others."""
-    importlib.import_module("lightning_d2l.sweeps.group")
     wrong = settings.wrong()
     launch = _Vectorized(work, settings, dict.fromkeys(jobs, wrong) if wrong else {})
     try:
